@@ -1,0 +1,3 @@
+//! buildctl.
+
+fn main() {}

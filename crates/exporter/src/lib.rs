@@ -1,0 +1,1 @@
+//! Build results to images, archives and directories.

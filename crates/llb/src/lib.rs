@@ -1,0 +1,1 @@
+//! Typed LLB: ops, digests, platforms, definitions.

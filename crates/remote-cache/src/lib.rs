@@ -1,0 +1,1 @@
+//! Cache export and import.

@@ -1,0 +1,1 @@
+//! Sources: image, oci-layout, local.

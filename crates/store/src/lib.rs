@@ -1,0 +1,1 @@
+//! Everything Kiln keeps on local disk.
