@@ -1,0 +1,125 @@
+//! What a client asks of the engine, and what it gets back: plain data.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use kiln_llb::Definition;
+use kiln_session::Session;
+use kiln_session::progress::ProgressSink;
+
+/// String options as they stand on command lines: key to value.
+pub type Attributes = BTreeMap<String, String>;
+
+/// One build.
+pub struct BuildRequest {
+    /// Names the build; unique per engine.
+    pub id: String,
+    /// What turns the request into LLB.
+    pub frontend: Frontend,
+    /// Options for the frontend, such as `target` or `build-arg:NAME`.
+    pub options: Attributes,
+    /// Where results go; may be empty.
+    pub exports: Vec<ExportRequest>,
+    /// Caches to read from, first match wins.
+    pub cache_imports: Vec<CacheEntry>,
+    /// Caches to write once the build is done.
+    pub cache_exports: Vec<CacheEntry>,
+    /// Privileges that the user granted to this build.
+    pub entitlements: BTreeSet<Entitlement>,
+    /// What the client lends to the build.
+    pub session: Session,
+    /// Where progress goes.
+    pub progress: ProgressSink,
+}
+
+/// What turns a request into LLB.
+pub enum Frontend {
+    /// The built-in Dockerfile frontend (`dockerfile.v0`).
+    Dockerfile,
+    /// None: the client brings LLB of its own.
+    Definition(Definition),
+}
+
+/// Where one result goes.
+#[derive(Debug)]
+pub struct ExportRequest {
+    /// `image`, `local`, `tar`, `oci` or `docker`.
+    pub kind: String,
+    /// The exporter's other keys, lower-case.
+    pub attributes: Attributes,
+    /// Where bytes or files are delivered.
+    pub target: ExportTarget,
+}
+
+/// Where an exporter delivers.
+pub enum ExportTarget {
+    /// It keeps its result itself (an image store, a registry).
+    None,
+    /// Into a directory.
+    Directory(PathBuf),
+    /// As one stream of bytes.
+    Stream(Box<dyn std::io::Write + Send>),
+}
+
+impl std::fmt::Debug for ExportTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Directory(path) => write!(f, "Directory({})", path.display()),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// A cache to import from or export to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheEntry {
+    /// `local`, `registry`, `inline`, …
+    pub kind: String,
+    /// The cache type's other keys.
+    pub attributes: Attributes,
+}
+
+/// A privilege that a step may need and the user must grant (`--allow`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Entitlement {
+    /// Steps may use the host's network.
+    NetworkHost,
+    /// Steps may run without sandbox.
+    SecurityInsecure,
+}
+
+impl Entitlement {
+    /// The name used in `--allow`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NetworkHost => "network.host",
+            Self::SecurityInsecure => "security.insecure",
+        }
+    }
+}
+
+impl std::str::FromStr for Entitlement {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "network.host" => Ok(Self::NetworkHost),
+            "security.insecure" => Ok(Self::SecurityInsecure),
+            "device" => Err("entitlement \"device\" is not supported yet".into()),
+            _ => Err(format!(
+                "invalid entitlement {text:?} (known: network.host, security.insecure)"
+            )),
+        }
+    }
+}
+
+/// What a build leaves behind beside its exports.
+#[derive(Debug, Clone, Default)]
+pub struct BuildOutcome {
+    /// The exporters' answers, such as `containerimage.digest`.
+    pub response: Attributes,
+    /// A frontend subrequest's answer (`result.txt`, `result.json`, …);
+    /// empty for builds.
+    pub subrequest: BTreeMap<String, Vec<u8>>,
+}
