@@ -1,1 +1,27 @@
 //! Build results to images, archives and directories.
+//!
+//! An [`ExportInput`] holds what a build made, one filesystem and image config per platform. An [`Output`] says what is
+//! wanted of it, parsed from the keys of `--output`. [`Exporter::export`] writes it to a [`Target`]. Layer blobs are
+//! made in one pass and once per store, whoever asks for them: several exports at once and cache exports share them.
+
+mod error;
+mod input;
+mod progress;
+
+pub mod compression;
+pub mod options;
+
+mod layers;
+
+mod exporter;
+
+pub use compression::{Algorithm, Compression};
+pub use error::ExportError;
+pub use exporter::{ExportRequest, Exported, Exporter, Push, Settings};
+pub use input::{ExportInput, PlatformResult, Shape, Target};
+pub use layers::{LayerBlob, LayerError};
+pub use options::{
+    ArchiveOptions, ArchiveVariant, ImageOptions, LocalMode, LocalOptions, OptionError, Output,
+    StoreOptions, TarOptions,
+};
+pub use progress::{Progress, ProgressEvent};

@@ -1,0 +1,91 @@
+//! Layer compression: what is asked for, and streams that do it in parallel.
+//!
+//! A stream is cut into blocks of a fixed size, which are compressed on a shared pool and written in order, so the bytes
+//! never depend on the number of threads. gzip blocks become members of one gzip stream, zstd blocks frames of one zstd
+//! stream; every reader of either takes them as one.
+
+use std::collections::BTreeMap;
+
+use crate::options::{OptionError, attrs};
+
+/// How layer blobs are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Algorithm {
+    /// Plain tar.
+    Uncompressed,
+    /// gzip, levels 0 to 9.
+    Gzip,
+    /// Zstandard, levels 0 to 22.
+    Zstd,
+}
+
+impl Algorithm {
+    /// The name used in `compression=`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uncompressed => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// The OCI media type of a layer so compressed.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Uncompressed => "application/vnd.oci.image.layer.v1.tar",
+            Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Self::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+        }
+    }
+}
+
+/// The `compression`, `compression-level` and `force-compression` keys of outputs and caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Compression {
+    /// The algorithm for layers that have no blob yet.
+    pub algorithm: Algorithm,
+    /// The level; `None` is the algorithm's usual one.
+    pub level: Option<i32>,
+    /// Whether layers that came with a blob of another kind are compressed anew.
+    pub force: bool,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::Gzip,
+            level: None,
+            force: false,
+        }
+    }
+}
+
+impl Compression {
+    /// The three keys, for callers that sort attributes.
+    pub const KEYS: [&str; 3] = ["compression", "compression-level", "force-compression"];
+
+    /// Reads the three keys; others are left alone.
+    pub fn from_attrs(attributes: &BTreeMap<String, String>) -> Result<Self, OptionError> {
+        let algorithm = match attributes.get("compression").map(String::as_str) {
+            None | Some("gzip") => Algorithm::Gzip,
+            Some("uncompressed") => Algorithm::Uncompressed,
+            Some("zstd") => Algorithm::Zstd,
+            Some("estargz") => return Err(OptionError::not_yet("compression=estargz")),
+            Some(other) => return Err(OptionError::UnsupportedCompression(other.to_owned())),
+        };
+        let highest = if algorithm == Algorithm::Zstd { 22 } else { 9 };
+        let level = attributes
+            .get("compression-level")
+            .map(|text| attrs::level(text, highest))
+            .transpose()?;
+        let force = attributes
+            .get("force-compression")
+            .map(|text| attrs::switch("force-compression", text))
+            .transpose()?;
+        Ok(Self {
+            algorithm,
+            level,
+            force: force.unwrap_or(false),
+        })
+    }
+}

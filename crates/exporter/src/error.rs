@@ -1,0 +1,58 @@
+//! Why an export failed.
+
+use std::path::PathBuf;
+
+use crate::layers::LayerError;
+use crate::options::OptionError;
+
+/// Why an export failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The output's keys do not fit the result.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// A layer blob could not be made or fetched.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The image config cannot be used.
+    #[error("invalid image config for export: {0}")]
+    Config(String),
+    /// Results that this output cannot hold.
+    #[error("{0}")]
+    Result(String),
+    /// A target that this output cannot write to.
+    #[error("output type={kind} cannot be written to {target}")]
+    Target {
+        /// The output.
+        kind: &'static str,
+        /// What it was given.
+        target: &'static str,
+    },
+    /// Reading or writing a file failed.
+    #[error("{action} {}: {source}", path.display())]
+    File {
+        /// What was being done, for example `write`.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Writing the output stream failed.
+    #[error("write the output: {0}")]
+    Stream(#[source] std::io::Error),
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A push failed.
+    #[error("failed to push {name}: {source}")]
+    Push {
+        /// The image name.
+        name: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The export was given up.
+    #[error("the export was canceled")]
+    Canceled,
+}

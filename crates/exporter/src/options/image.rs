@@ -1,0 +1,165 @@
+//! Keys of the outputs that make an image.
+
+use std::collections::BTreeMap;
+
+use super::attrs::Attributes;
+use super::{Annotations, EpochOption, OptionError};
+use crate::compression::Compression;
+
+/// Keys that `image`, `oci` and `docker` share.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageOptions {
+    /// `name`: one or several names, or `*` for the frontend's.
+    pub names: Vec<String>,
+    /// `oci-mediatypes`; without it OCI types are used.
+    pub oci_types: Option<bool>,
+    /// `compression`, `compression-level`, `force-compression`.
+    pub compression: Compression,
+    /// `rewrite-timestamp`: file times in new layers are brought down to the epoch.
+    pub rewrite_timestamp: bool,
+    /// `source-date-epoch`.
+    pub epoch: EpochOption,
+    /// `annotation…`.
+    pub annotations: Annotations,
+    /// `containerimage.config` and the like: values that take the place of the frontend's.
+    pub overrides: BTreeMap<String, String>,
+}
+
+/// Keys of `type=image`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreOptions {
+    /// What all images have.
+    pub image: ImageOptions,
+    /// `push`.
+    pub push: bool,
+    /// `push-by-digest`: push without a tag.
+    pub push_by_digest: bool,
+    /// `registry.insecure`: plain HTTP or an unverified certificate will do.
+    pub insecure: bool,
+    /// `store`: whether the image gets its names in the store.
+    pub store: bool,
+    /// `dangling-name-prefix`: also name the image `PREFIX@DIGEST`.
+    pub dangling_prefix: Option<String>,
+    /// `danging-name-empty-only`, also in its right spelling: do so only if there is no other name.
+    pub dangling_empty_only: bool,
+    /// `name-canonical`: also name the image `NAME@DIGEST`.
+    pub name_canonical: bool,
+}
+
+/// Which of the two archives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveVariant {
+    /// An OCI layout.
+    Oci,
+    /// The same with a `manifest.json` for `docker load`.
+    Docker,
+}
+
+/// Keys of `type=oci` and `type=docker`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArchiveOptions {
+    /// Which of the two.
+    pub variant: ArchiveVariant,
+    /// What all images have.
+    pub image: ImageOptions,
+    /// `tar`: one file; else a layout directory.
+    pub tar: bool,
+}
+
+/// Keys whose values take the place of what the frontend says, alone or with `/PLATFORM` behind them.
+const OVERRIDES: [&str; 2] = ["containerimage.config", "containerimage.base.config"];
+
+impl ImageOptions {
+    pub(crate) fn take(attrs: &mut Attributes) -> Result<Self, OptionError> {
+        let compression = Compression::from_attrs(attrs.remaining())?;
+        attrs.discard(&Compression::KEYS);
+        let oci_types = attrs.switch("oci-mediatypes")?;
+        if attrs.switch("oci-artifact")? == Some(true) {
+            return Err(match oci_types {
+                Some(false) => {
+                    OptionError::Conflict("oci-artifact=true".into(), "oci-mediatypes=false".into())
+                }
+                _ => OptionError::not_yet("oci-artifact"),
+            });
+        }
+        attrs.refuse_unless("prefer-nondist-layers", false)?;
+        if attrs.switch("attestation-inline")?.is_some() {
+            return Err(OptionError::not_yet("attestation-inline"));
+        }
+        match attrs.text("buildinfo").as_deref() {
+            None | Some("none") => {}
+            Some(value) => return Err(OptionError::not_yet(format!("buildinfo={value}"))),
+        }
+        let overrides = attrs.drain(|key| {
+            let base = key.split_once('/').map_or(key, |(base, _)| base);
+            OVERRIDES.contains(&base).then(|| key.to_owned())
+        });
+        Ok(Self {
+            names: names(attrs.text("name")),
+            oci_types,
+            compression,
+            rewrite_timestamp: attrs.switch("rewrite-timestamp")?.unwrap_or(false),
+            epoch: attrs.epoch()?,
+            annotations: Annotations::take(attrs)?,
+            overrides: overrides.into_iter().collect(),
+        })
+    }
+
+    /// Whether OCI media types are used.
+    pub fn use_oci_types(&self) -> bool {
+        self.oci_types.unwrap_or(true)
+    }
+}
+
+impl StoreOptions {
+    pub(crate) fn take(attrs: &mut Attributes) -> Result<Self, OptionError> {
+        let image = ImageOptions::take(attrs)?;
+        let unpack = attrs.switch("unpack")?.unwrap_or(false);
+        if unpack && image.rewrite_timestamp {
+            return Err(OptionError::Conflict(
+                "rewrite-timestamp".into(),
+                "unpack".into(),
+            ));
+        }
+        attrs.refuse_unless("unsafe-internal-store-allow-incomplete", false)?;
+        let misspelt = attrs.switch("danging-name-empty-only")?;
+        let dangling_empty_only = attrs
+            .switch("dangling-name-empty-only")?
+            .or(misspelt)
+            .unwrap_or(false);
+        Ok(Self {
+            image,
+            push: attrs.switch("push")?.unwrap_or(false),
+            push_by_digest: attrs.switch("push-by-digest")?.unwrap_or(false),
+            insecure: attrs.switch("registry.insecure")?.unwrap_or(false),
+            store: attrs.switch("store")?.unwrap_or(true),
+            dangling_prefix: attrs
+                .text("dangling-name-prefix")
+                .filter(|prefix| !prefix.is_empty()),
+            dangling_empty_only,
+            name_canonical: attrs.switch("name-canonical")?.unwrap_or(false),
+        })
+    }
+}
+
+impl ArchiveOptions {
+    pub(crate) fn take(
+        variant: ArchiveVariant,
+        attrs: &mut Attributes,
+    ) -> Result<Self, OptionError> {
+        Ok(Self {
+            variant,
+            image: ImageOptions::take(attrs)?,
+            tar: attrs.switch("tar")?.unwrap_or(true),
+        })
+    }
+}
+
+/// Names are separated by commas.
+fn names(text: Option<String>) -> Vec<String> {
+    text.iter()
+        .flat_map(|text| text.split(','))
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
