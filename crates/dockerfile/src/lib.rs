@@ -1,1 +1,23 @@
 //! Dockerfile text to LLB and image config.
+//!
+//! Pure functions: nothing here touches a disk, a network or a clock. Reading order:
+//! text becomes a [`Dockerfile`] ([`parse()`]), whose words are expanded ([`shell`]) and whose habits are judged ([`lint`])
+//! while it is lowered to LLB.
+
+pub mod position;
+
+pub mod directive;
+pub mod error;
+pub mod heredoc;
+pub mod instruction;
+pub mod lint;
+pub mod parse;
+pub mod shell;
+pub mod suggest;
+
+pub use directive::Directive;
+pub use error::{SyntaxError, SyntaxErrorKind};
+pub use instruction::{Command, Located};
+pub use lint::{LintConfig, Linter, Warning};
+pub use parse::{Alias, Dockerfile, Stage, parse, parse_trigger};
+pub use position::{Line, Location, Position, Range};
