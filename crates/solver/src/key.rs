@@ -1,0 +1,1 @@
+//! Cache keys as they are built up during a solve.
