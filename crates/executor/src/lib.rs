@@ -1,1 +1,21 @@
 //! Runs one process in one root filesystem.
+//!
+//! A step is plain data, [`ExecRequest`]; its streams are [`ExecIo`]; what comes back is an [`ExitStatus`].
+//! Two implementations of [`Executor`] read the same request: [`native::NativeExecutor`] talks to the
+//! kernel itself, [`oci::OciExecutor`] hands an OCI runtime specification to runc, crun or any other runtime.
+
+mod error;
+mod executor;
+mod io;
+mod request;
+
+pub mod native;
+pub mod oci;
+
+pub use error::{ExecError, InvalidRequest};
+pub use executor::{Executor, ExitCause, ExitStatus};
+pub use io::{Control, ExecIo, WindowSize};
+pub use request::{
+    Access, Device, Dns, ExecRequest, HostAddress, Mount, MountPoint, Network, Resources, Rlimit,
+    RootAccess, Security, StubRemoval, Terminal,
+};
