@@ -1,1 +1,10 @@
 //! Fixtures and servers for tests.
+//!
+//! Nothing here uses the project's own exporters or clients: what tests read was made by other tools
+//! (Debian's busybox, GNU tar, skopeo, docker-registry), so that a mistake of ours cannot hide behind itself.
+
+mod run;
+
+pub mod image;
+pub mod registry;
+pub mod rootfs;
