@@ -1,1 +1,32 @@
-//! Everything Kiln keeps on local disk.
+//! Everything Kiln keeps on local disk, in one-way order: blobs by digest, overlay snapshots, refs built of them,
+//! and what reclaims the space. No network, and no knowledge of builds.
+//!
+//! Start at [`Store`]: it opens a root directory that any number of processes may share, and hands out [`Ref`]s.
+
+pub mod disk;
+pub mod pattern;
+
+pub mod database;
+pub mod lease;
+
+pub mod tar;
+pub mod tree;
+pub mod user;
+
+pub mod apply;
+pub mod checksum;
+pub mod diff;
+
+pub mod content;
+pub mod mount;
+pub mod refs;
+
+pub mod cache_mount;
+pub mod gc;
+
+mod store;
+
+pub use content::{Blob, ContentStore, ContentWriter};
+pub use mount::{Mount, MountedDir};
+pub use refs::{MutableOptions, MutableRef, RecordType, Ref};
+pub use store::{Store, StoreError, StoreOptions};
