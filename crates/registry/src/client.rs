@@ -1,0 +1,244 @@
+//! The client of a whole engine, and one repository seen through it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::auth::{AuthState, Authority, Credential};
+use crate::endpoint::{Endpoint, Role};
+use crate::error::RegistryError;
+use crate::hosts::Hosts;
+use crate::http::HttpClients;
+use crate::reference::Reference;
+
+/// Everything a [`Client`] is made from.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// Settings by registry.
+    pub hosts: Hosts,
+    /// Proxies.
+    pub proxy: ProxySettings,
+    /// Sent with every request.
+    pub user_agent: String,
+    /// Blob transfers at the same time for each host.
+    pub parallel_transfers: usize,
+    /// How persistently failed requests are repeated.
+    pub retry: RetryPolicy,
+    /// When to stop waiting.
+    pub timeouts: Timeouts,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            hosts: Hosts::new(),
+            proxy: ProxySettings::default(),
+            user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")).to_owned(),
+            parallel_transfers: 4,
+            retry: RetryPolicy::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// Proxies, as the variables `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` name them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// For plain HTTP.
+    pub http: Option<String>,
+    /// For HTTPS.
+    pub https: Option<String>,
+    /// Hosts to reach directly, separated by commas.
+    pub no_proxy: Option<String>,
+}
+
+impl ProxySettings {
+    pub(crate) fn to_reqwest(&self) -> Result<Vec<reqwest::Proxy>, RegistryError> {
+        // Loopback is never meant for a proxy, as in Go's net/http.
+        let exceptions = format!(
+            "localhost,127.0.0.0/8,::1,{}",
+            self.no_proxy.as_deref().unwrap_or_default()
+        );
+        let exceptions = reqwest::NoProxy::from_string(&exceptions);
+        let http = self.http.as_deref().map(reqwest::Proxy::http);
+        let https = self.https.as_deref().map(reqwest::Proxy::https);
+        http.into_iter()
+            .chain(https)
+            .map(|proxy| proxy.map(|proxy| proxy.no_proxy(exceptions.clone())))
+            .collect::<Result<_, _>>()
+            .map_err(|error| RegistryError::Setup(format!("invalid proxy: {error}")))
+    }
+}
+
+/// Repeating of requests that failed for a reason that may pass.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryPolicy {
+    /// How often one request is sent at most.
+    pub attempts: u32,
+    /// The first pause; each further one is twice as long.
+    pub first_pause: Duration,
+    /// No pause is longer, except when the registry names a time (`Retry-After`).
+    pub longest_pause: Duration,
+    /// A longer `Retry-After` than this is an error at once.
+    pub longest_wait: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts: 6,
+            first_pause: Duration::from_millis(250),
+            longest_pause: Duration::from_secs(8),
+            longest_wait: Duration::from_secs(60),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// The pause after the given number of failures.
+    pub(crate) fn pause(&self, failures: u32) -> Duration {
+        let doubled = self
+            .first_pause
+            .saturating_mul(1 << failures.saturating_sub(1).min(16));
+        doubled.min(self.longest_pause)
+    }
+}
+
+/// When to stop waiting.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For a connection, TLS included.
+    pub connect: Duration,
+    /// For the first byte of an answer.
+    pub answer: Duration,
+    /// For the next piece of a body.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            answer: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Speaks to any number of registries. Cheap to clone; clones share connections,
+/// tokens and limits.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) hosts: Hosts,
+    pub(crate) http: HttpClients,
+    pub(crate) auth: AuthState,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) timeouts: Timeouts,
+    parallel_transfers: usize,
+    transfers: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+impl Client {
+    /// A client without any connection yet. Certificate files are read when they are needed.
+    pub fn new(options: ClientOptions) -> Result<Self, RegistryError> {
+        options.proxy.to_reqwest()?;
+        let http = HttpClients::new(options.proxy, options.user_agent, &options.timeouts);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                hosts: options.hosts,
+                http,
+                auth: AuthState::default(),
+                retry: options.retry,
+                timeouts: options.timeouts,
+                parallel_transfers: options.parallel_transfers.max(1),
+                transfers: Mutex::default(),
+            }),
+        })
+    }
+
+    /// The repository of a reference, seen with one user's credentials. Tag and digest
+    /// of the reference do not matter here.
+    pub fn repository(&self, reference: &Reference, authority: Arc<dyn Authority>) -> Repository {
+        Repository {
+            shared: Arc::clone(&self.shared),
+            name: reference.without_version(),
+            endpoints: Endpoint::all(reference, &self.shared.hosts).into(),
+            authority,
+            credentials: Arc::default(),
+        }
+    }
+}
+
+impl Shared {
+    /// Waits until one more blob transfer with this host may start.
+    pub(crate) async fn transfer(&self, host: &str) -> Result<OwnedSemaphorePermit, RegistryError> {
+        let semaphore = {
+            let mut transfers = self
+                .transfers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let fresh = || Arc::new(Semaphore::new(self.parallel_transfers));
+            Arc::clone(transfers.entry(host.to_owned()).or_insert_with(fresh))
+        };
+        semaphore
+            .acquire_owned()
+            .await
+            .map_err(|_| RegistryError::Setup("the registry client is shutting down".to_owned()))
+    }
+}
+
+/// One repository. Cheap to clone.
+#[derive(Clone)]
+pub struct Repository {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) name: Reference,
+    pub(crate) endpoints: Arc<[Endpoint]>,
+    pub(crate) authority: Arc<dyn Authority>,
+    pub(crate) credentials: Arc<tokio::sync::Mutex<HashMap<String, Credential>>>,
+}
+
+impl Repository {
+    /// The repository's full name, without tag and digest.
+    pub fn name(&self) -> &Reference {
+        &self.name
+    }
+
+    /// The scope a token needs.
+    pub(crate) fn scope(&self, access: Access) -> String {
+        let actions = match access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        };
+        format!("repository:{}:{actions}", self.name.path())
+    }
+
+    /// The endpoint that is not a mirror: the only one to push to.
+    pub(crate) fn registry(&self) -> Result<&Endpoint, RegistryError> {
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.role == Role::Registry)
+            .ok_or_else(|| RegistryError::Setup(format!("no push hosts for {}", self.name)))
+    }
+}
+
+/// What a request does to a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Pull,
+    Push,
+}
+
+impl Access {
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Pulling blobs: a stream that survives broken connections, and its way into a content store.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use kiln_store::ContentStore;
+use kiln_store::content::ContentError;
+use oci_spec::image::Descriptor;
+use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
+use reqwest::{Response, StatusCode};
+use tokio::io::AsyncRead;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::client::Repository;
+use crate::endpoint::without_secrets;
+use crate::error::{RegistryError, TransportError};
+use crate::send::{Persistence, Request};
+
+/// A connection that brought this much counts as a good one.
+const GOOD_PROGRESS: u64 = 1 << 20;
+/// Pieces on their way from the network to the disk.
+const QUEUE: usize = 32;
+
+/// The bytes of a blob as they arrive.
+///
+/// Broken connections are taken up again where they broke, here or at the next
+/// endpoint. The size is checked, the digest is not: that is for the consumer, who
+/// hashes anyway. While open it holds one of its host's transfers, so a stream that
+/// nobody reads can keep others waiting.
+pub struct BlobStream {
+    repository: Repository,
+    descriptor: Descriptor,
+    received: u64,
+    connection: Option<Connection>,
+    /// The endpoint in use; those before it have failed.
+    endpoint: usize,
+    failures: u32,
+    received_at_failure: u64,
+}
+
+struct Connection {
+    response: Response,
+    /// Bytes to drop, because the other side ignored the range.
+    skip: u64,
+    url: String,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Repository {
+    /// A stream of a blob. Nothing is requested before the first piece is.
+    pub fn blob(&self, descriptor: &Descriptor) -> BlobStream {
+        self.blob_from(descriptor, 0)
+    }
+
+    fn blob_from(&self, descriptor: &Descriptor, endpoint: usize) -> BlobStream {
+        BlobStream {
+            repository: self.clone(),
+            descriptor: descriptor.clone(),
+            received: 0,
+            connection: None,
+            endpoint,
+            failures: 0,
+            received_at_failure: 0,
+        }
+    }
+
+    /// Brings a blob into a content store, verified. Does nothing if it is there.
+    ///
+    /// `progress` is told the number of bytes so far. A mirror that sends wrong content
+    /// is passed over for the next one. Dropping the future stops the transfer and
+    /// leaves nothing behind.
+    pub async fn fetch_blob(
+        &self,
+        descriptor: &Descriptor,
+        content: &ContentStore,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), RegistryError> {
+        if exists(content, descriptor).await? {
+            progress(descriptor.size());
+            return Ok(());
+        }
+        let mut endpoint = 0;
+        loop {
+            let mut stream = self.blob_from(descriptor, endpoint);
+            let outcome = stream.save(content, progress).await;
+            let is_wrong = matches!(
+                outcome,
+                Err(RegistryError::DigestMismatch { .. } | RegistryError::SizeMismatch { .. })
+            );
+            if !is_wrong || stream.endpoint + 1 >= self.endpoints.len() {
+                return outcome;
+            }
+            endpoint = stream.endpoint + 1;
+        }
+    }
+}
+
+impl BlobStream {
+    /// The next piece; `None` at the end, when exactly the descriptor's size has come.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        loop {
+            if self.received == self.descriptor.size() {
+                self.check_end().await?;
+                return Ok(None);
+            }
+            let mut connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            let idle = self.repository.shared.timeouts.idle;
+            let piece = match tokio::time::timeout(idle, connection.response.chunk()).await {
+                Ok(Ok(Some(piece))) => piece,
+                Ok(Ok(None)) => {
+                    let expected = self.descriptor.size();
+                    self.broken(
+                        &connection,
+                        TransportError::Truncated {
+                            received: self.received,
+                            expected,
+                        },
+                    )
+                    .await?;
+                    continue;
+                }
+                Ok(Err(error)) => {
+                    self.broken(&connection, TransportError::Http(error.without_url()))
+                        .await?;
+                    continue;
+                }
+                Err(_) => {
+                    self.broken(&connection, TransportError::Timeout(idle))
+                        .await?;
+                    continue;
+                }
+            };
+            let skipped = (piece.len() as u64).min(connection.skip);
+            connection.skip -= skipped;
+            self.connection = Some(connection);
+            let piece = piece.slice(skipped as usize..);
+            if piece.is_empty() {
+                continue;
+            }
+            self.received += piece.len() as u64;
+            if self.received > self.descriptor.size() {
+                return Err(self.size_mismatch(self.received));
+            }
+            return Ok(Some(piece));
+        }
+    }
+
+    /// The stream in the form that readers of the runtime take.
+    pub fn into_reader(self) -> Box<dyn AsyncRead + Send + Unpin> {
+        let pieces = futures::stream::try_unfold(self, |mut stream| async move {
+            Ok::<_, RegistryError>(stream.next().await?.map(|piece| (piece, stream)))
+        });
+        let pieces = Box::pin(pieces.map_err(std::io::Error::other));
+        Box::new(tokio_util::io::StreamReader::new(pieces))
+    }
+
+    fn what(&self) -> String {
+        format!("{}@{}", self.repository.name, self.descriptor.digest())
+    }
+
+    fn host(&self) -> String {
+        self.repository
+            .endpoints
+            .get(self.endpoint)
+            .map(|endpoint| endpoint.host.clone())
+            .unwrap_or_default()
+    }
+
+    fn size_mismatch(&self, actual: u64) -> RegistryError {
+        RegistryError::SizeMismatch {
+            what: self.what(),
+            host: self.host(),
+            expected: self.descriptor.size(),
+            actual,
+        }
+    }
+
+    /// Nothing may follow the last byte.
+    async fn check_end(&mut self) -> Result<(), RegistryError> {
+        let Some(mut connection) = self.connection.take() else {
+            return Ok(());
+        };
+        let idle = self.repository.shared.timeouts.idle;
+        match tokio::time::timeout(idle, connection.response.chunk()).await {
+            Ok(Ok(Some(more))) => Err(self.size_mismatch(self.received + more.len() as u64)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits before the next attempt, or gives up.
+    async fn broken(
+        &mut self,
+        connection: &Connection,
+        source: TransportError,
+    ) -> Result<(), RegistryError> {
+        if self.received - self.received_at_failure >= GOOD_PROGRESS {
+            self.failures = 0;
+        }
+        self.failures += 1;
+        self.received_at_failure = self.received;
+        let error = RegistryError::Transport {
+            method: "GET".to_owned(),
+            url: connection.url.clone(),
+            source,
+        };
+        let retry = self.repository.shared.retry;
+        if self.failures >= retry.attempts {
+            return Err(error);
+        }
+        tracing::debug!(%error, received = self.received, "resuming");
+        tokio::time::sleep(retry.pause(self.failures)).await;
+        Ok(())
+    }
+
+    /// Opens the rest of the blob at the first endpoint that gives it.
+    async fn connect(&mut self) -> Result<Connection, RegistryError> {
+        let mut first: Option<RegistryError> = None;
+        let last = self.repository.endpoints.len() - 1;
+        while self.endpoint <= last {
+            match self.connect_here(self.endpoint == last).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    tracing::debug!(host = self.host(), %error, "cannot get the blob here");
+                    first.get_or_insert(error);
+                    self.endpoint += 1;
+                }
+            }
+        }
+        self.endpoint = last;
+        Err(match first {
+            Some(error) if !error.is_not_found() => error,
+            _ => RegistryError::NotFound {
+                what: format!(
+                    "could not fetch content descriptor {} ({}) from remote",
+                    self.descriptor.digest(),
+                    self.descriptor.media_type()
+                ),
+            },
+        })
+    }
+
+    async fn connect_here(&self, is_last: bool) -> Result<Connection, RegistryError> {
+        let repository = &self.repository;
+        let endpoint = &repository.endpoints[self.endpoint];
+        let permit = repository.shared.transfer(&endpoint.host).await?;
+        let url = endpoint.url(&format!("blobs/{}", self.descriptor.digest()), &[])?;
+        let mut request = Request::get(repository, endpoint, url);
+        if !is_last {
+            request.persistence = Persistence::Once;
+        }
+        if self.received > 0
+            && let Ok(range) = HeaderValue::from_str(&format!("bytes={}-", self.received))
+        {
+            request.headers.insert(RANGE, range);
+        }
+        let response = repository.send_ok(&request).await?;
+        let skip = if response.status() == StatusCode::PARTIAL_CONTENT {
+            0
+        } else {
+            self.received
+        };
+        let connection = Connection {
+            skip,
+            url: without_secrets(&request.url),
+            response,
+            _permit: permit,
+        };
+        self.check_start(&connection)?;
+        Ok(connection)
+    }
+
+    /// Finds out from the headers that something else is coming, before it does.
+    fn check_start(&self, connection: &Connection) -> Result<(), RegistryError> {
+        let headers = connection.response.headers();
+        if connection.response.status() == StatusCode::PARTIAL_CONTENT {
+            let range = headers
+                .get(CONTENT_RANGE)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default();
+            if !range.starts_with(&format!("bytes {}-", self.received)) {
+                return Err(RegistryError::Protocol {
+                    url: connection.url.clone(),
+                    reason: format!("unhandled content range in response: {range}"),
+                });
+            }
+        }
+        let expected = self.descriptor.size() - self.received + connection.skip;
+        match connection.response.content_length() {
+            Some(announced) if announced != expected => {
+                Err(self.size_mismatch(announced + self.received - connection.skip))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the whole blob on a thread that may block.
+    async fn save(
+        &mut self,
+        content: &ContentStore,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), RegistryError> {
+        let (pieces, queue) = mpsc::channel(QUEUE);
+        let writing = tokio::task::spawn_blocking({
+            let (content, descriptor) = (content.clone(), self.descriptor.clone());
+            move || write_blob(&content, &descriptor, queue)
+        });
+        let outcome = self.forward(&pieces, progress).await;
+        if outcome.is_ok() {
+            // A full stop: without it the writer takes the end of the queue for a failure.
+            let _ = pieces.send(Piece::End).await;
+        }
+        drop(pieces);
+        let written = writing
+            .await
+            .map_err(|error| RegistryError::Store(error.into()))?;
+        match (outcome, written) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Ok(())) => Ok(()),
+            (Ok(()), Err(ContentError::DigestMismatch { expected, found })) => {
+                Err(RegistryError::DigestMismatch {
+                    what: self.what(),
+                    host: self.host(),
+                    expected,
+                    actual: found.to_string(),
+                })
+            }
+            (Ok(()), Err(error)) => Err(RegistryError::Store(error.into())),
+        }
+    }
+
+    async fn forward(
+        &mut self,
+        pieces: &mpsc::Sender<Piece>,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), RegistryError> {
+        while let Some(piece) = self.next().await? {
+            // The writer stops listening only when it has failed, and then says why itself.
+            if pieces.send(Piece::Data(piece)).await.is_err() {
+                return Ok(());
+            }
+            progress(self.received);
+        }
+        Ok(())
+    }
+}
+
+enum Piece {
+    Data(Bytes),
+    End,
+}
+
+fn write_blob(
+    content: &ContentStore,
+    descriptor: &Descriptor,
+    mut queue: mpsc::Receiver<Piece>,
+) -> Result<(), ContentError> {
+    let mut writer = content.writer(Some((descriptor.digest(), Some(descriptor.size()))))?;
+    while let Some(piece) = queue.blocking_recv() {
+        match piece {
+            Piece::Data(bytes) => writer
+                .write_all(&bytes)
+                .map_err(|error| content_error(content, descriptor, error))?,
+            Piece::End => return writer.commit().map(|_| ()),
+        }
+    }
+    Ok(())
+}
+
+fn content_error(
+    content: &ContentStore,
+    descriptor: &Descriptor,
+    error: std::io::Error,
+) -> ContentError {
+    let path = content.path(descriptor.digest());
+    ContentError::Disk(kiln_store::disk::DiskError::new("write", &path, error))
+}
+
+async fn exists(content: &ContentStore, descriptor: &Descriptor) -> Result<bool, RegistryError> {
+    let (content, digest) = (content.clone(), descriptor.digest().clone());
+    let found = tokio::task::spawn_blocking(move || content.exists(&digest)).await;
+    found
+        .map_err(|error| RegistryError::Store(error.into()))?
+        .map_err(|error| RegistryError::Store(error.into()))
+}

@@ -1,0 +1,295 @@
+//! What can go wrong between us and a registry.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use oci_spec::image::Digest;
+
+use crate::auth::AuthorityError;
+use crate::reference::ReferenceError;
+
+/// An error of a registry or of the way to it.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The image name is not one.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// The registry has no such manifest or blob.
+    #[error("{what}: not found")]
+    NotFound {
+        /// The reference, or the URL of a blob.
+        what: String,
+    },
+    /// The registry refuses these credentials (or asks for some).
+    #[error(
+        "{action} access denied, repository does not exist or may require authorization: {reason}authorization failed"
+    )]
+    Denied {
+        /// `pull` or `push`.
+        action: &'static str,
+        /// The registry's word for it: empty, or ending in `: `.
+        reason: String,
+    },
+    /// No token could be had from the authorization server.
+    #[error("failed to authorize: failed to fetch {kind} token: {source}")]
+    Token {
+        /// `anonymous` or `oauth`.
+        kind: &'static str,
+        /// Why.
+        #[source]
+        source: Box<RegistryError>,
+    },
+    /// The authorization server's answer, or the registry's challenge, makes no sense.
+    #[error("failed to authorize: {0}")]
+    Challenge(String),
+    /// The user's credentials could not be read.
+    #[error("failed to get credentials for {host}: {source}")]
+    Credentials {
+        /// The registry.
+        host: String,
+        /// Why.
+        #[source]
+        source: AuthorityError,
+    },
+    /// An answer with an unexpected status.
+    #[error("unexpected status from {method} request to {url}: {status}{body}")]
+    Status {
+        /// The request's method.
+        method: String,
+        /// The request's URL without secrets.
+        url: String,
+        /// Such as `403 Forbidden`.
+        status: String,
+        /// The status as a number.
+        code: u16,
+        /// The registry's own explanation.
+        body: ErrorBody,
+    },
+    /// The request could not be made, or the connection broke.
+    #[error("failed to do request: {method} {url}: {source}")]
+    Transport {
+        /// The request's method.
+        method: String,
+        /// The request's URL without secrets.
+        url: String,
+        /// Why, down to the operating system's reason.
+        #[source]
+        source: TransportError,
+    },
+    /// A redirect that must not, or cannot, be followed.
+    #[error("refusing redirect from {from} to {to}: {reason}")]
+    Redirect {
+        /// Where it came from.
+        from: String,
+        /// Where it would lead.
+        to: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A manifest or blob longer than its description, or than is allowed at all.
+    #[error("rejecting {size} byte {what}: at most {limit} bytes are allowed")]
+    TooLarge {
+        /// The manifest's or blob's name.
+        what: String,
+        /// Its size.
+        size: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// The registry sent other content than was asked for.
+    #[error("unexpected content of {what} from {host}: digest {actual}, expected {expected}")]
+    DigestMismatch {
+        /// The manifest's or blob's name.
+        what: String,
+        /// The registry or mirror that sent it.
+        host: String,
+        /// What was asked for.
+        expected: Digest,
+        /// What came.
+        actual: String,
+    },
+    /// The registry sent fewer or more bytes than the descriptor says.
+    #[error("unexpected size of {what} from {host}: {actual} bytes, expected {expected}")]
+    SizeMismatch {
+        /// The blob's name.
+        what: String,
+        /// The registry or mirror that sent it.
+        host: String,
+        /// What the descriptor says.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
+    /// An answer that does not follow the protocol.
+    #[error("invalid answer from {url}: {reason}")]
+    Protocol {
+        /// The request's URL without secrets.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Image manifests of the first generation have been removed everywhere.
+    #[error(
+        "support Docker Image manifest version 2, schema 1 has been removed. \
+         More information at https://docs.docker.com/go/deprecated-image-specs/"
+    )]
+    SchemaOne,
+    /// A manifest that is neither an image nor an index.
+    #[error("invalid manifest {digest}: {reason}")]
+    Manifest {
+        /// The manifest's digest.
+        digest: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A certificate or key file could not be used.
+    #[error("failed to load {}: {reason}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The HTTP client could not be set up.
+    #[error("failed to set up the HTTP client: {0}")]
+    Setup(String),
+    /// Reading the blob to push, or writing the pulled one, failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// The blob.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The content store refused the blob.
+    #[error(transparent)]
+    Store(Box<dyn Error + Send + Sync>),
+}
+
+impl RegistryError {
+    /// Whether the registry said that it has no such thing.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. }) || matches!(self, Self::Status { code: 404, .. })
+    }
+
+    /// Whether trying the same again later may help.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Status { code, .. } => is_temporary_status(*code),
+            Self::Transport { source, .. } => source.is_temporary(),
+            Self::Token { source, .. } => source.is_temporary(),
+            _ => false,
+        }
+    }
+}
+
+/// Statuses that say "not now" rather than "no".
+pub(crate) fn is_temporary_status(code: u16) -> bool {
+    matches!(code, 408 | 425 | 429) || (500..=599).contains(&code)
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Connecting, TLS, sending or receiving failed.
+    #[error("{}", chain(.0))]
+    Http(#[from] reqwest::Error),
+    /// The registry was silent for too long.
+    #[error("no answer within {} seconds", .0.as_secs())]
+    Timeout(Duration),
+    /// The connection ended before the whole answer had come.
+    #[error("unexpected EOF after {received} of {expected} bytes")]
+    Truncated {
+        /// Bytes that came.
+        received: u64,
+        /// Bytes that were announced.
+        expected: u64,
+    },
+}
+
+impl TransportError {
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::Http(error) => !(error.is_builder() || has_certificate_error(error)),
+            Self::Timeout(_) | Self::Truncated { .. } => true,
+        }
+    }
+}
+
+/// A certificate that is wrong now will be wrong in a second, too.
+fn has_certificate_error(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        let tls = error
+            .downcast_ref::<io::Error>()
+            .and_then(|e| e.get_ref())
+            .and_then(|e| e.downcast_ref::<rustls::Error>());
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The innermost reasons: reqwest's own text repeats the URL and hides the cause.
+fn chain(error: &reqwest::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+        cause = inner.source();
+    }
+    match parts.is_empty() {
+        true => error.to_string(),
+        false => parts.join(": "),
+    }
+}
+
+/// A registry's JSON error body, `{"errors": [{"code", "message"}]}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ErrorBody {
+    /// Code and message of each error.
+    pub errors: Vec<(String, String)>,
+}
+
+impl ErrorBody {
+    /// Reads a body; anything that is not the JSON of a registry is empty.
+    pub fn parse(body: &[u8]) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Body {
+            #[serde(default)]
+            errors: Vec<Item>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Item {
+            #[serde(default)]
+            code: String,
+            #[serde(default)]
+            message: String,
+        }
+        let body: Option<Body> = serde_json::from_slice(body).ok();
+        let errors = body.map(|body| body.errors).unwrap_or_default();
+        Self {
+            errors: errors
+                .into_iter()
+                .map(|item| (item.code, item.message))
+                .collect(),
+        }
+    }
+}
+
+impl std::fmt::Display for ErrorBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (code, message) in &self.errors {
+            write!(f, "\n{}: {message}", code.to_lowercase().replace('_', " "))?;
+        }
+        Ok(())
+    }
+}

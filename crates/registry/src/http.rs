@@ -1,0 +1,69 @@
+//! HTTP clients, one for each way of doing TLS, sharing name resolution and proxies.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::client::{ProxySettings, Timeouts};
+use crate::dns::SystemDns;
+use crate::error::RegistryError;
+use crate::tls::TlsSettings;
+
+const IDLE_CONNECTIONS: usize = 8;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Makes clients on demand and keeps them.
+pub(crate) struct HttpClients {
+    dns: SystemDns,
+    proxy: ProxySettings,
+    user_agent: String,
+    connect_timeout: Duration,
+    clients: Mutex<HashMap<TlsSettings, reqwest::Client>>,
+}
+
+impl HttpClients {
+    pub(crate) fn new(proxy: ProxySettings, user_agent: String, timeouts: &Timeouts) -> Self {
+        Self {
+            dns: SystemDns::default(),
+            proxy,
+            user_agent,
+            connect_timeout: timeouts.connect,
+            clients: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn get(&self, tls: &TlsSettings) -> Result<reqwest::Client, RegistryError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(tls) {
+            return Ok(client.clone());
+        }
+        let client = self.build(tls)?;
+        clients.insert(tls.clone(), client.clone());
+        Ok(client)
+    }
+
+    fn build(&self, tls: &TlsSettings) -> Result<reqwest::Client, RegistryError> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.load()?)
+            .dns_resolver(self.dns.clone())
+            .user_agent(&self.user_agent)
+            // Redirects are followed by hand: who may see the credentials is our decision.
+            .redirect(reqwest::redirect::Policy::none())
+            // HTTP/2 puts all transfers of a registry into one TCP connection's window.
+            .http1_only()
+            .connect_timeout(self.connect_timeout)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tcp_keepalive(KEEP_ALIVE)
+            .tcp_nodelay(true)
+            // No environment of the process: proxies are given as data.
+            .no_proxy();
+        for proxy in self.proxy.to_reqwest()? {
+            builder = builder.proxy(proxy);
+        }
+        builder
+            .build()
+            .map_err(|error| RegistryError::Setup(error.to_string()))
+    }
+}

@@ -1,0 +1,394 @@
+//! One request to a registry: authorized, redirected and repeated as needed.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode, Url};
+
+use crate::auth::{AuthSession, Next, Shown};
+use crate::client::{Access, Repository};
+use crate::endpoint::{Endpoint, Scheme, is_same_place, without_secrets};
+use crate::error::{ErrorBody, RegistryError, TransportError, is_temporary_status};
+
+const MAX_REDIRECTS: usize = 10;
+/// Answers to challenges within one request: the first, and one for a token gone stale.
+const MAX_CHALLENGES: usize = 3;
+const MAX_ERROR_BODY: usize = 64_000;
+/// An upload slower than this is taken to hang.
+const SLOWEST_UPLOAD: u64 = 16 << 10;
+
+/// What to send.
+pub(crate) struct Request<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) access: Access,
+    pub(crate) persistence: Persistence,
+}
+
+/// A body that can be sent again.
+#[derive(Clone)]
+pub(crate) enum Body {
+    Empty,
+    Bytes(Bytes),
+    /// Opened for each attempt; with its length.
+    Open(
+        Arc<dyn Fn() -> io::Result<reqwest::Body> + Send + Sync>,
+        u64,
+    ),
+}
+
+/// Whether to insist: a mirror that fails has others behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    Once,
+    Repeat,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn get(repository: &Repository, endpoint: &'a Endpoint, url: Url) -> Self {
+        Self {
+            endpoint,
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: Body::Empty,
+            scopes: vec![repository.scope(Access::Pull)],
+            access: Access::Pull,
+            persistence: Persistence::Repeat,
+        }
+    }
+
+    /// A request that needs to be allowed to write.
+    pub(crate) fn write(
+        repository: &Repository,
+        endpoint: &'a Endpoint,
+        method: Method,
+        url: Url,
+    ) -> Self {
+        Self {
+            method,
+            scopes: vec![repository.scope(Access::Push)],
+            access: Access::Push,
+            ..Self::get(repository, endpoint, url)
+        }
+    }
+}
+
+/// An answer, and whether it is the registry's own.
+struct Answer {
+    response: Response,
+    from: From,
+}
+
+#[derive(PartialEq, Eq)]
+enum From {
+    Registry,
+    Elsewhere,
+}
+
+impl Repository {
+    /// Sends until there is an answer that stands, whatever its status.
+    pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
+        let http = self.shared.http.get(&request.endpoint.tls)?;
+        let mut auth = AuthSession {
+            state: &self.shared.auth,
+            authority: &self.authority,
+            credentials: &self.credentials,
+            http: &http,
+            endpoint: request.endpoint,
+            scopes: &request.scopes,
+            shown: Shown::Nothing,
+        };
+        let retry = self.shared.retry;
+        let attempts = if request.persistence == Persistence::Once {
+            1
+        } else {
+            retry.attempts
+        };
+        let mut failures = 0;
+        let mut challenges = 0;
+        loop {
+            let outcome = self.attempt(request, &http, &mut auth).await;
+            let pause = match outcome {
+                Ok(answer) if is_challenge(&answer) && challenges < MAX_CHALLENGES => {
+                    challenges += 1;
+                    match auth.refused(answer.response.headers()).await? {
+                        Next::Retry => continue,
+                        Next::Stop => return Ok(answer.response),
+                        Next::Denied(reason) => {
+                            return Err(RegistryError::Denied {
+                                action: request.access.verb(),
+                                reason,
+                            });
+                        }
+                    }
+                }
+                Ok(Answer { response, .. }) => {
+                    failures += 1;
+                    let status = response.status().as_u16();
+                    let asked = retry_after(&response).unwrap_or_default();
+                    if !is_temporary_status(status)
+                        || failures >= attempts
+                        || asked > retry.longest_wait
+                    {
+                        return Ok(response);
+                    }
+                    asked.max(retry.pause(failures))
+                }
+                Err(error) => {
+                    failures += 1;
+                    if !error.is_temporary() || failures >= attempts {
+                        return Err(error);
+                    }
+                    tracing::debug!(%error, "retrying");
+                    retry.pause(failures)
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Like [`Repository::send`], with every status but success made an error.
+    pub(crate) async fn send_ok(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
+        let response = self.send(request).await?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            StatusCode::NOT_FOUND => Err(RegistryError::NotFound {
+                what: format!("content at {}", without_secrets(&request.url)),
+            }),
+            _ => Err(status_error(&request.method, &request.url, response).await),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        request: &Request<'_>,
+        http: &reqwest::Client,
+        auth: &mut AuthSession<'_>,
+    ) -> Result<Answer, RegistryError> {
+        let first = self.follow(request, &request.url, http, auth).await;
+        let may_downgrade =
+            request.endpoint.scheme == Scheme::HttpsThenHttp && request.url.scheme() == "https";
+        match first {
+            Err(RegistryError::Transport {
+                source: TransportError::Http(error),
+                ..
+            }) if may_downgrade && error.is_connect() => {
+                tracing::debug!(url = %request.url, "no TLS there; trying plain HTTP as configured");
+                let mut plain = request.url.clone();
+                // "https" to "http" is a change the parser always allows.
+                let _ = plain.set_scheme("http");
+                self.follow(request, &plain, http, auth).await
+            }
+            other => other,
+        }
+    }
+
+    async fn follow(
+        &self,
+        request: &Request<'_>,
+        start: &Url,
+        http: &reqwest::Client,
+        auth: &mut AuthSession<'_>,
+    ) -> Result<Answer, RegistryError> {
+        let mut url = start.clone();
+        // An upload's next step may lie at another host, which is told nothing either.
+        let home = request.endpoint.url("", &[])?;
+        let is_home =
+            is_same_place(&home, &url) || is_downgraded_home(request.endpoint, &home, &url);
+        let stranger = || {
+            self.shared
+                .http
+                .get(&request.endpoint.tls.without_identity())
+        };
+        let (mut from, mut client) = match is_home {
+            true => (From::Registry, http.clone()),
+            false => (From::Elsewhere, stranger()?),
+        };
+        for _ in 0..=MAX_REDIRECTS {
+            let mut headers = request.headers.clone();
+            if from == From::Registry
+                && let Some(value) = auth.header().await?
+            {
+                headers.insert(AUTHORIZATION, value);
+            }
+            let response = self.exchange(&client, request, &url, headers).await?;
+            let Some(target) = redirect_target(request, &url, &response)? else {
+                return Ok(Answer { response, from });
+            };
+            if from == From::Registry && !is_same_place(&url, &target) {
+                from = From::Elsewhere;
+                client = stranger()?;
+            }
+            url = target;
+        }
+        Err(RegistryError::Redirect {
+            from: without_secrets(start),
+            to: without_secrets(&url),
+            reason: "stopped after 10 redirects",
+        })
+    }
+
+    /// Sends once and waits for the answer's head.
+    async fn exchange(
+        &self,
+        client: &reqwest::Client,
+        request: &Request<'_>,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<Response, RegistryError> {
+        let transport = |source| RegistryError::Transport {
+            method: request.method.to_string(),
+            url: without_secrets(url),
+            source,
+        };
+        let mut builder = client
+            .request(request.method.clone(), url.clone())
+            .headers(headers);
+        let mut limit = self.shared.timeouts.answer;
+        match &request.body {
+            Body::Empty => {}
+            Body::Bytes(bytes) => builder = builder.body(bytes.clone()),
+            Body::Open(open, length) => {
+                let body = open().map_err(|source| RegistryError::Io {
+                    what: "reading the blob to push".to_owned(),
+                    source,
+                })?;
+                builder = builder.header("content-length", *length).body(body);
+                limit += Duration::from_secs(length / SLOWEST_UPLOAD);
+            }
+        }
+        tracing::trace!(method = %request.method, url = %without_secrets(url), "request");
+        let sent = tokio::time::timeout(limit, builder.send()).await;
+        match sent {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(transport(TransportError::Http(error.without_url()))),
+            Err(_) => Err(transport(TransportError::Timeout(limit))),
+        }
+    }
+}
+
+fn is_challenge(answer: &Answer) -> bool {
+    answer.response.status() == StatusCode::UNAUTHORIZED && answer.from == From::Registry
+}
+
+/// The plain HTTP form of an endpoint that is configured to fall back to it.
+fn is_downgraded_home(endpoint: &Endpoint, home: &Url, url: &Url) -> bool {
+    endpoint.scheme == Scheme::HttpsThenHttp
+        && home.host_str() == url.host_str()
+        && home.port() == url.port()
+}
+
+fn redirect_target(
+    request: &Request<'_>,
+    url: &Url,
+    response: &Response,
+) -> Result<Option<Url>, RegistryError> {
+    let follows = match response.status().as_u16() {
+        301..=303 => matches!(request.method, Method::GET | Method::HEAD),
+        307 | 308 => true,
+        _ => false,
+    };
+    if !follows {
+        return Ok(None);
+    }
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let refuse = |to: &str, reason| {
+        Err(RegistryError::Redirect {
+            from: without_secrets(url),
+            to: to.to_owned(),
+            reason,
+        })
+    };
+    let Ok(target) = url.join(location) else {
+        return refuse(location, "not a URL");
+    };
+    match target.scheme() {
+        "https" => Ok(Some(target)),
+        "http" if url.scheme() == "http" || request.endpoint.scheme != Scheme::Https => {
+            Ok(Some(target))
+        }
+        "http" => refuse(
+            &without_secrets(&target),
+            "it leaves TLS; set insecure and http for this registry if that is meant",
+        ),
+        _ => refuse(&without_secrets(&target), "not an HTTP address"),
+    }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The error for an answer that should have been another, with the registry's own words.
+pub(crate) async fn status_error(method: &Method, url: &Url, response: Response) -> RegistryError {
+    let status = response.status();
+    let body = read_prefix(response, MAX_ERROR_BODY).await;
+    RegistryError::Status {
+        method: method.to_string(),
+        url: without_secrets(url),
+        status: status.to_string(),
+        code: status.as_u16(),
+        body: ErrorBody::parse(&body),
+    }
+}
+
+/// As much of a body as may be read and does come: an error within an error is not told.
+async fn read_prefix(mut response: Response, limit: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < limit {
+        match tokio::time::timeout(Duration::from_secs(10), response.chunk()).await {
+            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+            _ => break,
+        }
+    }
+    body
+}
+
+/// Reads a body of bounded size.
+pub(crate) async fn read_limited(
+    mut response: Response,
+    limit: usize,
+    what: &str,
+) -> Result<Bytes, RegistryError> {
+    let too_large = |size: u64| RegistryError::TooLarge {
+        what: what.to_owned(),
+        size,
+        limit: limit as u64,
+    };
+    let announced = response.content_length();
+    if let Some(size) = announced
+        && size > limit as u64
+    {
+        return Err(too_large(size));
+    }
+    let url = without_secrets(response.url());
+    let mut body = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| RegistryError::Transport {
+            method: "GET".to_owned(),
+            url: url.clone(),
+            source: TransportError::Http(error.without_url()),
+        })?
+    {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large((body.len() + chunk.len()) as u64));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}

@@ -1,0 +1,197 @@
+//! TLS settings of a registry, made into a configuration of rustls.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::error::RegistryError;
+use crate::hosts::{HostConfig, KeyPair};
+
+/// What distinguishes one HTTP client of ours from another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct TlsSettings {
+    pub(crate) trust: Trust,
+    pub(crate) authorities: Vec<PathBuf>,
+    pub(crate) keypairs: Vec<KeyPair>,
+    directories: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Trust {
+    #[default]
+    Verified,
+    Anything,
+}
+
+impl From<&HostConfig> for TlsSettings {
+    fn from(config: &HostConfig) -> Self {
+        Self {
+            trust: if config.insecure == Some(true) {
+                Trust::Anything
+            } else {
+                Trust::Verified
+            },
+            authorities: config.ca.clone(),
+            keypairs: config.keypairs.clone(),
+            directories: config.tls_config_dirs.clone(),
+        }
+    }
+}
+
+impl TlsSettings {
+    /// For another host that we were sent to: trusted alike, but not told who we are.
+    pub(crate) fn without_identity(&self) -> Self {
+        Self {
+            keypairs: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Reads the files and builds the configuration.
+    pub(crate) fn load(&self) -> Result<ClientConfig, RegistryError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let setup = |error: rustls::Error| RegistryError::Setup(error.to_string());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(setup)?;
+        let (extra_authorities, extra_keypairs) = self.scan_directories();
+        let builder = match self.trust {
+            Trust::Anything => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AcceptAnything(provider))),
+            Trust::Verified => {
+                let mut roots = system_roots().clone();
+                for path in self.authorities.iter().chain(&extra_authorities) {
+                    for certificate in read_certificates(path)? {
+                        roots
+                            .add(certificate)
+                            .map_err(|error| invalid(path, &error))?;
+                    }
+                }
+                builder.with_root_certificates(roots)
+            }
+        };
+        // rustls shows one chain; servers that accept several are not known.
+        match self.keypairs.iter().chain(&extra_keypairs).next() {
+            None => Ok(builder.with_no_client_auth()),
+            Some(pair) => {
+                let chain = read_certificates(&pair.certificate)?;
+                let key = PrivateKeyDer::from_pem_file(&pair.key)
+                    .map_err(|error| invalid(&pair.key, &error))?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| invalid(&pair.certificate, &error))
+            }
+        }
+    }
+
+    /// Docker's layout; directories that are missing or closed to us count as empty.
+    fn scan_directories(&self) -> (Vec<PathBuf>, Vec<KeyPair>) {
+        let mut authorities = Vec::new();
+        let mut keypairs = Vec::new();
+        for directory in &self.directories {
+            let Ok(entries) = std::fs::read_dir(directory) else {
+                continue;
+            };
+            let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            files.sort();
+            for path in files {
+                match path.extension().and_then(|extension| extension.to_str()) {
+                    Some("crt") => authorities.push(path),
+                    Some("cert") => keypairs.push(KeyPair {
+                        key: path.with_extension("key"),
+                        certificate: path,
+                    }),
+                    _ => {}
+                }
+            }
+        }
+        (authorities, keypairs)
+    }
+}
+
+/// The system's roots, read once per process: they are some 150 files' worth.
+fn system_roots() -> &'static RootCertStore {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        let loaded = rustls_native_certs::load_native_certs();
+        for error in &loaded.errors {
+            tracing::debug!(%error, "a system certificate could not be read");
+        }
+        roots.add_parsable_certificates(loaded.certs);
+        roots
+    })
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RegistryError> {
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(|iter| iter.collect::<Result<Vec<_>, _>>())
+        .map_err(|error| invalid(path, &error))?;
+    if certificates.is_empty() {
+        return Err(invalid(path, &"no certificate in the file"));
+    }
+    Ok(certificates)
+}
+
+fn invalid(path: &Path, reason: &dyn std::fmt::Display) -> RegistryError {
+    RegistryError::Certificate {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// For registries declared insecure. Signatures are still checked: skipping them
+/// would save nothing.
+#[derive(Debug)]
+struct AcceptAnything(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AcceptAnything {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
