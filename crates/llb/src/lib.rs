@@ -13,4 +13,13 @@ mod digest;
 mod graph;
 mod validate;
 
+pub mod attr;
+pub mod caps;
 pub mod platform;
+
+pub mod git_url;
+pub mod path;
+pub mod reference;
+
+pub mod build;
+pub mod json;

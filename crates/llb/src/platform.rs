@@ -103,17 +103,16 @@ pub fn parse(specifier: &str) -> Result<Platform, PlatformError> {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
     };
-    if !parts[1..].iter().all(|part| word(&part)) {
+    if !parts[1..].iter().all(word) {
         return Err(error(
             "its parts may only have letters, digits, '_', '.' and '-'",
         ));
     }
     match parts[..] {
-        [only] if KNOWN_OS.contains(&result.os().to_string().as_str()) => {
+        [_] if KNOWN_OS.contains(&result.os().to_string().as_str()) => {
             let host = host();
             result.set_architecture(host.architecture().clone());
             result.set_variant(host.variant().clone().filter(|it| it != "v7"));
-            let _ = only;
         }
         [only] => {
             let (architecture, variant) = normal_arch(only, "");

@@ -1,0 +1,94 @@
+//! The ops of a graph under construction.
+
+use super::constraints::Constraints;
+use super::exec::ExecNode;
+use super::file::FileNode;
+use crate::graph::Vertex;
+use oci_spec::image::Platform;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An op that is not encoded yet.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) kind: NodeKind,
+    pub(crate) constraints: Constraints,
+}
+
+#[derive(Debug)]
+pub(crate) enum NodeKind {
+    Source {
+        identifier: String,
+        attrs: BTreeMap<String, String>,
+    },
+    Exec(ExecNode),
+    File(FileNode),
+    Merge(Vec<Output>),
+    Diff {
+        lower: Option<Output>,
+        upper: Option<Output>,
+    },
+    Passthrough {
+        id: String,
+        inputs: Vec<Output>,
+        outputs: Vec<usize>,
+    },
+    /// An op of a received definition: its bytes are kept.
+    Encoded {
+        vertex: Box<Vertex>,
+        inputs: Vec<Output>,
+    },
+}
+
+/// One output of an op under construction.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    pub(crate) node: Arc<Node>,
+    pub(crate) index: usize,
+    /// The platform the op was asked to run on, if it was.
+    pub(crate) platform: Option<Platform>,
+}
+
+impl Output {
+    pub(crate) fn first(node: Node) -> Self {
+        let platform = match node.kind {
+            NodeKind::Source { .. } => node.constraints.platform.clone(),
+            _ => None,
+        };
+        Self {
+            node: Arc::new(node),
+            index: 0,
+            platform,
+        }
+    }
+
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.node, &other.node) && self.index == other.index
+    }
+}
+
+impl Node {
+    /// The ops this one consumes, in the order in which a definition lists them.
+    pub(crate) fn inputs(&self) -> Vec<&Output> {
+        let all: Vec<&Output> = match &self.kind {
+            NodeKind::Source { .. } => Vec::new(),
+            NodeKind::Exec(exec) => exec
+                .mounts
+                .iter()
+                .filter_map(|it| it.source.as_ref())
+                .collect(),
+            NodeKind::File(file) => file.inputs(),
+            NodeKind::Merge(inputs)
+            | NodeKind::Passthrough { inputs, .. }
+            | NodeKind::Encoded { inputs, .. } => inputs.iter().collect(),
+            NodeKind::Diff { lower, upper } => lower.iter().chain(upper).collect(),
+        };
+        let mut unique: Vec<&Output> = Vec::with_capacity(all.len());
+        for output in all {
+            if !unique.iter().any(|known| known.same(output)) {
+                unique.push(output);
+            }
+        }
+        unique
+    }
+}
