@@ -13,7 +13,7 @@ mod sparse;
 mod writer;
 
 pub use header::{EntryKind, Format, Header, Timestamp};
-pub use reader::{Limits, ReadError, Reader};
+pub use reader::{Limits, Piece, ReadError, Reader};
 pub use writer::{WriteError, Writer};
 
 /// PAX record prefix under which extended attributes travel.

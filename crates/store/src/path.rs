@@ -1,0 +1,93 @@
+//! Slash-separated paths as byte strings, by the lexical rules that LLB paths and archive names follow.
+
+mod wildcard;
+
+pub(crate) use wildcard::{BadPattern, contains_wildcards, matches, split_wildcards};
+
+/// The shortest equal path: no empty, `.` or inner `..` components and no trailing slash; `.` for nothing.
+pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
+    let rooted = path.starts_with(b"/");
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." if parts.last().is_some_and(|last| *last != b"..") => {
+                parts.pop();
+            }
+            b".." if rooted => {}
+            _ => parts.push(part),
+        }
+    }
+    let joined = parts.join(&b'/');
+    match (rooted, joined.is_empty()) {
+        (true, _) => [b"/", joined.as_slice()].concat(),
+        (false, true) => b".".to_vec(),
+        (false, false) => joined,
+    }
+}
+
+/// The same for text.
+pub(crate) fn clean_str(path: &str) -> String {
+    String::from_utf8_lossy(&clean(path.as_bytes())).into_owned()
+}
+
+/// `path` as an absolute clean path.
+pub(crate) fn absolute(path: &str) -> String {
+    clean_str(&format!("/{path}"))
+}
+
+/// Two paths joined and cleaned; an empty side does not count.
+pub(crate) fn join(base: &str, rest: &str) -> String {
+    match (base.is_empty(), rest.is_empty()) {
+        (true, true) => String::new(),
+        (true, false) => clean_str(rest),
+        (false, true) => clean_str(base),
+        (false, false) => clean_str(&format!("{base}/{rest}")),
+    }
+}
+
+/// Everything up to and including the last slash, and what follows it.
+pub(crate) fn split(path: &str) -> (&str, &str) {
+    path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
+}
+
+/// The last component; `.` for an empty path and `/` for the root.
+pub(crate) fn base(path: &str) -> &str {
+    let trimmed = path.trim_end_matches('/');
+    match (path.is_empty(), trimmed.is_empty()) {
+        (true, _) => ".",
+        (false, true) => "/",
+        (false, false) => split(trimmed).1,
+    }
+}
+
+/// Everything but the last component, cleaned.
+pub(crate) fn dir(path: &str) -> String {
+    clean_str(split(path).0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cleans_like_the_field() {
+        for (path, expected) in [
+            ("", "."),
+            ("/", "/"),
+            ("//a//b/", "/a/b"),
+            ("a/../..", ".."),
+            ("/../a", "/a"),
+            ("../../a/./b/..", "../../a"),
+            ("./", "."),
+            ("a/..", "."),
+        ] {
+            assert_eq!(clean_str(path), expected, "{path:?}");
+        }
+        assert_eq!((base("/a/b/"), base("/"), base("")), ("b", "/", "."));
+        assert_eq!(
+            (dir("/a/b/"), dir("/a"), dir("a")),
+            ("/a/b".into(), "/".into(), ".".into())
+        );
+    }
+}
