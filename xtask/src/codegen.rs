@@ -8,7 +8,7 @@ const FILES: &[&str] = &["ops.proto"];
 
 /// Why code generation failed.
 #[derive(Debug, thiserror::Error)]
-pub enum CodegenError {
+pub(crate) enum CodegenError {
     /// A .proto file does not parse or resolve.
     #[error("proto files in {folder} do not compile: {source}")]
     Compile {
@@ -28,7 +28,7 @@ pub enum CodegenError {
 }
 
 /// Regenerates every Rust file under `crates/protocol/src/generated`.
-pub fn run() -> Result<(), CodegenError> {
+pub(crate) fn run() -> Result<(), CodegenError> {
     let protocol = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/protocol");
     let (proto, out) = (protocol.join("proto"), protocol.join("src/generated"));
     let descriptors = protox::compile(FILES.iter().map(|file| proto.join(file)), [&proto])

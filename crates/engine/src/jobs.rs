@@ -1,0 +1,159 @@
+//! The builds in flight: which client stands behind each solver job.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use kiln_session::progress::{Log, ProgressSink, Status, Timestamp, Update};
+use kiln_session::{Session, SessionError};
+use kiln_solver::{JobId, LiveJobs, OpContext};
+use oci_spec::image::Digest;
+
+/// One build's client.
+#[derive(Clone)]
+struct Client {
+    session: Session,
+    progress: ProgressSink,
+}
+
+/// All builds in flight. Ops ask here, through the jobs that want them at
+/// that moment, so one client leaving never breaks another's build.
+#[derive(Clone, Default)]
+pub(crate) struct Jobs(Arc<Mutex<HashMap<JobId, Client>>>);
+
+/// Keeps a build registered; dropping it forgets the build's client.
+pub(crate) struct Registration {
+    jobs: Jobs,
+    id: JobId,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.jobs.lock().remove(&self.id);
+    }
+}
+
+impl Jobs {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Client>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a build for as long as the answer lives.
+    pub(crate) fn register(&self, id: JobId, session: Session, progress: ProgressSink) -> Registration {
+        self.lock().insert(id.clone(), Client { session, progress });
+        Registration { jobs: self.clone(), id }
+    }
+
+    /// The sessions of the builds that want a vertex now.
+    pub(crate) fn sessions(&self, cx: &OpContext) -> Vec<Session> {
+        let clients = self.lock();
+        let live = cx.jobs.list();
+        live.iter().filter_map(|id| clients.get(id).map(|client| client.session.clone())).collect()
+    }
+
+    /// The first session of the builds that want a vertex now.
+    pub(crate) fn session(&self, cx: &OpContext) -> Result<Session, SessionError> {
+        self.sessions(cx).into_iter().next().ok_or_else(|| SessionError::Provider {
+            what: "session".into(),
+            message: "no client is left that wants this step".into(),
+        })
+    }
+
+    /// Where news about a vertex goes.
+    pub(crate) fn reporter(&self, cx: &OpContext) -> Reporter {
+        Reporter { vertex: cx.vertex.clone(), target: Target::Live(self.clone(), cx.jobs.clone()) }
+    }
+
+    fn send(&self, jobs: &LiveJobs, update: &Update) {
+        let sinks: Vec<ProgressSink> = {
+            let clients = self.lock();
+            let live = jobs.list();
+            live.iter().filter_map(|id| clients.get(id).map(|client| client.progress.clone())).collect()
+        };
+        for sink in sinks {
+            sink.update(update.clone());
+        }
+    }
+}
+
+/// Reports what happens inside one vertex.
+#[derive(Clone)]
+pub(crate) struct Reporter {
+    vertex: Digest,
+    target: Target,
+}
+
+#[derive(Clone)]
+enum Target {
+    /// Whoever wants the vertex when the news comes.
+    Live(Jobs, LiveJobs),
+    /// One build, for steps that are not ops.
+    One(ProgressSink),
+}
+
+impl Reporter {
+    /// A reporter for a step of one build that is not an op.
+    pub(crate) fn single(vertex: Digest, progress: ProgressSink) -> Self {
+        Self { vertex, target: Target::One(progress) }
+    }
+
+    fn send(&self, update: Update) {
+        match &self.target {
+            Target::Live(clients, jobs) => clients.send(jobs, &update),
+            Target::One(sink) => sink.update(update),
+        }
+    }
+
+    /// Passes on output of a step; `stream` is 1 for standard output, 2 for
+    /// standard error.
+    pub(crate) fn log(&self, stream: u8, data: &Bytes) {
+        let log = Log {
+            vertex: self.vertex.to_string(),
+            stream,
+            data: data.to_vec(),
+            timestamp: Timestamp::now(),
+        };
+        self.send(Update { logs: vec![log], ..Update::default() });
+    }
+
+    /// Begins an activity inside the step.
+    pub(crate) fn activity(&self, id: impl Into<String>) -> Activity {
+        let activity = Activity { reporter: self.clone(), id: id.into(), started: Timestamp::now() };
+        activity.report(0, 0, None);
+        activity
+    }
+}
+
+/// Something going on inside a step, such as a transfer.
+#[derive(Clone)]
+pub(crate) struct Activity {
+    reporter: Reporter,
+    id: String,
+    started: Timestamp,
+}
+
+impl Activity {
+    fn report(&self, current: u64, total: u64, completed: Option<Timestamp>) {
+        let status = Status {
+            id: self.id.clone(),
+            vertex: self.reporter.vertex.to_string(),
+            name: String::new(),
+            total: i64::try_from(total).unwrap_or(i64::MAX),
+            current: i64::try_from(current).unwrap_or(i64::MAX),
+            timestamp: Timestamp::now(),
+            started: Some(self.started),
+            completed,
+        };
+        self.reporter.send(Update { statuses: vec![status], ..Update::default() });
+    }
+
+    /// `current` of `total` bytes are done; `total` 0 means unknown.
+    pub(crate) fn progress(&self, current: u64, total: u64) {
+        self.report(current, total, None);
+    }
+
+    /// The activity ended well.
+    pub(crate) fn done(self, current: u64, total: u64) {
+        self.report(current, total, Some(Timestamp::now()));
+    }
+}

@@ -1,0 +1,90 @@
+//! LLB to a solver graph: checks a definition and binds its ops to the worker.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kiln_llb::pb::{NetMode, SecurityMode, op};
+use kiln_llb::{Definition, Graph};
+use kiln_solver::{Edge, VertexOptions};
+
+use crate::error::{BuildError, Kind};
+use crate::ops::EngineOp;
+use crate::request::Entitlement;
+use crate::vertex_name;
+use crate::worker::Worker;
+
+/// A definition ready to be solved.
+pub(crate) struct Loaded {
+    /// The graph for the solver.
+    pub(crate) graph: kiln_solver::Graph<EngineOp>,
+    /// The edge to solve.
+    pub(crate) edge: Edge,
+    /// The vertices as the client sent them.
+    pub(crate) vertices: Vec<kiln_llb::Vertex>,
+}
+
+/// Loads a definition; `None` is an empty one, whose result is an empty tree.
+pub(crate) fn load(
+    worker: &Arc<Worker>,
+    definition: &Definition,
+    entitlements: &BTreeSet<Entitlement>,
+) -> Result<Option<Loaded>, BuildError> {
+    let graph = Graph::load(definition).map_err(|error| BuildError::wrap(Kind::Input, error))?;
+    let Some(root) = graph.root else { return Ok(None) };
+    let names = vertex_name::names(&graph.vertices);
+    let mut vertices = Vec::with_capacity(graph.vertices.len());
+    for vertex in &graph.vertices {
+        check_entitlements(vertex, entitlements)?;
+        check_constraints(vertex)?;
+        let name = names.get(&vertex.digest).cloned().unwrap_or_default();
+        vertices.push(kiln_solver::Vertex {
+            digest: vertex.digest.clone(),
+            op: Arc::new(EngineOp::new(worker, vertex, &name)?),
+            inputs: vertex.inputs.iter().map(edge).collect(),
+            name,
+            options: VertexOptions {
+                ignore_cache: vertex.metadata.ignore_cache,
+                export_cache: vertex.metadata.export_cache.as_ref().map(|export| export.value),
+            },
+        });
+    }
+    let solver_graph = kiln_solver::Graph::new(vertices);
+    let solver_graph = solver_graph.map_err(|error| BuildError::wrap(Kind::Input, error))?;
+    Ok(Some(Loaded { graph: solver_graph, edge: edge(&root), vertices: graph.vertices }))
+}
+
+fn edge(edge: &kiln_llb::Edge) -> Edge {
+    Edge { vertex: edge.vertex.clone(), output: edge.output }
+}
+
+/// Privileged steps need the user's word, in BuildKit's wording.
+fn check_entitlements(
+    vertex: &kiln_llb::Vertex,
+    granted: &BTreeSet<Entitlement>,
+) -> Result<(), BuildError> {
+    let Some(op::Op::Exec(exec)) = &vertex.op.op else { return Ok(()) };
+    let needed = [
+        (exec.network == NetMode::Host as i32, Entitlement::NetworkHost),
+        (exec.security == SecurityMode::Insecure as i32, Entitlement::SecurityInsecure),
+    ];
+    for (needs, entitlement) in needed {
+        if needs && !granted.contains(&entitlement) {
+            let name = entitlement.name();
+            let error = BuildError::new(Kind::Input, format!("{name} is not allowed"));
+            return Err(error.hint(format!("allow it with --allow {name} if you trust this build")));
+        }
+    }
+    Ok(())
+}
+
+/// There is one worker, so there is nothing to choose by a filter.
+fn check_constraints(vertex: &kiln_llb::Vertex) -> Result<(), BuildError> {
+    let filters = vertex.op.constraints.as_ref().map_or(&[][..], |it| it.filter.as_slice());
+    match filters.first() {
+        None => Ok(()),
+        Some(filter) => {
+            let message = format!("worker filter {filter:?}: worker filters are not supported yet");
+            Err(BuildError::new(Kind::Input, message))
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `ExecOp`: runs a process in a root filesystem made of its inputs.
+
+use std::sync::Arc;
+
+use kiln_executor::{ExecError, ExitStatus};
+use kiln_llb::pb::{MountContentCache, MountType};
+use kiln_llb::{digest_of, pb, platform};
+use kiln_solver::{CacheDep, CacheMap, OpContext};
+use kiln_store::checksum::ChecksumOptions;
+use oci_spec::image::Platform;
+
+use super::content::dedupe_paths;
+use super::exec_mounts::Prepared;
+use super::{Output, digest, exec_io};
+use crate::checksums::Selector;
+use crate::error::{BuildError, Kind};
+use crate::worker::Worker;
+
+pub(super) struct ExecOp {
+    pub(super) op: pb::ExecOp,
+    pub(super) meta: pb::Meta,
+    pub(super) platform: Platform,
+    pub(super) resources: Option<pb::LinuxResources>,
+    inputs: Vec<InputUse>,
+}
+
+/// How mounts use one input.
+#[derive(Clone, Default)]
+struct InputUse {
+    /// Absolute paths in the input that mounts show.
+    paths: Vec<String>,
+    /// Whether the step may be keyed by what these paths contain.
+    by_content: bool,
+}
+
+impl ExecOp {
+    pub(super) fn new(op: &pb::ExecOp, platform: Platform, inputs: usize) -> Result<Self, BuildError> {
+        let meta = op.meta.clone().filter(|meta| !meta.args.is_empty());
+        let meta = meta.ok_or_else(|| BuildError::new(Kind::Input, "exec op without arguments"))?;
+        let inputs = input_uses(op, inputs)?;
+        Ok(Self { op: op.clone(), meta, platform, resources: None, inputs })
+    }
+
+    pub(super) fn with_resources(self, resources: Option<pb::LinuxResources>) -> Self {
+        Self { resources, ..self }
+    }
+
+    /// The command line as errors and descriptions show it.
+    pub(super) fn command(&self) -> String {
+        self.meta.args.join(" ")
+    }
+
+    pub(super) fn cache_map(&self) -> Result<CacheMap, BuildError> {
+        let deps = self.inputs.iter().map(|input| CacheDep {
+            selector: (!input.paths.is_empty()).then(|| digest_of(input.paths.join("\0"))),
+            content: input.by_content,
+        });
+        let digest = digest::exec(&self.op, &platform::to_pb(&self.platform));
+        Ok(CacheMap { digest, deps: deps.collect(), more: false })
+    }
+
+    pub(super) fn content_selectors(&self, input: usize) -> Vec<Selector> {
+        let Some(input) = self.inputs.get(input) else { return Vec::new() };
+        let paths = dedupe_paths(&input.paths);
+        if paths.iter().any(|path| path == "/") {
+            return Vec::new();
+        }
+        let options = ChecksumOptions { follow_links: true, ..ChecksumOptions::default() };
+        let selector = |path| Selector { path, options: options.clone() };
+        paths.into_iter().map(selector).collect()
+    }
+
+    pub(super) async fn execute(
+        &self,
+        worker: &Arc<Worker>,
+        cx: &OpContext,
+        inputs: Vec<Output>,
+    ) -> Result<Vec<Output>, BuildError> {
+        let mut prepared = Prepared::new(self, worker, cx, &inputs).await?;
+        let request = exec_io::request(self, worker, cx, &mut prepared).await?;
+        let status = exec_io::run(worker, cx, request).await;
+        self.check(status)?;
+        prepared.commit()
+    }
+
+    fn check(&self, status: Result<ExitStatus, ExecError>) -> Result<(), BuildError> {
+        let failed = |kind, what: String| {
+            let command = self.command();
+            let message = format!("process {command:?} did not complete successfully: {what}");
+            BuildError::new(kind, message)
+        };
+        match status {
+            Ok(status) if self.is_success(status) => Ok(()),
+            Ok(status) => Err(failed(Kind::Input, status.to_string())),
+            Err(ExecError::Cancelled) => Err(failed(Kind::Cancelled, "context canceled".into())),
+            Err(error @ (ExecError::Invalid(_) | ExecError::Program { .. })) => {
+                Err(failed(Kind::Input, crate::error::chain(&error)))
+            }
+            Err(error) => Err(failed(Kind::Environment, crate::error::chain(&error))),
+        }
+    }
+
+    fn is_success(&self, status: ExitStatus) -> bool {
+        let valid = &self.meta.valid_exit_codes;
+        match valid.is_empty() {
+            true => status.success(),
+            false => valid.iter().any(|code| u32::try_from(*code) == Ok(status.code)),
+        }
+    }
+}
+
+fn input_uses(op: &pb::ExecOp, inputs: usize) -> Result<Vec<InputUse>, BuildError> {
+    let mut uses = vec![InputUse::default(); inputs];
+    for mount in &op.mounts {
+        let kind = MountType::try_from(mount.mount_type);
+        if matches!(kind, Ok(MountType::Secret | MountType::Ssh | MountType::Tmpfs)) {
+            continue;
+        }
+        let Ok(index) = usize::try_from(mount.input) else { continue };
+        let Some(input) = uses.get_mut(index) else {
+            let message = format!("mount {} asks for input {index} of {inputs}", mount.dest);
+            return Err(BuildError::new(Kind::Input, message));
+        };
+        let selector = super::file_actions::absolute(&mount.selector);
+        input.by_content = is_keyed_by_content(mount, &selector)?;
+        input.paths.push(selector);
+    }
+    Ok(uses)
+}
+
+/// Keying by content is safe only if nothing outside of the selected path can
+/// end up in a result: for mounts without output, read-only ones, and those
+/// that show the whole input. The root filesystem is never keyed that way
+/// because hashing it costs more than it saves.
+fn is_keyed_by_content(mount: &pb::Mount, selector: &str) -> Result<bool, BuildError> {
+    let safe = mount.output == -1 || mount.readonly || selector == "/";
+    match MountContentCache::try_from(mount.content_cache) {
+        Ok(MountContentCache::Off) => Ok(false),
+        Ok(MountContentCache::On) if safe => Ok(true),
+        Ok(MountContentCache::Default) => Ok(safe && mount.dest != "/"),
+        _ => Err(BuildError::new(
+            Kind::Input,
+            format!("invalid mount cache content of mount {}", mount.dest),
+        )),
+    }
+}

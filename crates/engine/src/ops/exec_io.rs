@@ -1,0 +1,162 @@
+//! Turns an exec op into an execution request and follows its run.
+
+use bytes::Bytes;
+use kiln_executor::{
+    ExecError, ExecIo, ExecRequest, ExitStatus, HostAddress, Network, Resources, Rlimit, Security,
+    StubRemoval,
+};
+use kiln_llb::pb::{self, NetMode, SecurityMode};
+use kiln_session::SessionId;
+use kiln_solver::OpContext;
+use tokio::sync::mpsc;
+
+use super::exec::ExecOp;
+use super::exec_mounts::{Prepared, find_secret};
+use crate::error::{BuildError, Kind};
+use crate::jobs::Reporter;
+use crate::worker::Worker;
+
+/// What a process finds in `PATH` if nothing sets it.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How many chunks of output may wait for a slow client before the process
+/// is made to wait too.
+const OUTPUT_QUEUE: usize = 64;
+
+pub(super) async fn request(
+    op: &ExecOp,
+    worker: &Worker,
+    cx: &OpContext,
+    prepared: &mut Prepared,
+) -> Result<ExecRequest, BuildError> {
+    let meta = &op.meta;
+    let id = SessionId::random();
+    let root = std::mem::take(&mut prepared.root);
+    let mut request = ExecRequest::new(id.as_str(), root, meta.args.iter().cloned());
+    request.root_access = prepared.root_access;
+    request.mounts = std::mem::take(&mut prepared.mounts);
+    request.files = std::mem::take(&mut prepared.files);
+    request.env = environment(op, worker, cx).await?;
+    request.cwd = std::path::Path::new("/").join(&meta.cwd);
+    request.user = meta.user.clone();
+    request.hostname = meta.hostname.clone();
+    request.extra_hosts = extra_hosts(&meta.extra_hosts)?;
+    request.rlimits = meta.ulimit.iter().map(rlimit).collect();
+    request.cgroup_parent = Some(meta.cgroup_parent.clone()).filter(|parent| !parent.is_empty());
+    request.resources = op.resources.as_ref().map_or_else(Resources::default, resources);
+    request.network = network(op.op.network)?;
+    request.security = security(op.op.security)?;
+    if meta.remove_mount_stubs_recursive {
+        request.stubs = StubRemoval::Recursive;
+    }
+    if let Some(device) = op.op.cdi_devices.iter().find(|device| !device.optional) {
+        let message = format!("CDI device {:?}: CDI devices are not supported yet", device.name);
+        return Err(BuildError::new(Kind::Input, message));
+    }
+    Ok(request)
+}
+
+async fn environment(op: &ExecOp, worker: &Worker, cx: &OpContext) -> Result<Vec<String>, BuildError> {
+    let mut env = op.meta.env.clone();
+    if let Some(proxy) = &op.meta.proxy_env {
+        env.extend(proxy_variables(proxy));
+    }
+    if !env.iter().any(|entry| entry.starts_with("PATH=")) {
+        env.push(DEFAULT_PATH.into());
+    }
+    for secret in &op.op.secretenv {
+        let value = find_secret(worker, cx, &secret.id, secret.optional).await?;
+        let value = value.unwrap_or_default();
+        let value = String::from_utf8(value).map_err(|_| {
+            let message = format!("secret {} for {} is not UTF-8 text", secret.id, secret.name);
+            BuildError::new(Kind::Input, message).hint("mount it as a file instead")
+        })?;
+        env.push(format!("{}={value}", secret.name));
+    }
+    Ok(env)
+}
+
+fn proxy_variables(proxy: &pb::ProxyEnv) -> Vec<String> {
+    let variables = [
+        ("HTTP_PROXY", &proxy.http_proxy),
+        ("HTTPS_PROXY", &proxy.https_proxy),
+        ("FTP_PROXY", &proxy.ftp_proxy),
+        ("NO_PROXY", &proxy.no_proxy),
+        ("ALL_PROXY", &proxy.all_proxy),
+    ];
+    let set = variables.into_iter().filter(|(_, value)| !value.is_empty());
+    set.flat_map(|(name, value)| {
+        [format!("{name}={value}"), format!("{}={value}", name.to_lowercase())]
+    })
+    .collect()
+}
+
+fn extra_hosts(hosts: &[pb::HostIp]) -> Result<Vec<HostAddress>, BuildError> {
+    let parsed = hosts.iter().map(|host| {
+        let address = host.ip.parse().map_err(|_| {
+            let message = format!("failed to parse IP {:?} of extra host {:?}", host.ip, host.host);
+            BuildError::new(Kind::Input, message)
+        })?;
+        Ok(HostAddress { host: host.host.clone(), address })
+    });
+    parsed.collect()
+}
+
+/// Negative limits mean none, which the kernel spells as the largest number.
+fn rlimit(limit: &pb::Ulimit) -> Rlimit {
+    let value = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
+    Rlimit { name: limit.name.clone(), soft: value(limit.soft), hard: value(limit.hard) }
+}
+
+fn resources(limits: &pb::LinuxResources) -> Resources {
+    Resources {
+        memory: limits.memory,
+        memory_swap: limits.memory_swap,
+        cpu_shares: limits.cpu_shares,
+        cpu_quota: limits.cpu_quota,
+        cpu_period: limits.cpu_period,
+        cpuset_cpus: limits.cpuset_cpus.clone(),
+        cpuset_mems: limits.cpuset_mems.clone(),
+    }
+}
+
+fn network(mode: i32) -> Result<Network, BuildError> {
+    match NetMode::try_from(mode) {
+        Ok(NetMode::Unset) => Ok(Network::Sandbox),
+        Ok(NetMode::Host) => Ok(Network::Host),
+        Ok(NetMode::None) => Ok(Network::None),
+        Err(_) => Err(BuildError::new(Kind::Input, format!("unknown network mode {mode}"))),
+    }
+}
+
+fn security(mode: i32) -> Result<Security, BuildError> {
+    match SecurityMode::try_from(mode) {
+        Ok(SecurityMode::Sandbox) => Ok(Security::Sandbox),
+        Ok(SecurityMode::Insecure) => Ok(Security::Insecure),
+        Err(_) => Err(BuildError::new(Kind::Input, format!("unknown security mode {mode}"))),
+    }
+}
+
+/// Runs the request; its output goes to whoever watches the vertex.
+pub(super) async fn run(
+    worker: &Worker,
+    cx: &OpContext,
+    request: ExecRequest,
+) -> Result<ExitStatus, ExecError> {
+    let reporter = worker.jobs.reporter(cx);
+    let (stdout, from_stdout) = mpsc::channel(OUTPUT_QUEUE);
+    let (stderr, from_stderr) = mpsc::channel(OUTPUT_QUEUE);
+    let io = ExecIo { stdout: Some(stdout), stderr: Some(stderr), ..ExecIo::default() };
+    let (status, (), ()) = tokio::join!(
+        worker.executor.run(request, io, cx.cancelled.clone()),
+        forward(&reporter, 1, from_stdout),
+        forward(&reporter, 2, from_stderr),
+    );
+    status
+}
+
+async fn forward(reporter: &Reporter, stream: u8, mut chunks: mpsc::Receiver<Bytes>) {
+    while let Some(chunk) = chunks.recv().await {
+        reporter.log(stream, &chunk);
+    }
+}

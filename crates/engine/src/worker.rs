@@ -1,0 +1,41 @@
+//! What ops work with: storage, sources and the executor of this machine.
+
+use std::sync::Arc;
+
+use kiln_executor::Executor;
+use kiln_llb::platform;
+use kiln_store::Store;
+use oci_spec::image::Platform;
+use tokio::sync::Semaphore;
+
+use crate::checksums::ChecksumCache;
+use crate::jobs::Jobs;
+use crate::sources::Sources;
+
+/// Everything an op may touch.
+pub(crate) struct Worker {
+    /// Local storage.
+    pub(crate) store: Store,
+    /// Runs processes.
+    pub(crate) executor: Arc<dyn Executor>,
+    /// Where trees come from.
+    pub(crate) sources: Sources,
+    /// The platform that steps run on unless they say otherwise.
+    pub(crate) platform: Platform,
+    /// Builds in flight, for their sessions and progress.
+    pub(crate) jobs: Jobs,
+    /// Content checksums of refs.
+    pub(crate) checksums: ChecksumCache,
+    /// How many steps may run at once; `None` means as many as there are.
+    pub(crate) parallelism: Option<Arc<Semaphore>>,
+}
+
+impl Worker {
+    /// The platform of an op in normal form, the worker's own where it names none.
+    pub(crate) fn platform_of(&self, op: &kiln_llb::pb::Op) -> Platform {
+        match &op.platform {
+            Some(wire) => platform::normalize(&platform::from_pb(wire)),
+            None => self.platform.clone(),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `cargo xtask setup`: installs the real servers and tools that tests run
+//! against, where they are missing.
+
+use crate::run::{check, command, has};
+
+/// A program that tests use, and the Debian package it comes from.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("busybox", "busybox-static"),
+    ("debootstrap", "debootstrap"),
+    ("docker-registry", "docker-registry"),
+    ("htpasswd", "apache2-utils"),
+    ("openssl", "openssl"),
+    ("python3", "python3-minimal"),
+    ("runc", "runc"),
+    ("crun", "crun"),
+    ("skopeo", "skopeo"),
+    ("umoci", "umoci"),
+    ("xz", "xz-utils"),
+    ("bzip2", "bzip2"),
+    ("zstd", "zstd"),
+];
+
+pub(crate) fn run() -> Result<(), String> {
+    let missing = PROGRAMS.iter().filter(|(program, _)| !is_installed(program));
+    let missing = missing.map(|(_, package)| *package).collect::<Vec<_>>();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !has("apt-get") {
+        return Err(format!(
+            "the tests need these packages (Debian's names), please install them: {}",
+            missing.join(" ")
+        ));
+    }
+    println!("installing {}", missing.join(" "));
+    install("apt-get update --quiet --quiet")?;
+    install(&format!(
+        "apt-get install --quiet --quiet --yes --no-install-recommends {}",
+        missing.join(" ")
+    ))
+}
+
+/// Debian keeps administrators' programs outside of a user's PATH.
+fn is_installed(program: &str) -> bool {
+    let in_sbin = ["/usr/sbin", "/sbin"].iter().any(|dir| {
+        std::path::Path::new(dir).join(program).is_file()
+    });
+    in_sbin || has(program)
+}
+
+fn install(line: &str) -> Result<(), String> {
+    let mut command = command(line);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    check(command, line).map_err(|error| format!("{error} (installing packages needs root)"))
+}
