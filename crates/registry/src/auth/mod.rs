@@ -6,4 +6,4 @@ mod session;
 mod token;
 
 pub use credential::{Anonymous, Authority, AuthorityError, Credential, Token, TokenRequest};
-pub(crate) use session::{AuthSession, AuthState, Next};
+pub(crate) use session::{AuthSession, AuthState, Next, Shown};

@@ -1,0 +1,300 @@
+//! Images from registries.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use kiln_registry::{
+    Authority, AuthorityError, Client, Credential, Reference, Repository,
+    detect_manifest_media_type,
+};
+use kiln_session::Session;
+use kiln_store::refs::LazyLayer;
+use kiln_store::{RecordType, Ref, Store};
+use oci_spec::image::{Descriptor, Digest, MediaType};
+
+use super::cache_key::{layers_key, manifest_key};
+use super::fetch::{ImageFetch, PullProgress};
+use super::identifier::{ImageIdentifier, ResolveMode};
+use super::manifest::{self, Manifest};
+use super::origin::{Origin, Place, blocking, store_error};
+use crate::CacheKey;
+use crate::error::SourceError;
+
+const MAX_MANIFEST: u64 = 8 << 20;
+
+/// Finds images that were built here and given a name.
+pub type ImageLookup = Arc<dyn Fn(&Reference) -> Option<Descriptor> + Send + Sync>;
+
+/// Gives images of registries. Cheap to clone.
+#[derive(Clone)]
+pub struct ImageSource {
+    store: Store,
+    client: Client,
+    images: Option<ImageLookup>,
+}
+
+/// What a frontend wants to know of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedImage {
+    /// The digest the reference stands for: the index's, if there is one.
+    pub digest: Digest,
+    /// The reference, pinned to the digest.
+    pub reference: Reference,
+    /// The image's config for the platform.
+    pub config: Bytes,
+}
+
+impl ImageSource {
+    /// Images pulled by `client`, their layers kept in `store`.
+    pub fn new(store: Store, client: Client) -> Self {
+        Self {
+            store,
+            client,
+            images: None,
+        }
+    }
+
+    /// Also looks among the images this store has names for.
+    pub fn with_images(self, images: ImageLookup) -> Self {
+        Self {
+            images: Some(images),
+            ..self
+        }
+    }
+
+    /// Digest and config of an image, pulling its manifests only.
+    pub async fn resolve_config(
+        &self,
+        identifier: &ImageIdentifier,
+        session: &Session,
+    ) -> Result<ResolvedImage, SourceError> {
+        let (_, manifest) = self.load(identifier, session).await?;
+        Ok(ResolvedImage {
+            reference: identifier
+                .reference
+                .with_digest(manifest.root.digest().clone()),
+            digest: manifest.root.digest().clone(),
+            config: manifest.config,
+        })
+    }
+
+    /// Pulls an image's manifests and config. Its layers come when they are needed,
+    /// with `session`'s credentials and reported to `progress`.
+    pub async fn open(
+        &self,
+        identifier: &ImageIdentifier,
+        session: &Session,
+        progress: PullProgress,
+    ) -> Result<Image, SourceError> {
+        let (origin, manifest) = self.load(identifier, session).await?;
+        if let Some(expected) = &identifier.checksum
+            && expected != manifest.root.digest()
+        {
+            return Err(SourceError::Checksum {
+                reference: identifier.reference.to_string(),
+                actual: manifest.root.digest().clone(),
+                expected: expected.clone(),
+            });
+        }
+        let about = About {
+            reference: identifier.reference.clone(),
+            platform: identifier.platform.clone(),
+            record_type: identifier.record_type,
+            layer_limit: identifier.layer_limit,
+        };
+        Image::new(origin, manifest, about, progress)
+    }
+
+    async fn load(
+        &self,
+        identifier: &ImageIdentifier,
+        session: &Session,
+    ) -> Result<(Origin, Manifest), SourceError> {
+        let authority = Arc::new(SessionAuthority(session.clone()));
+        let repository = self.client.repository(&identifier.reference, authority);
+        let root = self.find(identifier, &repository).await?;
+        let origin = Origin {
+            place: Place::Registry(repository),
+            store: self.store.clone(),
+        };
+        let name = identifier.reference.to_string();
+        let manifest = manifest::load(&origin, root, &identifier.platform, &name).await?;
+        Ok((origin, manifest))
+    }
+
+    /// The descriptor the reference stands for. A digest that is in the store needs nobody.
+    async fn find(
+        &self,
+        identifier: &ImageIdentifier,
+        repository: &Repository,
+    ) -> Result<Descriptor, SourceError> {
+        let reference = &identifier.reference;
+        if let Some(digest) = reference.digest()
+            && let Some(descriptor) = self.stored(digest).await?
+        {
+            return Ok(descriptor);
+        }
+        let local = || {
+            self.images
+                .as_ref()
+                .and_then(|images| images(reference))
+                .filter(|found| {
+                    reference
+                        .digest()
+                        .is_none_or(|digest| digest == found.digest())
+                })
+        };
+        if identifier.resolve_mode == ResolveMode::Local
+            && let Some(found) = local()
+        {
+            return Ok(found);
+        }
+        match repository.resolve(reference).await {
+            Ok(descriptor) => Ok(descriptor),
+            Err(error) if identifier.resolve_mode == ResolveMode::Default => {
+                local().ok_or(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn stored(&self, digest: &Digest) -> Result<Option<Descriptor>, SourceError> {
+        let (content, digest) = (self.store.content().clone(), digest.clone());
+        blocking(move || {
+            if !content.exists(&digest).map_err(store_error)? {
+                return Ok(None);
+            }
+            let bytes = content.read(&digest, MAX_MANIFEST).map_err(store_error)?;
+            let Ok((_, media_type)) = detect_manifest_media_type(&bytes) else {
+                return Ok(None);
+            };
+            Ok(Some(Descriptor::new(
+                MediaType::from(media_type.as_str()),
+                bytes.len() as u64,
+                digest,
+            )))
+        })
+        .await
+    }
+}
+
+/// What is asked of an image, apart from its manifest.
+pub(super) struct About {
+    pub(super) reference: Reference,
+    pub(super) platform: oci_spec::image::Platform,
+    pub(super) record_type: RecordType,
+    pub(super) layer_limit: Option<usize>,
+}
+
+/// One image whose manifests are here.
+pub struct Image {
+    store: Store,
+    manifest: Manifest,
+    about: About,
+    fetch: Arc<ImageFetch>,
+    keys: [Option<String>; 2],
+}
+
+impl Image {
+    pub(super) fn new(
+        origin: Origin,
+        mut manifest: Manifest,
+        about: About,
+        progress: PullProgress,
+    ) -> Result<Self, SourceError> {
+        if let Some(limit) = about.layer_limit {
+            let layers = manifest.layers.len();
+            if limit > layers {
+                return Err(SourceError::LayerLimit { limit, layers });
+            }
+            manifest.layers.truncate(limit);
+        }
+        let first = manifest_key(manifest.root.digest(), &about.platform, about.layer_limit)?;
+        let diff_ids: Vec<Digest> = manifest
+            .layers
+            .iter()
+            .map(|layer| layer.diff_id.clone())
+            .collect();
+        Ok(Self {
+            store: origin.store.clone(),
+            keys: [Some(first), layers_key(&diff_ids)],
+            manifest,
+            about,
+            fetch: Arc::new(ImageFetch { origin, progress }),
+        })
+    }
+
+    /// The digest the reference stands for: the index's, if there is one.
+    pub fn digest(&self) -> &Digest {
+        self.manifest.root.digest()
+    }
+
+    /// The manifest of the chosen platform's image.
+    pub fn manifest(&self) -> &Descriptor {
+        &self.manifest.manifest
+    }
+
+    /// The image's config.
+    pub fn config(&self) -> &Bytes {
+        &self.manifest.config
+    }
+
+    /// The layers' blobs, lowest first.
+    pub fn layers(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifest.layers.iter().map(|layer| &layer.descriptor)
+    }
+
+    /// The cache key at `index`: the manifest's first, then the layers' alone.
+    pub fn cache_key(&self, index: usize) -> CacheKey {
+        let [first, second] = &self.keys;
+        let key = if index == 0 {
+            first
+        } else {
+            second.as_ref().map_or(first, |_| second)
+        };
+        CacheKey {
+            key: key.clone().unwrap_or_default(),
+            pin: self.manifest.root.digest().to_string(),
+            more: index == 0,
+        }
+    }
+
+    /// The image's files, lazily; `None` if it has no layers. Equal layers of other
+    /// images are shared. Writes to the store's database, so it may block shortly.
+    pub fn snapshot(&self) -> Result<Option<Ref>, SourceError> {
+        let mut current: Option<Ref> = None;
+        for layer in &self.manifest.layers {
+            let lazy = LazyLayer {
+                descriptor: layer.descriptor.clone(),
+                diff_id: layer.diff_id.clone(),
+                fetch: Arc::clone(&self.fetch) as _,
+                description: format!("pulled from {}", self.about.reference),
+                record_type: self.about.record_type,
+                created: None,
+            };
+            current = Some(self.store.layer(current.as_ref(), lazy)?);
+        }
+        Ok(current)
+    }
+}
+
+/// A session's credentials, as a registry client asks for them.
+struct SessionAuthority(Session);
+
+#[async_trait]
+impl Authority for SessionAuthority {
+    async fn credential(&self, host: &str) -> Result<Credential, AuthorityError> {
+        use kiln_session::Credential as Lent;
+        Ok(match self.0.credentials.credential(host).await? {
+            Lent::Anonymous => Credential::Anonymous,
+            Lent::Basic { username, password } => Credential::Basic { username, password },
+            Lent::IdentityToken(token) => Credential::IdentityToken(token),
+        })
+    }
+}
+
+/// The credentials of a session, for others that speak to registries with them.
+pub fn session_authority(session: &Session) -> Arc<dyn Authority> {
+    Arc::new(SessionAuthority(session.clone()))
+}
