@@ -28,7 +28,9 @@ pub enum DirectiveName {
 
 impl DirectiveName {
     fn parse(name: &str) -> Option<Self> {
-        [Self::Syntax, Self::Escape, Self::Check].into_iter().find(|known| known.as_str().eq_ignore_ascii_case(name))
+        [Self::Syntax, Self::Escape, Self::Check]
+            .into_iter()
+            .find(|known| known.as_str().eq_ignore_ascii_case(name))
     }
 
     /// The name in lower case.
@@ -83,7 +85,12 @@ pub(crate) struct DirectiveReader {
 impl DirectiveReader {
     /// A reader of comments that start with `mark`, after `line` lines that it does not see.
     pub(crate) fn new(mark: &'static str, line: Line) -> Self {
-        Self { mark, line, seen: Vec::new(), done: false }
+        Self {
+            mark,
+            line,
+            seen: Vec::new(),
+            done: false,
+        }
     }
 
     /// The next line, without its end.
@@ -103,7 +110,11 @@ impl DirectiveReader {
             return Err(name);
         }
         self.seen.push(name);
-        Ok(Some(Directive { name, value: value.to_owned(), line: self.line }))
+        Ok(Some(Directive {
+            name,
+            value: value.to_owned(),
+            line: self.line,
+        }))
     }
 }
 
@@ -122,7 +133,11 @@ fn find(name: DirectiveName, mark: &'static str, line: Line, text: &str) -> Opti
 fn find_json(line: Line, text: &str) -> Option<Directive> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
     let value = object.get(DirectiveName::Syntax.as_str())?.as_str()?;
-    Some(Directive { name: DirectiveName::Syntax, value: value.to_owned(), line: line + 1 })
+    Some(Directive {
+        name: DirectiveName::Syntax,
+        value: value.to_owned(),
+        line: line + 1,
+    })
 }
 
 /// Drops a byte order mark and a line `#!`; says how many lines are gone.
@@ -131,7 +146,10 @@ fn skip_preamble(text: &[u8]) -> (Line, Cow<'_, str>) {
     if !text.starts_with(b"#!") {
         return (0, String::from_utf8_lossy(text));
     }
-    let end = text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |end| end + 1);
+    let end = text
+        .iter()
+        .position(|&byte| byte == b'\n')
+        .map_or(text.len(), |end| end + 1);
     (1, String::from_utf8_lossy(&text[end..]))
 }
 

@@ -69,7 +69,10 @@ pub enum SyntaxErrorKind {
         keyword: &'static str,
     },
     /// A word among `name=value` words has no `=`.
-    #[error("Syntax error - can't find = in {}. Must be of the form: name=value", quoted(word))]
+    #[error(
+        "Syntax error - can't find = in {}. Must be of the form: name=value",
+        quoted(word)
+    )]
     MissingEquals {
         /// The word.
         word: String,

@@ -11,8 +11,6 @@ pub struct HeredocWord {
     pub expand: bool,
     /// `<<-`: leading tabs are taken off the body and off the line that ends it.
     pub chomp: bool,
-    /// The file descriptor before `<<`, zero if there is none.
-    pub descriptor: u32,
 }
 
 /// A heredoc with its body.
@@ -28,20 +26,61 @@ pub(crate) struct Heredoc {
 /// # Errors
 /// If the quotes of the word do not fit together.
 pub fn parse_word(word: &str) -> Result<Option<HeredocWord>, ExpandError> {
-    let digits = word.len() - word.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let Some(rest) = word[digits..].strip_prefix("<<") else { return Ok(None) };
-    let (rest, chomp) = rest.strip_prefix('-').map_or((rest, false), |rest| (rest, true));
+    let Some(rest) = word
+        .trim_start_matches(|c: char| c.is_ascii_digit())
+        .strip_prefix("<<")
+    else {
+        return Ok(None);
+    };
+    let (rest, chomp) = rest
+        .strip_prefix('-')
+        .map_or((rest, false), |rest| (rest, true));
     let rest = rest.trim_start_matches([' ', '\t', '\n', '\x0c', '\r']);
-    if rest.is_empty() || rest.contains('<') {
+    if rest.contains('<') {
         return Ok(None);
     }
 
-    let plain = Lexer { unset: Unset::Keep, ..Lexer::new('\\') };
-    let [name] = plain.words(rest, &NoVariables)?.try_into().unwrap_or_default();
-    todo!()
+    // Read with and without its quotes: if that makes a difference, something in it is quoted.
+    let plain = Lexer {
+        unset: Unset::Keep,
+        ..Lexer::new('\\')
+    };
+    let quoted = Lexer {
+        quotes: Quotes::Keep,
+        ..plain
+    };
+    let Ok([name]) = <[String; 1]>::try_from(plain.words(rest, &NoVariables)?) else {
+        return Ok(None);
+    };
+    let with_quotes = quoted.words(rest, &NoVariables)?.concat();
+    let quotes = |text: &str| text.matches(['\'', '"']).count();
+    let expand = quotes(&name) == quotes(&with_quotes);
+    Ok(Some(HeredocWord {
+        name,
+        expand,
+        chomp,
+    }))
+}
+
+/// The heredocs that an instruction's text announces, in order. A text whose quotes do not fit together has none.
+pub(crate) fn words_of(text: &str) -> Result<Vec<HeredocWord>, ExpandError> {
+    let lexer = Lexer {
+        quotes: Quotes::Keep,
+        escapes: Escapes::Keep,
+        unset: Unset::Keep,
+        ..Lexer::new('\\')
+    };
+    let words = lexer.words(text, &NoVariables).unwrap_or_default();
+    words
+        .iter()
+        .filter_map(|word| parse_word(word).transpose())
+        .collect()
 }
 
 /// Takes the leading tabs off every line.
 pub fn chomp(content: &str) -> String {
-    content.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()
+    content
+        .split_inclusive('\n')
+        .map(|line| line.trim_start_matches('\t'))
+        .collect()
 }

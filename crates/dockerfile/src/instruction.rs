@@ -3,16 +3,19 @@
 //! One struct per instruction, all of them plain data with public fields. Words are kept **unexpanded**, as the
 //! author wrote them; lowering expands them with [`Command::expand`] once it knows the variables.
 
-mod arguments;
 mod build;
 mod copy;
 mod device;
+mod duration;
 mod error;
 mod expand;
+mod fields;
+mod flags;
 mod healthcheck;
 mod metadata;
 mod mount;
 mod run;
+mod size;
 
 use crate::position::Location;
 
@@ -22,8 +25,8 @@ pub use device::Device;
 pub use error::{DurationError, FieldsError, InstructionError, MountError};
 pub use healthcheck::Healthcheck;
 pub use metadata::{
-    Arg, ArgDefinition, Delimiter, Env, Expose, KeyValue, Label, Maintainer, Onbuild, Shell, Stopsignal, User, Volume,
-    Workdir,
+    Arg, ArgDefinition, Delimiter, Env, Expose, KeyValue, Label, Maintainer, Onbuild, Shell,
+    Stopsignal, User, Volume, Workdir,
 };
 pub use mount::{Mount, MountFlag, MountType, Sharing};
 pub use run::{Cmd, CommandLine, Entrypoint, Form, InlineFile, Network, Run, Security};

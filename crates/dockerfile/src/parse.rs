@@ -1,16 +1,19 @@
 //! From text to [`Dockerfile`].
 //!
-//! Lines are read one by one into logical lines (continuations joined, comments collected, heredoc bodies attached),
-//! each of which is split by the rules of its keyword and then becomes a typed instruction.
+//! Lines become statements (continuations joined, comments collected, heredoc bodies attached); a statement is split by
+//! the rules of its keyword and then becomes a typed instruction.
 
-mod logical;
-mod split;
+mod lines;
+mod statement;
 mod words;
 
 use crate::directive::Directive;
-use crate::error::SyntaxError;
-use crate::instruction::{Arg, Command, Located};
+use crate::error::{SyntaxError, SyntaxErrorKind};
+use crate::instruction::{Arg, Command, Instruction, InstructionError, Located, build};
 use crate::position::Location;
+
+use lines::Reader;
+pub(crate) use statement::Statement;
 
 /// A parsed Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub struct Stage {
     pub name: Option<String>,
     /// Image, earlier stage, named context or `scratch`, unexpanded.
     pub base: String,
-    /// `--platform`, unexpanded.
+    /// `--platform`, unexpanded; never empty.
     pub platform: Option<String>,
     /// The instructions, in order.
     pub commands: Vec<Located<Command>>,
@@ -64,9 +67,61 @@ pub struct Alias {
 /// Reads a Dockerfile. Bytes that are not UTF-8 read as U+FFFD.
 ///
 /// # Errors
-/// The first thing that is wrong, with its lines.
+/// The first thing that is wrong, with its lines: what concerns lines and words before what concerns instructions.
 pub fn parse(text: &[u8]) -> Result<Dockerfile, SyntaxError> {
-    logical::read(text)
+    if text.is_empty() {
+        return Err(SyntaxError {
+            kind: SyntaxErrorKind::Empty,
+            location: None,
+        });
+    }
+    lines::check_lengths(text)?;
+    let text = String::from_utf8_lossy(text);
+    let mut reader = Reader::new(&text);
+    let statements = reader.read_all()?;
+    if statements.is_empty() {
+        return Err(SyntaxError {
+            kind: SyntaxErrorKind::NoInstructions,
+            location: Some(reader.last_line()),
+        });
+    }
+
+    let mut meta_args = Vec::new();
+    let mut stages: Vec<Stage> = Vec::new();
+    for statement in statements {
+        let location = statement.location;
+        let fail = |kind| SyntaxError {
+            kind,
+            location: Some(location),
+        };
+        let instruction = build(statement).map_err(|error| {
+            fail(SyntaxErrorKind::Instruction {
+                line: location.first,
+                error,
+            })
+        })?;
+        match (instruction, stages.last_mut()) {
+            (Instruction::From(stage), _) => stages.push(*stage),
+            (Instruction::Command(command), Some(stage)) => stage.commands.push(*command),
+            (Instruction::Command(command), None) => {
+                meta_args
+                    .push(into_arg(*command).ok_or_else(|| fail(SyntaxErrorKind::NoCurrentStage))?);
+            }
+        }
+    }
+    if stages.is_empty() {
+        return Err(SyntaxError {
+            kind: SyntaxErrorKind::NoStages,
+            location: None,
+        });
+    }
+    Ok(Dockerfile {
+        escape: reader.escape(),
+        directives: reader.directives,
+        meta_args,
+        stages,
+        empty_continuations: reader.empty_continuations,
+    })
 }
 
 /// Reads one instruction: the trigger that an `ONBUILD` of a base image recorded. It has no lines of its own, so it
@@ -75,5 +130,49 @@ pub fn parse(text: &[u8]) -> Result<Dockerfile, SyntaxError> {
 /// # Errors
 /// What is wrong with it, located at `location`.
 pub fn parse_trigger(text: &str, location: Location) -> Result<Located<Command>, SyntaxError> {
-    logical::read_trigger(text, location)
+    let fail = |kind| SyntaxError {
+        kind,
+        location: Some(location),
+    };
+    lines::check_lengths(text.as_bytes()).map_err(|error| fail(error.kind))?;
+    let statements = Reader::new(text)
+        .read_all()
+        .map_err(|error| fail(error.kind))?;
+    let statement = match <[Statement; 1]>::try_from(statements) {
+        Ok([statement]) => Statement {
+            location,
+            ..statement
+        },
+        Err(none) if none.is_empty() => return Err(fail(SyntaxErrorKind::NoInstructions)),
+        Err(_) => return Err(fail(SyntaxErrorKind::ManyTriggers)),
+    };
+    match build(statement).map_err(|error| fail(SyntaxErrorKind::Trigger(error)))? {
+        Instruction::Command(command) => Ok(*command),
+        Instruction::From(stage) => {
+            let error = InstructionError::Trigger {
+                keyword: stage.keyword.to_uppercase(),
+            };
+            Err(fail(SyntaxErrorKind::Trigger(error)))
+        }
+    }
+}
+
+fn into_arg(command: Located<Command>) -> Option<Located<Arg>> {
+    let Located {
+        value: Command::Arg(value),
+        keyword,
+        source,
+        location,
+        comments,
+    } = command
+    else {
+        return None;
+    };
+    Some(Located {
+        value,
+        keyword,
+        source,
+        location,
+        comments,
+    })
 }

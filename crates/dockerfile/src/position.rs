@@ -38,7 +38,10 @@ pub struct Range {
 impl Location {
     /// The lines from `first` to `last`.
     pub fn new(first: Line, last: Line) -> Self {
-        Self { first, last: last.max(first) }
+        Self {
+            first,
+            last: last.max(first),
+        }
     }
 
     /// One line.
@@ -55,7 +58,10 @@ impl Location {
     pub fn ranges(self) -> impl Iterator<Item = Range> {
         self.lines().map(|line| {
             let position = Position { line, character: 0 };
-            Range { start: position, end: position }
+            Range {
+                start: position,
+                end: position,
+            }
         })
     }
 }

@@ -5,7 +5,7 @@
 
 mod expand;
 mod glob;
-mod reader;
+mod split;
 mod variables;
 
 use std::collections::BTreeSet;
@@ -135,19 +135,31 @@ pub enum ExpandErrorKind {
 impl Lexer {
     /// The lexer of instruction words with that escape character.
     pub fn new(escape: char) -> Self {
-        Self { escape, quotes: Quotes::Remove, escapes: Escapes::Remove, unset: Unset::Empty }
+        Self {
+            escape,
+            quotes: Quotes::Remove,
+            escapes: Escapes::Remove,
+            unset: Unset::Empty,
+        }
     }
 
     /// The lexer of heredoc bodies, in which quotes are text.
     pub fn for_heredocs() -> Self {
-        Self { quotes: Quotes::Literal, ..Self::new('\\') }
+        Self {
+            quotes: Quotes::Literal,
+            ..Self::new('\\')
+        }
     }
 
     /// Expands the text as one word: blanks stay where they are.
     ///
     /// # Errors
     /// What is wrong with the text, or the message of a `${name?message}`.
-    pub fn expand(&self, text: &str, variables: &(impl Variables + ?Sized)) -> Result<Expansion, ExpandError> {
+    pub fn expand(
+        &self,
+        text: &str,
+        variables: &(impl Variables + ?Sized),
+    ) -> Result<Expansion, ExpandError> {
         expand::expand(self, text, &|name| variables.get(name)).map(|(expansion, _)| expansion)
     }
 
@@ -155,7 +167,11 @@ impl Lexer {
     ///
     /// # Errors
     /// As for [`Lexer::expand`].
-    pub fn words(&self, text: &str, variables: &(impl Variables + ?Sized)) -> Result<Vec<String>, ExpandError> {
+    pub fn words(
+        &self,
+        text: &str,
+        variables: &(impl Variables + ?Sized),
+    ) -> Result<Vec<String>, ExpandError> {
         expand::expand(self, text, &|name| variables.get(name)).map(|(_, words)| words)
     }
 }

@@ -14,7 +14,11 @@ pub enum Casing {
 
 /// The closest of `known` to `word`; the first one if several are equally close. `None` if nothing is close, or if
 /// the word is itself known: then it is not what went wrong.
-pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, casing: Casing) -> Option<String> {
+pub fn closest<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    casing: Casing,
+) -> Option<String> {
     let fold = |text: &str| match casing {
         Casing::Sensitive => text.to_owned(),
         Casing::Insensitive => text.to_lowercase(),
@@ -26,7 +30,9 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, casing:
         if candidate == wanted {
             return None;
         }
-        let limit = best.as_ref().map_or(MAX_DISTANCE, |(distance, _)| distance - 1);
+        let limit = best
+            .as_ref()
+            .map_or(MAX_DISTANCE, |(distance, _)| distance - 1);
         if let Some(distance) = distance_within(&wanted, &candidate, limit) {
             best = Some((distance, candidate));
         }
@@ -40,7 +46,9 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, casing:
 
 /// The end of a message: ` (did you mean x?)`, or nothing.
 pub(crate) fn hint(suggestion: Option<&str>) -> String {
-    suggestion.map(|word| format!(" (did you mean {word}?)")).unwrap_or_default()
+    suggestion
+        .map(|word| format!(" (did you mean {word}?)"))
+        .unwrap_or_default()
 }
 
 fn in_casing_of(model: &str, word: String) -> String {

@@ -37,7 +37,9 @@ impl Excerpt {
         let lines: Vec<&str> = text.split('\n').collect();
         let line = locations.iter().map(|location| location.first).min()?;
         let last = locations.iter().map(|location| location.last).max()?;
-        let first = usize::try_from(line).ok().filter(|&first| (1..=lines.len()).contains(&first))?;
+        let first = usize::try_from(line)
+            .ok()
+            .filter(|&first| (1..=lines.len()).contains(&first))?;
         let last = usize::try_from(last).ok()?.min(lines.len());
 
         let (start, end) = widen(first, last, lines.len());
@@ -45,17 +47,31 @@ impl Excerpt {
             .zip(&lines[start - 1..end])
             .filter_map(|(number, text)| {
                 let number = Line::try_from(number).ok()?;
-                let marked = locations.iter().any(|location| location.lines().contains(&number));
-                Some(ExcerptLine { number, marked, text: text.trim_end_matches('\r').to_owned() })
+                let marked = locations
+                    .iter()
+                    .any(|location| location.lines().contains(&number));
+                Some(ExcerptLine {
+                    number,
+                    marked,
+                    text: text.trim_end_matches('\r').to_owned(),
+                })
             })
             .collect();
-        Some(Self { filename: filename.to_owned(), line, lines })
+        Some(Self {
+            filename: filename.to_owned(),
+            line,
+            lines,
+        })
     }
 }
 
 /// Adds lines of context on both sides in turns, as far as there are any. A round counts even if it finds none.
 fn widen(mut start: usize, mut end: usize, total: usize) -> (usize, usize) {
-    let wanted = if start == end { CONTEXT_OF_ONE } else { CONTEXT_OF_SEVERAL };
+    let wanted = if start == end {
+        CONTEXT_OF_ONE
+    } else {
+        CONTEXT_OF_SEVERAL
+    };
     let mut added = 0;
     while added < wanted {
         if start > 1 {

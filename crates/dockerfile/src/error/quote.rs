@@ -41,5 +41,7 @@ fn push_escaped(out: &mut String, c: char) {
 /// combining marks, which it escapes and Go does not.
 fn is_printable(c: char) -> bool {
     let escaped_by_debug = c.escape_debug().len() > 1;
-    !escaped_by_debug || c == '\'' || (!c.is_ascii() && !c.is_control() && !c.is_whitespace() && c.is_alphanumeric())
+    !escaped_by_debug
+        || c == '\''
+        || (!c.is_ascii() && !c.is_control() && !c.is_whitespace() && c.is_alphanumeric())
 }

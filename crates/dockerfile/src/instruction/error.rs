@@ -55,7 +55,9 @@ pub enum InstructionError {
         keyword: &'static str,
     },
     /// `ADD` or `COPY` lacks its destination.
-    #[error("{keyword} requires at least two arguments, but only one was provided. Destination could not be determined")]
+    #[error(
+        "{keyword} requires at least two arguments, but only one was provided. Destination could not be determined"
+    )]
     NoDestination {
         /// The instruction.
         keyword: &'static str,
@@ -76,7 +78,10 @@ pub enum InstructionError {
     #[error("FROM requires either one or three arguments")]
     FromArguments,
     /// A stage's name has characters it must not have.
-    #[error("invalid name for build stage: {}, name can't start with a number or contain symbols", quoted(name))]
+    #[error(
+        "invalid name for build stage: {}, name can't start with a number or contain symbols",
+        quoted(name)
+    )]
     StageName {
         /// The name as written.
         name: String,

@@ -32,7 +32,11 @@ pub enum CheckOptionError {
         option: String,
     },
     /// The value of `error` is not a truth value.
-    #[error("failed to parse check option {}: strconv.ParseBool: parsing {}: invalid syntax", quoted(option), quoted(value))]
+    #[error(
+        "failed to parse check option {}: strconv.ParseBool: parsing {}: invalid syntax",
+        quoted(option),
+        quoted(value)
+    )]
     NotBool {
         /// The option with its value.
         option: String,
@@ -57,19 +61,26 @@ impl LintConfig {
         }
         for option in options.splitn(MAX_OPTIONS, ';') {
             let Some((key, value)) = option.split_once('=') else {
-                return Err(CheckOptionError::Invalid { option: option.to_owned() });
+                return Err(CheckOptionError::Invalid {
+                    option: option.to_owned(),
+                });
             };
             let value = value.trim();
             match key.trim() {
                 "skip" => config.skip = Selection::parse(value),
                 "experimental" => config.experimental = Selection::parse(value),
                 "error" => {
-                    config.return_as_error = parse_bool(value).ok_or_else(|| CheckOptionError::NotBool {
-                        option: option.to_owned(),
-                        value: value.to_owned(),
-                    })?;
+                    config.return_as_error =
+                        parse_bool(value).ok_or_else(|| CheckOptionError::NotBool {
+                            option: option.to_owned(),
+                            value: value.to_owned(),
+                        })?;
                 }
-                key => return Err(CheckOptionError::Invalid { option: key.to_owned() }),
+                key => {
+                    return Err(CheckOptionError::Invalid {
+                        option: key.to_owned(),
+                    });
+                }
             }
         }
         Ok(config)
@@ -88,7 +99,16 @@ impl LintConfig {
 
 impl Selection {
     fn parse(value: &str) -> Self {
-        if value == "all" { Self::All } else { Self::Rules(value.split(',').map(|name| name.trim().to_owned()).collect()) }
+        if value == "all" {
+            Self::All
+        } else {
+            Self::Rules(
+                value
+                    .split(',')
+                    .map(|name| name.trim().to_owned())
+                    .collect(),
+            )
+        }
     }
 
     /// Whether the rule of that name is in the set.

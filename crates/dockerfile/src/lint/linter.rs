@@ -33,7 +33,10 @@ pub struct Violations {
 impl Linter {
     /// A linter without warnings.
     pub fn new(config: LintConfig) -> Self {
-        Self { config, warnings: Vec::new() }
+        Self {
+            config,
+            warnings: Vec::new(),
+        }
     }
 
     /// Takes a finding about an instruction with these comments above, among which a `check=` comment may silence it.
@@ -44,7 +47,11 @@ impl Linter {
             None => runs(&self.config, finding.rule),
         };
         if runs {
-            self.warnings.push(Warning { rule: finding.rule, message: finding.message, location });
+            self.warnings.push(Warning {
+                rule: finding.rule,
+                message: finding.message,
+                location,
+            });
         }
     }
 
@@ -79,19 +86,28 @@ impl Linter {
 impl Warning {
     /// The message as clients show it among build progress: `Rule: message (line 3)`.
     pub fn short(&self) -> String {
-        format!("{}: {} (line {})", self.rule.name, self.message, self.location.first)
+        format!(
+            "{}: {} (line {})",
+            self.rule.name, self.message, self.location.first
+        )
     }
 }
 
 fn runs(config: &LintConfig, rule: &Rule) -> bool {
-    if rule.experimental { config.experimental.contains(rule.name) } else { !config.skip.contains(rule.name) }
+    if rule.experimental {
+        config.experimental.contains(rule.name)
+    } else {
+        !config.skip.contains(rule.name)
+    }
 }
 
 /// The configuration of the first `check=` comment, if it can be read.
 fn comment_config(comments: &[String]) -> Option<LintConfig> {
-    let options = comments.iter().find_map(|comment| match parse_comment(comment) {
-        Some((DirectiveName::Check, options)) => Some(options),
-        _ => None,
-    })?;
+    let options = comments
+        .iter()
+        .find_map(|comment| match parse_comment(comment) {
+            Some((DirectiveName::Check, options)) => Some(options),
+            _ => None,
+        })?;
     LintConfig::parse(options.split(' ').next().unwrap_or_default()).ok()
 }

@@ -139,7 +139,10 @@ pub static ALL: [&Rule; 22] = [
 
 impl Rule {
     fn found(&'static self, message: String) -> Finding {
-        Finding { rule: self, message }
+        Finding {
+            rule: self,
+            message,
+        }
     }
 }
 
@@ -150,7 +153,9 @@ pub fn stage_name_casing(name: &str) -> Finding {
 
 /// `from` and `as`, as written, differ in casing.
 pub fn from_as_casing(from: &str, as_: &str) -> Finding {
-    FROM_AS_CASING.found(format!("'{as_}' and '{from}' keywords' casing do not match"))
+    FROM_AS_CASING.found(format!(
+        "'{as_}' and '{from}' keywords' casing do not match"
+    ))
 }
 
 /// An instruction goes on over an empty line.
@@ -160,18 +165,25 @@ pub fn no_empty_continuation() -> Finding {
 
 /// A keyword is not in `casing` (`lowercase`, `uppercase`) like most.
 pub fn consistent_instruction_casing(keyword: &str, casing: &str) -> Finding {
-    CONSISTENT_INSTRUCTION_CASING
-        .found(format!("Command '{keyword}' should match the case of the command majority ({casing})"))
+    CONSISTENT_INSTRUCTION_CASING.found(format!(
+        "Command '{keyword}' should match the case of the command majority ({casing})"
+    ))
 }
 
 /// Two stages have the same name.
 pub fn duplicate_stage_name(name: &str) -> Finding {
-    DUPLICATE_STAGE_NAME.found(format!("Duplicate stage name {}, stage names should be unique", quoted(name)))
+    DUPLICATE_STAGE_NAME.found(format!(
+        "Duplicate stage name {}, stage names should be unique",
+        quoted(name)
+    ))
 }
 
 /// A stage is called `scratch` or `context`.
 pub fn reserved_stage_name(name: &str) -> Finding {
-    RESERVED_STAGE_NAME.found(format!("Stage name should not use the same name as reserved stage {}", quoted(name)))
+    RESERVED_STAGE_NAME.found(format!(
+        "Stage name should not use the same name as reserved stage {}",
+        quoted(name)
+    ))
 }
 
 /// `CMD` or `ENTRYPOINT`, as written, is in shell form and no shell has been chosen.
@@ -183,24 +195,33 @@ pub fn json_args_recommended(keyword: &str) -> Finding {
 
 /// There is a `MAINTAINER` instruction.
 pub fn maintainer_deprecated() -> Finding {
-    MAINTAINER_DEPRECATED.found("Maintainer instruction is deprecated in favor of using label".to_owned())
+    MAINTAINER_DEPRECATED
+        .found("Maintainer instruction is deprecated in favor of using label".to_owned())
 }
 
 /// `FROM` uses a variable that no `ARG` before the first stage declares.
 pub fn undefined_arg_in_from(name: &str, suggestion: Option<&str>) -> Finding {
-    UNDEFINED_ARG_IN_FROM.found(format!("FROM argument '{name}' is not declared{}", hint(suggestion)))
+    UNDEFINED_ARG_IN_FROM.found(format!(
+        "FROM argument '{name}' is not declared{}",
+        hint(suggestion)
+    ))
 }
 
 /// The first `WORKDIR` of a stage is relative.
 pub fn workdir_relative_path(path: &str) -> Finding {
-    WORKDIR_RELATIVE_PATH
-        .found(format!("Relative workdir {} can have unexpected results if the base image changes", quoted(path)))
+    WORKDIR_RELATIVE_PATH.found(format!(
+        "Relative workdir {} can have unexpected results if the base image changes",
+        quoted(path)
+    ))
 }
 
 /// A variable is used that is not set; `suggestion` is a variable's name.
 pub fn undefined_var(name: &str, suggestion: Option<&str>) -> Finding {
     let suggestion = suggestion.map(|name| format!("${name}"));
-    UNDEFINED_VAR.found(format!("Usage of undefined variable '${name}'{}", hint(suggestion.as_deref())))
+    UNDEFINED_VAR.found(format!(
+        "Usage of undefined variable '${name}'{}",
+        hint(suggestion.as_deref())
+    ))
 }
 
 /// `CMD`, `ENTRYPOINT` or `HEALTHCHECK`, as written, stands twice in a stage. Located at the one that is overridden.
@@ -235,39 +256,52 @@ pub fn redundant_target_platform(platform: &str) -> Finding {
 
 /// `ARG` or `ENV` has a name that speaks of a secret.
 pub fn secrets_used_in_arg_or_env(instruction: &str, name: &str) -> Finding {
-    SECRETS_USED_IN_ARG_OR_ENV
-        .found(format!("Do not use ARG or ENV instructions for sensitive data ({instruction} {})", quoted(name)))
+    SECRETS_USED_IN_ARG_OR_ENV.found(format!(
+        "Do not use ARG or ENV instructions for sensitive data ({instruction} {})",
+        quoted(name)
+    ))
 }
 
 /// `FROM` with all arguments at their defaults names no image.
 pub fn invalid_default_arg_in_from(base: &str) -> Finding {
-    INVALID_DEFAULT_ARG_IN_FROM.found(format!("Default value for ARG {base} results in empty or invalid base image name"))
+    INVALID_DEFAULT_ARG_IN_FROM.found(format!(
+        "Default value for ARG {base} results in empty or invalid base image name"
+    ))
 }
 
 /// `FROM --platform=` with a value that does not depend on anything.
 pub fn from_platform_flag_const_disallowed(platform: &str) -> Finding {
-    FROM_PLATFORM_FLAG_CONST_DISALLOWED
-        .found(format!("FROM --platform flag should not use constant value {}", quoted(platform)))
+    FROM_PLATFORM_FLAG_CONST_DISALLOWED.found(format!(
+        "FROM --platform flag should not use constant value {}",
+        quoted(platform)
+    ))
 }
 
 /// A source of `verb` (`Copy`, `Add`) is excluded from the context.
 pub fn copy_ignored_file(verb: &str, path: &str) -> Finding {
-    COPY_IGNORED_FILE.found(format!("Attempting to {verb} file {} that is excluded by .dockerignore", quoted(path)))
+    COPY_IGNORED_FILE.found(format!(
+        "Attempting to {verb} file {} that is excluded by .dockerignore",
+        quoted(path)
+    ))
 }
 
 /// A comment above `FROM` or `ARG` that could be a description does not start with `name`.
 pub fn invalid_definition_description(instruction: &str, name: &str) -> Finding {
-    INVALID_DEFINITION_DESCRIPTION
-        .found(format!("Comment for {instruction} should follow the format: `# {name} <description>`"))
+    INVALID_DEFINITION_DESCRIPTION.found(format!(
+        "Comment for {instruction} should follow the format: `# {name} <description>`"
+    ))
 }
 
 /// The protocol in a word of `EXPOSE` has capitals.
 pub fn expose_proto_casing(port: &str) -> Finding {
-    EXPOSE_PROTO_CASING.found(format!("Defined protocol '{port}' in EXPOSE instruction should be lowercase"))
+    EXPOSE_PROTO_CASING.found(format!(
+        "Defined protocol '{port}' in EXPOSE instruction should be lowercase"
+    ))
 }
 
 /// A word of `EXPOSE` has an address or a host port.
 pub fn expose_invalid_format(port: &str) -> Finding {
-    EXPOSE_INVALID_FORMAT
-        .found(format!("EXPOSE instruction should not define an IP address or host-port mapping, found '{port}'"))
+    EXPOSE_INVALID_FORMAT.found(format!(
+        "EXPOSE instruction should not define an IP address or host-port mapping, found '{port}'"
+    ))
 }

@@ -34,7 +34,10 @@ impl Variables for HashMap<String, String> {
 /// Pairs in order; the last one of a name counts.
 impl Variables for [(String, String)] {
     fn get(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.iter().rev().find(|(key, _)| key == name).map(|(_, value)| Cow::Borrowed(value.as_str()))
+        self.iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| Cow::Borrowed(value.as_str()))
     }
 }
 

@@ -23,7 +23,9 @@ pub enum PatternError {
     #[error("illegal exclusion pattern: \"!\"")]
     LoneExclamation,
     /// A bracket does not close, a range runs backwards, or an escape stands at the end.
-    #[error("syntax error in pattern: {pattern:?} has an unclosed or malformed [...], or ends in a backslash")]
+    #[error(
+        "syntax error in pattern: {pattern:?} has an unclosed or malformed [...], or ends in a backslash"
+    )]
     Syntax {
         /// The pattern.
         pattern: String,
@@ -65,7 +67,11 @@ impl Pattern {
             None => (cleaned, false),
         };
         let test = compile(&text)?;
-        Ok(Some(Self { text, exception, test }))
+        Ok(Some(Self {
+            text,
+            exception,
+            test,
+        }))
     }
 
     /// The pattern in its cleaned form, without `!`.
@@ -88,7 +94,10 @@ impl Pattern {
             Test::Exact => path == self.text.as_bytes(),
             Test::Prefix(prefix) => path.starts_with(prefix.as_bytes()),
             Test::Suffix(suffix) => {
-                path.ends_with(suffix.as_bytes()) || suffix.strip_prefix('/').is_some_and(|name| name.as_bytes() == path)
+                path.ends_with(suffix.as_bytes())
+                    || suffix
+                        .strip_prefix('/')
+                        .is_some_and(|name| name.as_bytes() == path)
             }
             Test::Regex { tail, regex } => {
                 path.ends_with(tail.as_bytes())
@@ -111,7 +120,9 @@ enum Shape {
 }
 
 fn compile(pattern: &str) -> Result<Test, PatternError> {
-    let syntax = || PatternError::Syntax { pattern: pattern.to_owned() };
+    let syntax = || PatternError::Syntax {
+        pattern: pattern.to_owned(),
+    };
     let mut shape = Shape::Exact;
     let mut regex = String::from("^");
     let mut tail = String::new();
@@ -128,7 +139,11 @@ fn compile(pattern: &str) -> Result<Test, PatternError> {
                     (false, true, Shape::Exact) => shape = Shape::Prefix,
                     _ => shape = Shape::Regex,
                 }
-                regex.push_str(if chars.peek().is_none() { ".*" } else { "(?:.*/)?" });
+                regex.push_str(if chars.peek().is_none() {
+                    ".*"
+                } else {
+                    "(?:.*/)?"
+                });
                 None
             }
             '*' | '?' => {
@@ -164,10 +179,15 @@ fn compile(pattern: &str) -> Result<Test, PatternError> {
         Shape::Regex => {
             regex.push('$');
             let regex = Regex::new(&regex).map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => PatternError::TooLarge { pattern: pattern.to_owned() },
+                regex::Error::CompiledTooBig(_) => PatternError::TooLarge {
+                    pattern: pattern.to_owned(),
+                },
                 _ => syntax(),
             })?;
-            Test::Regex { tail, regex: Box::new(regex) }
+            Test::Regex {
+                tail,
+                regex: Box::new(regex),
+            }
         }
     };
     Ok(test)

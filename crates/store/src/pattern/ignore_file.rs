@@ -27,7 +27,10 @@ pub fn read_ignore_file(text: &[u8]) -> Result<Vec<String>, IgnoreFileError> {
     let mut patterns = Vec::new();
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
         if line.len() > LINE_LIMIT {
-            return Err(IgnoreFileError::LineTooLong { line: index + 1, limit: LINE_LIMIT });
+            return Err(IgnoreFileError::LineTooLong {
+                line: index + 1,
+                limit: LINE_LIMIT,
+            });
         }
         patterns.extend(read_line(&String::from_utf8_lossy(line)));
     }

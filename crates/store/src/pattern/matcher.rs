@@ -28,7 +28,10 @@ impl PatternMatcher {
             .filter_map(|pattern| Pattern::new(pattern.as_ref()).transpose())
             .collect::<Result<Vec<_>, _>>()?;
         let exceptions = patterns.iter().any(Pattern::is_exception);
-        Ok(Self { patterns, exceptions })
+        Ok(Self {
+            patterns,
+            exceptions,
+        })
     }
 
     /// The patterns, in order.
@@ -59,8 +62,15 @@ impl PatternMatcher {
     /// The same for a directory: also the state for what is in it.
     pub fn enter(&self, path: impl AsRef<[u8]>, parent: &MatchState) -> (bool, MatchState) {
         let mut bits = vec![0; self.patterns.len().div_ceil(64)];
-        let matched = self.decide(path.as_ref(), parent, |index| bits[index / 64] |= 1 << (index % 64));
-        (matched, MatchState { matched: Some(bits) })
+        let matched = self.decide(path.as_ref(), parent, |index| {
+            bits[index / 64] |= 1 << (index % 64)
+        });
+        (
+            matched,
+            MatchState {
+                matched: Some(bits),
+            },
+        )
     }
 
     /// Goes through the patterns in order, tells `matched` about each that matches.
@@ -72,7 +82,9 @@ impl PatternMatcher {
             // directory above is known to match counts in any case, since it must reach the levels below.
             let can_turn = pattern.is_exception() == decision;
             let matches = known == Some(true)
-                || can_turn && (pattern.test_path(path) || known.is_none() && directories(path).any(|dir| pattern.test_path(dir)));
+                || can_turn
+                    && (pattern.test_path(path)
+                        || known.is_none() && directories(path).any(|dir| pattern.test_path(dir)));
             if matches {
                 matched(index);
                 decision = !pattern.is_exception();
@@ -91,5 +103,8 @@ impl MatchState {
 
 /// The directories above a path, outermost first.
 fn directories(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(end, _)| &path[..end])
+    path.iter()
+        .enumerate()
+        .filter(|&(_, &byte)| byte == b'/')
+        .map(|(end, _)| &path[..end])
 }
