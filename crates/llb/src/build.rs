@@ -14,7 +14,7 @@ pub use source::{
     Differ, HttpOptions, ImageOptions, LocalOptions, MetadataOnly, OciLayoutOptions, ResolveMode,
 };
 pub use source_map::{SourceLocation, SourceMap};
-pub use state::{Settings, State};
+pub use state::{Deferred, Settings, State};
 
 mod constraints;
 mod env;

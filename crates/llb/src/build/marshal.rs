@@ -71,9 +71,12 @@ pub(crate) struct Context<'a> {
     digests: HashMap<*const Node, Digest>,
 }
 
+/// The index of an input that is empty.
+pub(crate) const NO_INPUT: i64 = -1;
+
 impl Context<'_> {
     /// The wire form of an edge to an op that is encoded already.
-    pub(crate) fn input(&self, output: &Output) -> Result<pb::Input, MarshalError> {
+    fn input(&self, output: &Output) -> Result<pb::Input, MarshalError> {
         let node: *const Node = &*output.node;
         let digest = self.digests.get(&node).ok_or(MarshalError::Order)?;
         Ok(pb::Input {
@@ -86,8 +89,11 @@ impl Context<'_> {
     pub(crate) fn add_input(
         &self,
         inputs: &mut Vec<pb::Input>,
-        output: &Output,
+        output: Option<&Output>,
     ) -> Result<i64, MarshalError> {
+        let Some(output) = output.and_then(Output::resolved) else {
+            return Ok(NO_INPUT);
+        };
         let input = self.input(output)?;
         let known = inputs.iter().position(|it| *it == input);
         let index = known.unwrap_or_else(|| {
@@ -101,7 +107,7 @@ impl Context<'_> {
 impl State {
     /// Encodes this state and all it stands on.
     pub fn marshal(&self, options: &MarshalOptions) -> Result<Definition, MarshalError> {
-        let Some(output) = &self.output else {
+        let Some(output) = self.output.as_ref().and_then(Output::resolved) else {
             return Ok(Definition::default());
         };
         let mut definition = Definition::default();
@@ -184,6 +190,8 @@ fn encode(node: &Node, context: &Context<'_>) -> Result<Encoded, MarshalError> {
     let mut constraints = node.constraints.clone();
     let base = &context.options.constraints;
     let op = match &node.kind {
+        // The walk only meets what deferred outputs resolve to.
+        NodeKind::Deferred(_) => return Err(MarshalError::Order),
         NodeKind::Encoded { vertex, .. } => {
             return Ok(Encoded {
                 bytes: vertex.bytes.clone(),
@@ -255,6 +263,7 @@ fn combined<'a>(
     action: impl FnOnce(i64) -> op::Op,
 ) -> Result<pb::Op, MarshalError> {
     let inputs: Vec<_> = inputs
+        .filter_map(Output::resolved)
         .map(|it| context.input(it))
         .collect::<Result<_, _>>()?;
     let mut op = constraints.frame(&context.options.constraints);

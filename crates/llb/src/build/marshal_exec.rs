@@ -143,8 +143,7 @@ fn mounts(
             Some(_) if matches!(mount.kind, MountKind::Tmpfs { .. }) => {
                 return Err(MarshalError::TmpfsSource(mount.target.clone()));
             }
-            Some(source) => context.add_input(inputs, source)?,
-            None => NONE,
+            source => context.add_input(inputs, source.as_ref())?,
         };
         let mut output = NONE;
         if mount.yields_output() {

@@ -2,7 +2,7 @@
 
 use super::constraints::Constraints;
 use super::file::{Copy, FileAction, FileNode, Mode, Owner, User};
-use super::marshal::{Context, MarshalError};
+use super::marshal::{Context, MarshalError, NO_INPUT};
 use crate::{caps, path};
 use kiln_protocol::pb::{self, file_action, op, user_opt};
 
@@ -18,18 +18,14 @@ pub(crate) fn file_op(
     let mut op = constraints.frame(&context.options.constraints);
     // What files become does not depend on where they are written.
     op.platform = None;
-    let base = match &file.base.output {
-        Some(output) => context.add_input(&mut op.inputs, output)?,
-        None => -1,
-    };
+    let base = context.add_input(&mut op.inputs, file.base.output.as_ref())?;
     let mut copied = Vec::with_capacity(file.actions.0.len());
     for action in &file.actions.0 {
         copied.push(match action {
-            FileAction::Copy(copy) => match &copy.from.output {
-                Some(output) => context.add_input(&mut op.inputs, output)?,
-                None => -1,
-            },
-            _ => -1,
+            FileAction::Copy(copy) => {
+                context.add_input(&mut op.inputs, copy.from.output.as_ref())?
+            }
+            _ => NO_INPUT,
         });
     }
     let inputs = op.inputs.len() as i64;

@@ -6,7 +6,7 @@ use super::file::FileNode;
 use crate::graph::Vertex;
 use oci_spec::image::Platform;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// An op that is not encoded yet.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(crate) enum NodeKind {
         inputs: Vec<Output>,
         outputs: Vec<usize>,
     },
+    /// Stands for a state that is not known yet; none once it turns out to be scratch.
+    Deferred(OnceLock<Option<Output>>),
     /// An op of a received definition: its bytes are kept.
     Encoded {
         vertex: Box<Vertex>,
@@ -62,8 +64,16 @@ impl Output {
         }
     }
 
-    pub(crate) fn same(&self, other: &Self) -> bool {
+    fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.node, &other.node) && self.index == other.index
+    }
+
+    /// The output itself, or what it was deferred to. None is scratch.
+    pub(crate) fn resolved(&self) -> Option<&Self> {
+        match &self.node.kind {
+            NodeKind::Deferred(target) => target.get()?.as_ref()?.resolved(),
+            _ => Some(self),
+        }
     }
 }
 
@@ -71,7 +81,7 @@ impl Node {
     /// The ops this one consumes, in the order in which a definition lists them.
     pub(crate) fn inputs(&self) -> Vec<&Output> {
         let all: Vec<&Output> = match &self.kind {
-            NodeKind::Source { .. } => Vec::new(),
+            NodeKind::Source { .. } | NodeKind::Deferred(_) => Vec::new(),
             NodeKind::Exec(exec) => exec
                 .mounts
                 .iter()
@@ -84,7 +94,7 @@ impl Node {
             NodeKind::Diff { lower, upper } => lower.iter().chain(upper).collect(),
         };
         let mut unique: Vec<&Output> = Vec::with_capacity(all.len());
-        for output in all {
+        for output in all.into_iter().filter_map(Output::resolved) {
             if !unique.iter().any(|known| known.same(output)) {
                 unique.push(output);
             }

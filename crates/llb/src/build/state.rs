@@ -9,7 +9,7 @@ use crate::path;
 use crate::platform;
 use kiln_protocol::pb;
 use oci_spec::image::Platform;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A filesystem that a build will have, together with the settings for processes run in it.
 /// Cheap to clone; every method returns a new state.
@@ -44,6 +44,19 @@ pub struct Settings {
     pub platform: Option<Platform>,
 }
 
+/// The other end of a [`State::deferred`].
+#[derive(Clone, Debug)]
+pub struct Deferred(Output);
+
+impl Deferred {
+    /// Says what the filesystem is. Only the first call counts; without one it is empty.
+    pub fn resolve(&self, state: &State) {
+        if let NodeKind::Deferred(target) = &self.0.node.kind {
+            let _ = target.set(state.output.clone());
+        }
+    }
+}
+
 impl State {
     /// An empty filesystem.
     pub fn scratch() -> Self {
@@ -60,6 +73,17 @@ impl State {
             settings: Arc::new(settings),
         }
         .with_output(output)
+    }
+
+    /// A filesystem that will be known only once everything which uses it is known, such as a client
+    /// directory of which only the used files are sent.
+    pub fn deferred() -> (Self, Deferred) {
+        let node = Node {
+            kind: NodeKind::Deferred(OnceLock::new()),
+            constraints: Constraints::new(),
+        };
+        let output = Output::first(node);
+        (Self::from_output(Some(output.clone())), Deferred(output))
     }
 
     pub(crate) fn from_source(node: Node) -> Self {
