@@ -11,13 +11,27 @@ mod progress;
 pub mod compression;
 pub mod options;
 
+mod cancel;
+mod files;
+mod xattrs;
+
 mod layers;
 
+mod archive;
+mod image;
+mod push;
+mod stored;
+
+mod local;
+mod opened;
+mod tree_tar;
+
 mod exporter;
+mod outputs;
 
 pub use compression::{Algorithm, Compression};
 pub use error::ExportError;
-pub use exporter::{ExportRequest, Exported, Exporter, Push, Settings};
+pub use exporter::{ExportRequest, Exported, Exporter, Settings};
 pub use input::{ExportInput, PlatformResult, Shape, Target};
 pub use layers::{LayerBlob, LayerError};
 pub use options::{
@@ -25,3 +39,4 @@ pub use options::{
     StoreOptions, TarOptions,
 };
 pub use progress::{Progress, ProgressEvent};
+pub use push::Push;

@@ -4,12 +4,21 @@
 //! never depend on the number of threads. gzip blocks become members of one gzip stream, zstd blocks frames of one zstd
 //! stream; every reader of either takes them as one.
 
+mod codec;
+mod pool;
+mod writer;
+
 use std::collections::BTreeMap;
+
+pub use pool::Pool;
+pub use writer::CompressedWriter;
+
+use serde::{Deserialize, Serialize};
 
 use crate::options::{OptionError, attrs};
 
 /// How layer blobs are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Algorithm {
     /// Plain tar.
     Uncompressed,

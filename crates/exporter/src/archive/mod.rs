@@ -1,0 +1,44 @@
+//! An image as an OCI layout: in one tar stream, or in a directory.
+
+mod directory;
+mod index;
+mod tarball;
+
+pub(crate) use directory::{put_in_index, write_directory};
+pub(crate) use index::root_descriptors;
+pub(crate) use tarball::{Sink, write_tarball};
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use oci_spec::image::Digest;
+
+use crate::ExportError;
+use crate::image::Assembled;
+use crate::image::model::Descriptor;
+
+pub(crate) const LAYOUT_FILE: &str = "oci-layout";
+pub(crate) const INDEX_FILE: &str = "index.json";
+pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// Every blob of an image once, by its path in a layout.
+pub(crate) fn blobs(image: &Assembled) -> Result<BTreeMap<String, (Digest, u64)>, ExportError> {
+    let of_manifests = image.manifests.iter().flat_map(|manifest| {
+        [&manifest.descriptor, &manifest.config]
+            .into_iter()
+            .chain(&manifest.layers)
+    });
+    std::iter::once(&image.root)
+        .chain(of_manifests)
+        .map(|descriptor| {
+            let digest = Digest::from_str(&descriptor.digest)
+                .map_err(|error| ExportError::Store(error.into()))?;
+            Ok((path(descriptor), (digest, descriptor.size)))
+        })
+        .collect()
+}
+
+/// Where a blob lies in a layout.
+pub(crate) fn path(descriptor: &Descriptor) -> String {
+    format!("blobs/{}", descriptor.digest.replacen(':', "/", 1))
+}

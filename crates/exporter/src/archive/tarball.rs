@@ -1,0 +1,189 @@
+//! The tar stream of `type=oci` and `type=docker`.
+
+use std::io::{self, Read, Write};
+
+use kiln_registry::Reference;
+use kiln_store::ContentStore;
+use kiln_store::tar::{Header, Writer};
+use oci_spec::image::Digest;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{INDEX_FILE, LAYOUT, LAYOUT_FILE};
+use crate::cancel::{Cancelled, Guarded};
+use crate::image::model::Index;
+use crate::image::{Assembled, json};
+use crate::options::ArchiveVariant;
+use crate::progress::Step;
+use crate::{ExportError, archive};
+
+/// An entry of `manifest.json`, which `docker load` reads.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerManifest {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Option<Vec<String>>,
+}
+
+enum Content {
+    Directory,
+    Bytes(Vec<u8>),
+    Blob(Digest, u64),
+}
+
+/// Writes the archive: all members sorted by name, with no times and no owners.
+pub(crate) fn write_tarball(
+    content: &ContentStore,
+    image: &Assembled,
+    names: &[Reference],
+    variant: ArchiveVariant,
+    stream: Sink<'_>,
+) -> Result<(), ExportError> {
+    let mut members = Vec::new();
+    for (path, (digest, size)) in archive::blobs(image)? {
+        members.push((path, 0o444, Content::Blob(digest, size)));
+    }
+    for directory in ["blobs/", "blobs/sha256/"] {
+        members.push((directory.into(), 0o755, Content::Directory));
+    }
+    members.push((LAYOUT_FILE.into(), 0o444, Content::Bytes(LAYOUT.to_vec())));
+    let index = Index {
+        manifests: Some(archive::root_descriptors(&image.root, names)),
+        ..archive::index::empty()
+    };
+    members.push((INDEX_FILE.into(), 0o644, Content::Bytes(encode(&index)?)));
+    if variant == ArchiveVariant::Docker {
+        members.push((
+            "manifest.json".into(),
+            0o644,
+            Content::Bytes(docker_manifest(image, names)?),
+        ));
+    }
+    members.sort_by(|one, other| one.0.cmp(&other.0));
+    stream.write(content, members)
+}
+
+/// Where an archive goes.
+pub(crate) struct Sink<'a> {
+    pub(crate) out: Box<dyn Write + Send>,
+    pub(crate) cancelled: Cancelled,
+    pub(crate) step: &'a Step,
+}
+
+impl Sink<'_> {
+    fn write(
+        self,
+        content: &ContentStore,
+        members: Vec<(String, i64, Content)>,
+    ) -> Result<(), ExportError> {
+        let total = members.iter().map(|(_, _, content)| content.size()).sum();
+        let mut done = 0;
+        let out = Guarded {
+            stream: self.out,
+            cancelled: self.cancelled,
+        };
+        let mut tar = Writer::new(io::BufWriter::with_capacity(256 << 10, out));
+        for (name, mode, member) in members {
+            match &member {
+                Content::Directory => tar.header(&Header::directory(name, mode)),
+                Content::Bytes(bytes) => tar.entry(
+                    &Header::file(name, bytes.len() as u64, mode),
+                    bytes.as_slice(),
+                ),
+                Content::Blob(digest, size) => {
+                    let file = content
+                        .open(digest)
+                        .map_err(|error| ExportError::Store(error.into()))?;
+                    tar.entry(
+                        &Header::file(name, *size, mode),
+                        Verified::new(file, digest.clone()),
+                    )
+                }
+            }
+            .map_err(stream_error)?;
+            done += member.size();
+            self.step.advance(done, Some(total));
+        }
+        let mut out = tar.finish().map_err(stream_error)?;
+        out.flush().map_err(ExportError::Stream)
+    }
+}
+
+impl Content {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Directory => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Blob(_, size) => *size,
+        }
+    }
+}
+
+/// A reader that fails at its end if the bytes were not those of the digest.
+struct Verified<R> {
+    inner: R,
+    hash: Sha256,
+    expected: Digest,
+}
+
+impl<R> Verified<R> {
+    fn new(inner: R, expected: Digest) -> Self {
+        Self {
+            inner,
+            hash: Sha256::new(),
+            expected,
+        }
+    }
+}
+
+impl<R: Read> Read for Verified<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..length]);
+        if length == 0 && !buffer.is_empty() {
+            let found = hex::encode(self.hash.clone().finalize());
+            if self.expected.digest() != found {
+                return Err(io::Error::other(format!(
+                    "blob {} in the store holds sha256:{found}: it was changed on disk; prune it and build again",
+                    self.expected
+                )));
+            }
+        }
+        Ok(length)
+    }
+}
+
+/// The entry for the image that `docker load` on this machine would want: of several platforms, the one that fits best.
+fn docker_manifest(image: &Assembled, names: &[Reference]) -> Result<Vec<u8>, ExportError> {
+    let host = kiln_llb::platform::host();
+    let best = image.manifests.iter().min_by_key(|manifest| {
+        kiln_llb::platform::preference(&host, &manifest.platform).unwrap_or(usize::MAX)
+    });
+    let entries: Vec<_> = best
+        .map(|manifest| DockerManifest {
+            config: archive::path(&manifest.config),
+            repo_tags: Some(names.iter().map(Reference::familiar).collect())
+                .filter(|tags: &Vec<_>| !tags.is_empty()),
+            layers: Some(manifest.layers.iter().map(archive::path).collect())
+                .filter(|layers: &Vec<_>| !layers.is_empty()),
+        })
+        .into_iter()
+        .collect();
+    encode(&entries)
+}
+
+pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>, ExportError> {
+    json::compact(value).map_err(|error| ExportError::Config(error.to_string()))
+}
+
+fn stream_error(error: kiln_store::tar::WriteError) -> ExportError {
+    match error {
+        kiln_store::tar::WriteError::Io(error) => ExportError::Stream(error),
+        #[allow(
+            unreachable_patterns,
+            reason = "the writer may come to have more kinds of errors"
+        )]
+        other => ExportError::Stream(io::Error::other(other)),
+    }
+}

@@ -1,0 +1,15 @@
+//! Images: configs, manifests and indexes from layers.
+
+pub(crate) mod json;
+pub(crate) mod model;
+pub(crate) mod names;
+
+mod history;
+mod time;
+
+mod config;
+
+mod assemble;
+
+pub(crate) use assemble::{Assembled, Assembly, assemble, check_annotations, configs};
+pub(crate) use time::Time;

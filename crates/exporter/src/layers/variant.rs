@@ -1,0 +1,118 @@
+//! Forms of a layer's blob, and what is remembered of those made before.
+
+use std::str::FromStr;
+
+use kiln_store::Ref;
+use kiln_store::refs::{LayerBlob as StoredBlob, LayerInfo};
+use oci_spec::image::{Descriptor, Digest, MediaType};
+use serde::{Deserialize, Serialize};
+
+use super::{LayerError, media_type};
+use crate::compression::Algorithm;
+
+/// Name under which a layer keeps the forms made of it, beside the usual one that the store knows.
+const KEPT: &str = "exporter.variants";
+/// Name under which a layer keeps that its first blob was made here, so that its form is free to choose.
+const MADE_HERE: &str = "exporter.made-here";
+
+/// A form that a layer's blob can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Variant {
+    pub(super) algorithm: Algorithm,
+    /// `None` is the usual level.
+    pub(super) level: Option<i32>,
+    /// Times brought down to this second.
+    pub(super) epoch: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    variant: Variant,
+    media_type: String,
+    digest: String,
+    size: u64,
+    diff_id: String,
+}
+
+impl Variant {
+    /// Whether this is the form that the store itself records.
+    fn is_usual(&self) -> bool {
+        self.level.is_none() && self.epoch.is_none()
+    }
+}
+
+/// Whether the layer's blobs were all made here. A layer that came with a blob keeps it unless forced.
+pub(super) fn made_here(info: &LayerInfo) -> Result<bool, LayerError> {
+    Ok(info.blobs.is_empty() || info.owner.value(MADE_HERE)?.is_some())
+}
+
+/// The blob of this form, if one was recorded. It may be absent from the content store.
+pub(super) fn recorded(
+    info: &LayerInfo,
+    variant: &Variant,
+) -> Result<Option<StoredBlob>, LayerError> {
+    if variant.is_usual() {
+        let same = |blob: &&Descriptor| {
+            media_type::algorithm(blob.media_type().as_ref()) == Some(variant.algorithm)
+        };
+        let found = info.blobs.iter().find(same).zip(info.diff_id.as_ref());
+        return Ok(found.map(|(descriptor, diff_id)| StoredBlob {
+            descriptor: descriptor.clone(),
+            diff_id: diff_id.clone(),
+        }));
+    }
+    let kept = read(&info.owner)?;
+    Ok(kept
+        .iter()
+        .find(|kept| kept.variant == *variant)
+        .and_then(Kept::blob))
+}
+
+/// Remembers a blob that was made.
+pub(super) fn record(
+    store: &kiln_store::Store,
+    info: &LayerInfo,
+    variant: &Variant,
+    blob: &StoredBlob,
+) -> Result<(), LayerError> {
+    if info.blobs.is_empty() {
+        info.owner.set_value(MADE_HERE, b"1")?;
+    }
+    if variant.is_usual() {
+        store.set_layer_blob(&info.owner, blob.clone())?;
+        return Ok(());
+    }
+    let mut kept = read(&info.owner)?;
+    kept.retain(|kept| kept.variant != *variant);
+    kept.push(Kept {
+        variant: *variant,
+        media_type: blob.descriptor.media_type().to_string(),
+        digest: blob.descriptor.digest().to_string(),
+        size: blob.descriptor.size(),
+        diff_id: blob.diff_id.to_string(),
+    });
+    // What cannot be written down is only made again.
+    if let Ok(bytes) = serde_json::to_vec(&kept) {
+        info.owner.set_value(KEPT, &bytes)?;
+    }
+    Ok(())
+}
+
+fn read(owner: &Ref) -> Result<Vec<Kept>, LayerError> {
+    let bytes = owner.value(KEPT)?;
+    Ok(bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default())
+}
+
+impl Kept {
+    fn blob(&self) -> Option<StoredBlob> {
+        let digest = Digest::from_str(&self.digest).ok()?;
+        let descriptor =
+            Descriptor::new(MediaType::from(self.media_type.as_str()), self.size, digest);
+        Some(StoredBlob {
+            descriptor,
+            diff_id: Digest::from_str(&self.diff_id).ok()?,
+        })
+    }
+}

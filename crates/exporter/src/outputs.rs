@@ -1,0 +1,270 @@
+//! The outputs that make images.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures::future::try_join_all;
+use kiln_registry::Reference;
+
+use crate::archive::{Sink, put_in_index, write_directory, write_tarball};
+use crate::cancel::Cancelled;
+use crate::exporter::{blocking, unfit};
+use crate::image::{self, Assembled, Assembly, json, names};
+use crate::layers::Wanted;
+use crate::options::{ArchiveOptions, ArchiveVariant, ImageOptions, StoreOptions};
+use crate::progress::Progress;
+use crate::push::Push;
+use crate::{ExportError, ExportInput, Exported, Exporter, Target, stored};
+
+/// When an image was made, on the descriptors of archives.
+const CREATED: &str = "org.opencontainers.image.created";
+
+impl Exporter {
+    pub(crate) async fn export_image(
+        &self,
+        input: &ExportInput,
+        options: StoreOptions,
+        target: Target,
+        progress: &Progress,
+    ) -> Result<Exported, ExportError> {
+        if !matches!(target, Target::Store) {
+            return Err(unfit("image", &target));
+        }
+        let lease = self
+            .store
+            .lease()
+            .map_err(|error| ExportError::Store(error.into()))?;
+        let assembled = self.build_image(input, &options.image, progress).await?;
+        let StoredNames { all, canonical } = store_names(&options, input, &assembled);
+        let references = names::normalized(&all)?;
+
+        let mut response = respond(&assembled)?;
+        if !all.is_empty() {
+            response.insert("image.name".into(), all.join(","));
+        }
+        if options.store {
+            let store = self.store.clone();
+            let mut stored_as: Vec<_> = all.iter().map(|name| stored::name_of(name)).collect();
+            if canonical {
+                let digest = &assembled.root.digest;
+                let plain = all.iter().filter(|name| !name.contains('@'));
+                stored_as.extend(plain.map(|name| format!("{}@{digest}", stored::name_of(name))));
+            }
+            let record = stored::Record::of(input, &assembled);
+            let steps: Vec<_> = all
+                .iter()
+                .map(|name| progress.start(format!("naming to {name}")))
+                .collect();
+            let outcome = blocking(move || stored::put(&store, &stored_as, &record)).await;
+            for step in steps {
+                step.end(outcome.as_ref()).ok();
+            }
+            outcome?;
+        }
+        let push = options
+            .push
+            .then(|| Push::new(self, assembled, references, &options, lease));
+        Ok(Exported { response, push })
+    }
+
+    pub(crate) async fn export_archive(
+        &self,
+        input: &ExportInput,
+        options: ArchiveOptions,
+        target: Target,
+        progress: &Progress,
+    ) -> Result<Exported, ExportError> {
+        let place = Place::of(&options, target)?;
+        let requested = names::requested(&options.image, input.image_name.as_deref());
+        let references = names::normalized(&requested)?;
+        let _lease = self
+            .store
+            .lease()
+            .map_err(|error| ExportError::Store(error.into()))?;
+        let mut assembled = self.build_image(input, &options.image, progress).await?;
+        // The newest history entry instead of the clock: the same result gives the same archive.
+        let epoch = options.image.epoch.resolve(input.epoch);
+        let created = epoch
+            .map(image::Time::from_seconds)
+            .or(assembled.created.as_ref().map(image::Time::whole_seconds));
+        if let Some(created) = created {
+            assembled
+                .root
+                .annotations
+                .entry(CREATED.into())
+                .or_insert_with(|| created.to_string());
+        }
+
+        let mut response = respond(&assembled)?;
+        if !references.is_empty() {
+            let list: Vec<_> = references.iter().map(ToString::to_string).collect();
+            response.insert("image.name".into(), list.join(","));
+        }
+        self.write_archive(assembled, references, options.variant, place, progress)
+            .await?;
+        Ok(Exported {
+            response,
+            push: None,
+        })
+    }
+
+    async fn write_archive(
+        &self,
+        image: Assembled,
+        names: Vec<Reference>,
+        variant: ArchiveVariant,
+        place: Place,
+        progress: &Progress,
+    ) -> Result<(), ExportError> {
+        let content = self.store.content().clone();
+        let step = progress.start(match &place {
+            Place::Stream(_) => "sending tarball",
+            Place::Directory(_) => "copying to layout directory",
+        });
+        let (cancelled, _guard) = Cancelled::new();
+        blocking(move || {
+            let outcome = match place {
+                Place::Stream(out) => {
+                    let stopped = cancelled.clone();
+                    let sink = Sink {
+                        out,
+                        cancelled,
+                        step: &step,
+                    };
+                    write_tarball(&content, &image, &names, variant, sink).map_err(|error| {
+                        if stopped.is_set() {
+                            ExportError::Canceled
+                        } else {
+                            error
+                        }
+                    })
+                }
+                Place::Directory(path) => {
+                    write_directory(&content, &image, &path, &cancelled, &step)
+                        .and_then(|()| put_in_index(&path, &image.root, &names))
+                }
+            };
+            step.end(outcome)
+        })
+        .await
+    }
+
+    /// Makes the layers, configs and manifests.
+    pub(crate) async fn build_image(
+        &self,
+        input: &ExportInput,
+        options: &ImageOptions,
+        progress: &Progress,
+    ) -> Result<Assembled, ExportError> {
+        image::check_annotations(input, options)?;
+        let epoch = options.epoch.resolve(input.epoch);
+        if options.rewrite_timestamp && epoch.is_none() {
+            progress.warn("rewrite-timestamp is specified, but no source-date-epoch was found");
+        }
+        let step = progress.start("exporting layers");
+        let each = input.platforms.iter().map(async |result| {
+            let (_, base) = image::configs(result, options)?;
+            let wanted = Wanted {
+                compression: options.compression,
+                epoch: epoch.filter(|_| options.rewrite_timestamp),
+                base: base
+                    .map(|base| base.diff_ids().to_vec())
+                    .unwrap_or_default(),
+            };
+            match &result.reference {
+                None => Ok(Vec::new()),
+                Some(reference) => self
+                    .layers
+                    .all(reference, &wanted)
+                    .await
+                    .map_err(ExportError::from),
+            }
+        });
+        let layers = step.end(try_join_all(each).await)?;
+
+        let (content, input, options, progress) = (
+            self.store.content().clone(),
+            input.clone(),
+            options.clone(),
+            progress.clone(),
+        );
+        blocking(move || {
+            let assembly = Assembly {
+                content: &content,
+                input: &input,
+                options: &options,
+                epoch,
+                progress: &progress,
+            };
+            image::assemble(&assembly, &layers)
+        })
+        .await
+    }
+}
+
+/// Where an archive is written.
+enum Place {
+    Stream(Box<dyn Write + Send>),
+    Directory(PathBuf),
+}
+
+impl Place {
+    fn of(options: &ArchiveOptions, target: Target) -> Result<Self, ExportError> {
+        match (options.tar, target) {
+            (true, Target::Stream(out)) => Ok(Self::Stream(out)),
+            (false, Target::Directory(path)) => Ok(Self::Directory(path)),
+            (tar, target) => Err(unfit(
+                match (options.variant, tar) {
+                    (ArchiveVariant::Oci, true) => "oci",
+                    (ArchiveVariant::Oci, false) => "oci,tar=false",
+                    (ArchiveVariant::Docker, true) => "docker",
+                    (ArchiveVariant::Docker, false) => "docker,tar=false",
+                },
+                &target,
+            )),
+        }
+    }
+}
+
+/// The names of an image in the store.
+struct StoredNames {
+    all: Vec<String>,
+    /// Whether each gets a second form with the digest.
+    canonical: bool,
+}
+
+fn store_names(options: &StoreOptions, input: &ExportInput, image: &Assembled) -> StoredNames {
+    let mut all = names::requested(&options.image, input.image_name.as_deref());
+    let mut canonical = options.name_canonical;
+    if let Some(prefix) = &options.dangling_prefix
+        && (all.is_empty() || !options.dangling_empty_only)
+    {
+        // A dangling name has the digest in it already.
+        canonical &= !all.is_empty();
+        all.push(format!("{prefix}@{}", image.root.digest));
+    }
+    StoredNames { all, canonical }
+}
+
+/// What the client is told of an image.
+fn respond(image: &Assembled) -> Result<BTreeMap<String, String>, ExportError> {
+    let descriptor =
+        json::compact(&image.root).map_err(|error| ExportError::Config(error.to_string()))?;
+    let mut response = BTreeMap::from([
+        (
+            "containerimage.digest".to_owned(),
+            image.root.digest.clone(),
+        ),
+        (
+            "containerimage.descriptor".to_owned(),
+            BASE64.encode(descriptor),
+        ),
+    ]);
+    if let Some(config) = &image.config_digest {
+        response.insert("containerimage.config.digest".into(), config.clone());
+    }
+    Ok(response)
+}
