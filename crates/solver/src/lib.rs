@@ -9,22 +9,34 @@
 //! The crate knows nothing about containers, files or networks: outputs are
 //! an opaque type of the op, and all storage stands behind two traits.
 
-mod cache;
-mod context;
-mod digest;
-mod export;
 mod graph;
-mod key;
-mod memory;
-mod observe;
 mod op;
+
+mod cache;
+mod memory;
+
+mod context;
+mod observe;
+
+mod error;
 mod solver;
+
+mod core;
+mod driver;
+
+mod digest;
+mod key;
+mod ledger;
+mod promote;
+
+mod export;
 
 pub mod conformance;
 
 pub use cache::{Cache, CacheError, KeyStore, Link, ResultStore, StoredResult};
 pub use context::{LiveJobs, OpContext};
 pub use digest::root_key;
+pub use error::{JobError, SolveError, Stage, VertexFailure};
 pub use export::{
     ExportCandidate, ExportError, ExportLink, ExportMode, ExportOptions, ExportRecord,
     ExportResult, Remotes, export,
@@ -33,4 +45,4 @@ pub use graph::{Edge, Graph, GraphError, Vertex, VertexOptions};
 pub use memory::{MemoryKeys, MemoryResults};
 pub use observe::{JobId, Observer, Progress, VertexEvent, VertexInfo};
 pub use op::{CacheDep, CacheMap, Op, Permit};
-pub use solver::{Job, JobError, SolveError, Solved, Solver, SolverOptions, Stage, VertexFailure};
+pub use solver::{Job, Solved, Solver, SolverOptions};

@@ -57,6 +57,8 @@ pub enum Progress {
     Completed,
     /// The result came from a cache.
     Cached,
+    /// The cached result could not be loaded; the vertex will run.
+    CacheMissed,
     /// Work ended with an error.
     Failed(Arc<str>),
     /// Nobody wanted the answer any more.

@@ -3,9 +3,15 @@
 use std::sync::Arc;
 
 use oci_spec::image::Digest;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
+use crate::core::{Event, RequestId, Shape, Solve};
+use crate::driver::{Driver, Given};
+use crate::error::{JobError, SolveError};
 use crate::graph::{Edge, Graph};
+use crate::key::TracedKey;
 use crate::observe::{JobId, Observer};
 use crate::op::Op;
 
@@ -17,33 +23,53 @@ pub struct SolverOptions {}
 /// Solves graphs for any number of jobs at once. A cheap handle: clones share
 /// all vertices in work, so that equal ones run once.
 pub struct Solver<O: Op> {
-    _op: std::marker::PhantomData<O>,
+    driver: Arc<Driver<O>>,
 }
 
-/// Why a job could not be opened.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum JobError {
-    /// The name is taken.
-    #[error("job {0} exists already; choose another name or end that job first")]
-    Exists(JobId),
+impl<O: Op> Clone for Solver<O> {
+    fn clone(&self) -> Self {
+        Self {
+            driver: self.driver.clone(),
+        }
+    }
+}
+
+impl<O: Op> std::fmt::Debug for Solver<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Solver")
+            .field("size", &self.size())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<O: Op> Solver<O> {
     /// A solver over a local cache. Must be called within a tokio runtime, on
     /// which all work will run.
     pub fn new(cache: Cache<O::Output>, options: SolverOptions) -> Self {
-        let _ = (cache, options);
+        let SolverOptions {} = options;
         Self {
-            _op: std::marker::PhantomData,
+            driver: Driver::start(cache),
         }
     }
 
     /// Opens a job.
     pub fn job(&self, id: JobId, observer: Arc<dyn Observer>) -> Result<Job<O>, JobError> {
-        let _ = (id, observer);
+        self.driver.add_job(&id, observer)?;
         Ok(Job {
-            _op: std::marker::PhantomData,
+            driver: self.driver.clone(),
+            id,
+            ended: CancellationToken::new(),
         })
+    }
+
+    /// Waits until no call of an op is under way, cancelled ones included.
+    pub async fn idle(&self) {
+        self.driver.idle().await;
+    }
+
+    /// How many things are kept for live jobs; nothing once all jobs ended.
+    pub fn size(&self) -> usize {
+        self.driver.size()
     }
 }
 
@@ -51,88 +77,37 @@ impl<O: Op> Solver<O> {
 /// dropped, so that later solves of the job find them. Dropping it cancels
 /// the work that no other job wants.
 pub struct Job<O: Op> {
-    _op: std::marker::PhantomData<O>,
+    driver: Arc<Driver<O>>,
+    id: JobId,
+    ended: CancellationToken,
 }
 
-/// A call of an op.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// [`Op::cache_map`].
-    CacheMap,
-    /// [`Op::content_digest`] of an input.
-    ContentDigest(usize),
-    /// [`Op::prepare`] of an input.
-    Prepare(usize),
-    /// [`Op::acquire`] or [`Op::execute`].
-    Execute,
+impl<O: Op> std::fmt::Debug for Job<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
-/// A vertex that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{name}: {error}")]
-pub struct VertexFailure<E: std::error::Error + 'static> {
-    /// Digest of the vertex in the caller's graph.
-    pub vertex: Digest,
-    /// Its name.
-    pub name: Arc<str>,
-    /// Digests of the failed vertex' inputs in the caller's graph.
-    pub inputs: Vec<Edge>,
-    /// Which call failed.
-    pub stage: Stage,
-    /// What the op said.
-    #[source]
-    pub error: Arc<E>,
-}
-
-/// Why a solve ended without output.
-#[derive(Debug, thiserror::Error)]
-pub enum SolveError<E: std::error::Error + 'static> {
-    /// A vertex failed.
-    #[error(transparent)]
-    Vertex(#[from] VertexFailure<E>),
-    /// The edge asked for is not in the graph.
-    #[error("vertex {0} is not in the graph; ask for one that is")]
-    UnknownVertex(Digest),
-    /// The op gave fewer outputs than its users expect.
-    #[error("{name} ({vertex}) has no output {output}: it gave {count}; the definition is wrong")]
-    NoSuchOutput {
-        /// Digest of the vertex.
-        vertex: Digest,
-        /// Its name.
-        name: Arc<str>,
-        /// The output wanted.
-        output: usize,
-        /// How many outputs there are.
-        count: usize,
-    },
-    /// The cache map has another number of inputs than the vertex.
-    #[error(
-        "{name} ({vertex}) has {inputs} inputs but describes {described} in its cache map; \
-         this is a bug of the op"
-    )]
-    BadCacheMap {
-        /// Digest of the vertex.
-        vertex: Digest,
-        /// Its name.
-        name: Arc<str>,
-        /// Inputs in the graph.
-        inputs: usize,
-        /// Inputs in the cache map.
-        described: usize,
-    },
-    /// The job was ended during the solve.
-    #[error("the job was cancelled; start a new one to build again")]
-    Cancelled,
+impl<O: Op> Drop for Job<O> {
+    fn drop(&mut self) {
+        self.driver.end_job(&self.id);
+    }
 }
 
 impl<O: Op> Job<O> {
     /// Name of the job.
     pub fn id(&self) -> &JobId {
-        unimplemented!()
+        &self.id
     }
 
-    /// Ends the job from outside: running solves answer [`SolveError::Cancelled`].
-    pub fn cancel(&self) {}
+    /// Ends the job from outside: running and later solves answer
+    /// [`SolveError::Cancelled`].
+    pub fn cancel(&self) {
+        self.ended.cancel();
+        self.driver.apply(Event::EndJob(self.id.clone()));
+    }
 
     /// Computes one output. `caches` are asked beside the local cache. Dropping
     /// the future gives up this solve; the job lives on. Solves of one job may
@@ -143,9 +118,59 @@ impl<O: Op> Job<O> {
         edge: Edge,
         caches: Vec<Cache<O::Output>>,
     ) -> Result<Solved<O::Output>, SolveError<O::Error>> {
-        let _ = (graph, caches);
-        Err(SolveError::UnknownVertex(edge.vertex))
+        let Some(root) = graph.position(&edge.vertex) else {
+            return Err(SolveError::UnknownVertex(edge.vertex));
+        };
+        let (sender, answer) = oneshot::channel();
+        let solve = |request| Solve {
+            job: self.id.clone(),
+            request,
+            graph: shapes(&graph),
+            root,
+            output: edge.output,
+        };
+        let given = Given {
+            graph: &graph,
+            caches: &caches,
+        };
+        // Checked with the request in place, so that no end of the job is missed.
+        let request = self.driver.solve(&self.ended, solve, given, sender);
+        drop(graph);
+        let _guard = GiveUp {
+            driver: &self.driver,
+            request,
+        };
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(SolveError::Cancelled),
+        }
     }
+}
+
+/// Ends a request that nobody waits for any more.
+struct GiveUp<'a, O: Op> {
+    driver: &'a Arc<Driver<O>>,
+    request: RequestId,
+}
+
+impl<O: Op> Drop for GiveUp<'_, O> {
+    fn drop(&mut self) {
+        self.driver.apply(Event::GiveUp(self.request));
+    }
+}
+
+fn shapes<O>(graph: &Graph<O>) -> Vec<Shape> {
+    let shape = |vertex: &crate::graph::Vertex<O>| Shape {
+        digest: vertex.digest.clone(),
+        name: vertex.name.as_str().into(),
+        inputs: vertex
+            .inputs
+            .iter()
+            .filter_map(|input| Some((graph.position(&input.vertex)?, input.output)))
+            .collect(),
+        options: vertex.options.clone(),
+    };
+    graph.vertices().iter().map(shape).collect()
 }
 
 /// An output with what is needed to export how it came to be.
@@ -153,4 +178,13 @@ impl<O: Op> Job<O> {
 pub struct Solved<T> {
     /// The output.
     pub output: T,
+    pub(crate) keys: Vec<TracedKey>,
+    pub(crate) caches: Vec<Cache<T>>,
+}
+
+impl<T> Solved<T> {
+    /// Digest of the cache record that stands for the output.
+    pub fn record_digest(&self) -> Option<&Digest> {
+        self.keys.first().map(|key| &key.key.digest)
+    }
 }

@@ -1,0 +1,166 @@
+//! Edges that turn out to be the same work become one.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+
+use super::edge::{Asker, Content, Edge, EdgeState};
+use super::index::{Identity, Way};
+use super::{Action, Core, EdgeId, VertexId};
+use crate::digest::root_key;
+use crate::key::KeyUse;
+
+impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
+    /// Looks for an equal edge; answers whether this one was merged into it.
+    pub(super) fn merge_if_equal(&mut self, id: EdgeId, edge: &mut Edge<T, E>) -> bool {
+        edge.index_stale = false;
+        let Some(identity) = identity(edge) else {
+            return false;
+        };
+        let equal = self.index.equal(&identity);
+        let target = equal
+            .into_iter()
+            .find(|other| *other != id && self.fits(id, edge, *other));
+        if let Some(target) = target {
+            self.merge(id, edge, target);
+            return true;
+        }
+        self.index.insert(id, identity);
+        false
+    }
+
+    /// Whether `other`, which is equal, may stand for the edge.
+    fn fits(&self, id: EdgeId, edge: &Edge<T, E>, other: EdgeId) -> bool {
+        let Some(target) = self.edges.get(other) else {
+            return false;
+        };
+        if matches!(target.state, EdgeState::Failed(_)) {
+            return false;
+        }
+        let ignores = |vertex: VertexId| {
+            self.vertices
+                .get(vertex)
+                .is_some_and(|state| state.options.ignore_cache)
+        };
+        if ignores(edge.vertex) && !ignores(target.vertex) {
+            return false;
+        }
+        // An op may give its input back unchanged: equal, and yet one needs the other.
+        !self.depends(target.vertex, edge.vertex, (id, edge.vertex))
+            && !self.depends(edge.vertex, target.vertex, (id, edge.vertex))
+    }
+
+    /// Whether `user` builds on `used`. `current` is being worked on.
+    fn depends(&self, user: VertexId, used: VertexId, current: (EdgeId, VertexId)) -> bool {
+        let mut seen = HashSet::from([user]);
+        let mut open = vec![user];
+        while let Some(vertex) = open.pop() {
+            if vertex == used {
+                return true;
+            }
+            let Some(state) = self.vertices.get(vertex) else {
+                continue;
+            };
+            for (input, output) in &state.inputs {
+                let edge = self
+                    .vertices
+                    .get(*input)
+                    .and_then(|state| state.edges.get(output));
+                let real = edge.and_then(|edge| {
+                    let edge = self.resolve(*edge);
+                    if edge == current.0 {
+                        return Some(current.1);
+                    }
+                    Some(self.edges.get(edge)?.vertex)
+                });
+                let next = real.unwrap_or(*input);
+                if seen.insert(next) {
+                    open.push(next);
+                }
+            }
+        }
+        false
+    }
+
+    fn merge(&mut self, id: EdgeId, edge: &mut Edge<T, E>, target: EdgeId) {
+        self.release(id, edge);
+        edge.state = EdgeState::Merged;
+        self.index.remove(id);
+        self.merged.insert(id, target);
+        let wants = std::mem::take(&mut edge.wants);
+        let extra = other_ways(edge, self.edges.get(target).map(|target| &**target));
+        let Some(into) = self.edges.get_mut(target) else {
+            return;
+        };
+        into.extra
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(extra);
+        into.wants
+            .extend(wants.iter().map(|(asker, reach)| (*asker, *reach)));
+        let (from, into) = (edge.vertex, into.vertex);
+        for asker in wants.into_keys() {
+            match asker {
+                Asker::Edge(user, _) => self.touch(user),
+                Asker::Request(request) => {
+                    if let Some((_, edge)) = self.requests.get_mut(&request) {
+                        *edge = target;
+                    }
+                }
+            }
+        }
+        self.actions.push(Action::Merged { from, into });
+        let jobs = self
+            .vertices
+            .get(from)
+            .map(|state| state.jobs.list())
+            .unwrap_or_default();
+        for job in jobs {
+            self.attach(into, &job);
+        }
+        edge.forget_search();
+        self.touch(target);
+    }
+}
+
+/// What the edge is, as far as it is known by now.
+fn identity<T, E: std::error::Error + 'static>(edge: &Edge<T, E>) -> Option<Identity> {
+    let map = edge.map.as_ref()?;
+    let output = i64::try_from(edge.output).ok()?;
+    let inputs = (0..edge.deps.len()).map(|index| {
+        let dep = &edge.deps[index];
+        let mut ways = vec![Way::Edge(dep.edge, edge.selector(index).cloned())];
+        if let Content::Probed(Some(key)) = &dep.content {
+            ways.push(Way::Content(key.key.digest.clone()));
+        }
+        ways
+    });
+    Some(Identity {
+        digest: root_key(&map.digest, output),
+        inputs: inputs.collect(),
+    })
+}
+
+/// The keys of inputs which lead to the edge but not to the one it becomes.
+fn other_ways<T, E: std::error::Error + 'static>(
+    edge: &Edge<T, E>,
+    target: Option<&Edge<T, E>>,
+) -> Vec<(usize, KeyUse)> {
+    let mut ways = Vec::new();
+    for (index, dep) in edge.deps.iter().enumerate() {
+        let same = target
+            .and_then(|target| target.deps.get(index))
+            .map(|dep| dep.edge);
+        if same == Some(dep.edge) {
+            continue;
+        }
+        let selector = edge.selector(index);
+        ways.extend(dep.keys.iter().map(|key| (index, key.used(selector))));
+        if let Some((_, keys)) = &dep.output {
+            ways.extend(keys.iter().map(|key| (index, key.used(selector))));
+        }
+        if let Content::Probed(Some(key)) = &dep.content {
+            ways.push((index, key.used(None)));
+        }
+    }
+    ways
+}
