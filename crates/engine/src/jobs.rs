@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use kiln_session::progress::{Log, ProgressSink, Status, Timestamp, Update};
+use kiln_session::progress::{Log, ProgressSink, Status, Timestamp, Update, Warning};
 use kiln_session::{Session, SessionError};
 use kiln_solver::{JobId, LiveJobs, OpContext};
 use oci_spec::image::Digest;
@@ -114,6 +114,20 @@ impl Reporter {
             timestamp: Timestamp::now(),
         };
         self.send(Update { logs: vec![log], ..Update::default() });
+    }
+
+    /// Warns of something that did not fail the step.
+    pub(crate) fn warn(&self, message: &str) {
+        let warning = Warning {
+            vertex: self.vertex.to_string(),
+            level: 1,
+            short: message.as_bytes().to_vec(),
+            detail: Vec::new(),
+            url: String::new(),
+            source: None,
+            ranges: Vec::new(),
+        };
+        self.send(Update { warnings: vec![warning], ..Update::default() });
     }
 
     /// Begins an activity inside the step.

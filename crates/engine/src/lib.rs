@@ -1,1 +1,51 @@
-//! The embedded build engine.
+//! The embedded build engine: joins storage, sources, solver, executor,
+//! frontends and exporters into builds.
+//!
+//! ```no_run
+//! # async fn example(request: kiln_engine::BuildRequest) -> Result<(), kiln_engine::BuildError> {
+//! use kiln_engine::{Engine, EngineOptions};
+//!
+//! let engine = Engine::open(EngineOptions::new("/var/lib/kiln"))?;
+//! let outcome = engine.build(request).await?;
+//! # drop(outcome); Ok(()) }
+//! ```
+//!
+//! It reads no environment, no home directory and no terminal: all that comes
+//! in by [`EngineOptions`] and [`BuildRequest`].
+
+mod error;
+mod options;
+mod request;
+
+mod engine;
+
+// mod build;
+// mod frontend;
+mod bridge;
+mod load;
+mod vertex_name;
+mod ops;
+mod export;
+// mod cache_transfer;
+
+mod worker;
+mod sources;
+mod tree;
+mod checksums;
+mod cache;
+
+mod jobs;
+mod observe;
+mod step;
+
+pub use cache::DatabaseKeys;
+pub use engine::Engine;
+pub use error::{BuildError, Kind, Location};
+pub use kiln_llb::Definition;
+pub use kiln_store::RecordType;
+pub use kiln_store::gc::{PruneOptions, UsageOptions, UsageRecord};
+pub use options::{EngineOptions, ExecutorChoice, Proxies};
+pub use request::{
+    Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,
+    Frontend,
+};

@@ -1,5 +1,6 @@
 //! Opens refs as directory trees of this process.
 
+use bytes::Bytes;
 use kiln_store::tree::Root;
 use kiln_store::{MountedDir, Ref, Store};
 
@@ -38,4 +39,32 @@ pub(crate) fn store_error(error: kiln_store::StoreError) -> BuildError {
 /// A file operation that failed says what is wrong with the request.
 pub(crate) fn tree_error(error: kiln_store::tree::TreeError) -> BuildError {
     BuildError::wrap(Kind::Input, error)
+}
+
+/// Largest file that is read into memory.
+const MAX_FILE: u64 = 64 << 20;
+
+/// Reads a file: `None` if there is none, only its first `limit` bytes if
+/// that is given. Blocks.
+pub(crate) fn read_file(
+    root: &Root,
+    path: &str,
+    limit: Option<usize>,
+) -> Result<Option<Bytes>, BuildError> {
+    use std::io::Read as _;
+    let file = match root.open_file(path) {
+        Ok(file) => file,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(tree_error(error)),
+    };
+    let most = limit.map_or(MAX_FILE, |limit| limit as u64);
+    let mut bytes = Vec::new();
+    let read = file.take(most.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|error| BuildError::wrap(Kind::Environment, error).context(path))?;
+    if limit.is_none() && bytes.len() as u64 > MAX_FILE {
+        let message = format!("{path} has more than {MAX_FILE} bytes, which is too much to read at once");
+        return Err(BuildError::new(Kind::Input, message));
+    }
+    bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    Ok(Some(bytes.into()))
 }

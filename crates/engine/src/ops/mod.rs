@@ -14,7 +14,8 @@ mod file_copy;
 mod go_json;
 mod merge;
 mod passthrough;
-mod source;
+pub(crate) mod source;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -82,7 +83,7 @@ impl Op for EngineOp {
     type Error = BuildError;
 
     async fn cache_map(&self, cx: &OpContext, index: usize) -> Result<CacheMap, BuildError> {
-        match &self.action {
+        let map = match &self.action {
             Action::Source(op) => op.cache_map(&self.worker, cx, index).await,
             Action::Exec(op) => op.cache_map(),
             Action::File(op) => op.cache_map(),
@@ -90,7 +91,8 @@ impl Op for EngineOp {
             Action::Diff(op) => Ok(op.cache_map()),
             Action::Build(op) => op.cache_map(),
             Action::Passthrough(op) => Ok(op.cache_map()),
-        }
+        };
+        map.map_err(|error| error.context("failed to load cache key"))
     }
 
     async fn content_digest(
@@ -104,7 +106,8 @@ impl Op for EngineOp {
             Action::File(op) => op.content_selectors(input),
             _ => return Ok(None),
         };
-        content::digest(&self.worker, output.as_ref(), selectors).await
+        let digest = content::digest(&self.worker, output.as_ref(), selectors).await;
+        digest.map_err(|error| error.context("failed to compute cache key"))
     }
 
     async fn prepare(&self, _cx: &OpContext, _input: usize, output: &Output) -> Result<(), BuildError> {

@@ -1,0 +1,71 @@
+//! How a failed command explains itself: the one printer of errors.
+
+use kiln_engine::{BuildError, Location};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line or its surroundings are wrong.
+    Usage(String),
+    /// The engine refused or failed.
+    Engine(Box<BuildError>),
+}
+
+impl Failure {
+    /// A failure that is told in one line.
+    pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
+        Self::Usage(message.to_string())
+    }
+
+    /// Prints source excerpts, the error, and what to try.
+    pub(crate) fn print(&self) {
+        match self {
+            Self::Usage(message) => eprintln!("error: {message}"),
+            Self::Engine(error) => {
+                for location in &error.locations {
+                    eprint!("{}", excerpt(location));
+                }
+                eprintln!("error: failed to solve: {}", error.message);
+                for hint in &error.hints {
+                    eprintln!("hint: {hint}");
+                }
+            }
+        }
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        Self::Engine(Box::new(error))
+    }
+}
+
+/// The failing lines with their surroundings, marked with `>>>`, in the form
+/// that BuildKit prints.
+fn excerpt(location: &Location) -> String {
+    let text = String::from_utf8_lossy(&location.file.data);
+    let lines = text.split('\n').collect::<Vec<_>>();
+    let ranges = location.ranges.iter().filter_map(|range| {
+        let start = usize::try_from(range.start.line).ok().filter(|line| *line > 0)?;
+        let end = usize::try_from(range.end.line).ok()?.max(start);
+        (start <= lines.len()).then(|| (start, end.min(lines.len())))
+    });
+    let ranges = ranges.collect::<Vec<_>>();
+    let (Some(first), Some(last)) = (
+        ranges.iter().map(|range| range.0).min(),
+        ranges.iter().map(|range| range.1).max(),
+    ) else {
+        return String::new();
+    };
+    let mut out = format!("{}:{first}\n--------------------\n", location.file.filename);
+    let context = if first == last { 2 } else { 1 };
+    let from = first.saturating_sub(context).max(1);
+    let to = (last + context).min(lines.len());
+    for number in from..=to {
+        let marked = ranges.iter().any(|range| (range.0..=range.1).contains(&number));
+        let mark = if marked { ">>>" } else { "   " };
+        out.push_str(&format!(" {number:3} | {mark} {}\n", lines[number - 1]));
+    }
+    out.push_str("--------------------\n");
+    out
+}

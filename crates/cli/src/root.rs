@@ -1,0 +1,51 @@
+//! Opens the embedded engine on the state directory that applies.
+
+use std::path::PathBuf;
+
+use kiln_engine::{Engine, EngineOptions, ExecutorChoice};
+
+use crate::address;
+use crate::arguments::Arguments;
+use crate::failure::Failure;
+
+/// The engine that the command line asks for. Must be called within a tokio
+/// runtime.
+pub(crate) fn open_engine(arguments: &Arguments) -> Result<Engine, Failure> {
+    address::require_embedded(arguments)?;
+    let root = match &arguments.root {
+        Some(root) => root.clone(),
+        None => default_root()?,
+    };
+    let mut options = EngineOptions::new(root);
+    if let Some(binary) = &arguments.oci_worker_binary {
+        options.executor = ExecutorChoice::OciRuntime(binary.clone());
+    }
+    options.proxies = kiln_engine::Proxies::from_variables(|name| std::env::var(name).ok());
+    Ok(Engine::open(options)?)
+}
+
+/// `/var/lib/kiln` for root, `$XDG_DATA_HOME/kiln` for others.
+fn default_root() -> Result<PathBuf, Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok("/var/lib/kiln".into());
+    }
+    let data = std::env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let home = || {
+        let home = std::env::var_os("HOME").filter(|dir| !dir.is_empty())?;
+        Some(PathBuf::from(home).join(".local/share"))
+    };
+    let data = data.or_else(home).ok_or_else(|| {
+        Failure::usage("cannot tell where to keep state: set XDG_DATA_HOME or HOME, or use --root DIR")
+    })?;
+    Ok(data.join("kiln"))
+}
+
+/// Runs a command's work on an async runtime.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::usage(format!("cannot start threads: {error}")))?;
+    let outcome = runtime.block_on(work);
+    // Whatever still blocks a thread must not keep the command from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    outcome
+}

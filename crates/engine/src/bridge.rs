@@ -1,0 +1,150 @@
+//! The one door through which frontends reach the engine.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kiln_llb::{Definition, pb};
+use kiln_session::Session;
+use kiln_session::progress::ProgressSink;
+use kiln_solver::{Cache, Job, SolveError, Solved, VertexFailure};
+use kiln_source::{ImageIdentifier, LayoutIdentifier, ResolvedImage};
+
+use crate::engine::{Engine, blocking};
+use crate::error::{BuildError, Kind, Location};
+use crate::load::{self, Loaded};
+use crate::observe::JobObserver;
+use crate::ops::source::{layout_directory, source_error};
+use crate::ops::{EngineOp, Output};
+use crate::request::Entitlement;
+use crate::step::Step;
+use crate::tree;
+
+/// One build's access to the engine.
+pub(crate) struct Bridge {
+    pub(crate) engine: Engine,
+    pub(crate) job: Job<EngineOp>,
+    pub(crate) observer: Arc<JobObserver>,
+    pub(crate) session: Session,
+    pub(crate) progress: ProgressSink,
+    pub(crate) entitlements: BTreeSet<Entitlement>,
+    pub(crate) caches: Vec<Cache<Output>>,
+}
+
+/// What a definition came to.
+#[derive(Clone)]
+pub(crate) struct Solution {
+    /// The tree, `None` for an empty one.
+    pub(crate) output: Output,
+    /// How it came to be, for cache exports; `None` for an empty definition.
+    pub(crate) solved: Option<Solved<Output>>,
+}
+
+impl Bridge {
+    /// Computes what a definition describes.
+    pub(crate) async fn solve(&self, definition: &Definition) -> Result<Solution, BuildError> {
+        let loaded = load::load(&self.engine.worker, definition, &self.entitlements)?;
+        let Some(Loaded { graph, edge, vertices }) = loaded else {
+            return Ok(Solution { output: None, solved: None });
+        };
+        self.observer.learn_groups(&vertices);
+        match self.job.solve(graph, edge, self.caches.clone()).await {
+            Ok(solved) => Ok(Solution { output: solved.output.clone(), solved: Some(solved) }),
+            Err(error) => Err(solve_error(error, definition)),
+        }
+    }
+
+    /// Reads a file of a result: `None` if there is none, at most `limit`
+    /// bytes of it if that is given.
+    pub(crate) async fn read_file(
+        &self,
+        output: &Output,
+        path: &str,
+        limit: Option<usize>,
+    ) -> Result<Option<Bytes>, BuildError> {
+        let Some(reference) = output.clone() else { return Ok(None) };
+        reference.materialize().await.map_err(tree::store_error)?;
+        let (worker, path) = (self.engine.worker.clone(), path.to_owned());
+        blocking(move || {
+            let tree = tree::open(&worker.store, Some(&reference))?;
+            tree::read_file(&tree.root, &path, limit)
+        })
+        .await
+    }
+
+    /// Finds an image's digest and config, shown as a step called `name`.
+    pub(crate) async fn image_config(
+        &self,
+        identifier: &ImageIdentifier,
+        name: &str,
+    ) -> Result<ResolvedImage, BuildError> {
+        let step = Step::start(&self.progress, name);
+        let images = &self.engine.worker.sources.images;
+        let resolved = images.resolve_config(identifier, &self.session).await;
+        step.finish(resolved.map_err(source_error))
+    }
+
+    /// The same in an OCI layout of the client.
+    pub(crate) async fn layout_config(
+        &self,
+        identifier: &LayoutIdentifier,
+        name: &str,
+    ) -> Result<ResolvedImage, BuildError> {
+        let step = Step::start(&self.progress, name);
+        let resolved = async {
+            let directory = layout_directory(&self.session, &identifier.store_id).await?;
+            let layouts = &self.engine.worker.sources.layouts;
+            layouts.resolve_config(identifier, &directory).await.map_err(source_error)
+        };
+        let resolved = resolved.await;
+        step.finish(resolved)
+    }
+}
+
+fn solve_error(error: SolveError<BuildError>, definition: &Definition) -> BuildError {
+    match error {
+        SolveError::Vertex(failure) => vertex_error(&failure, definition),
+        SolveError::Cancelled => BuildError::new(Kind::Cancelled, "context canceled"),
+        error @ SolveError::BadCacheMap { .. } => BuildError::wrap(Kind::Internal, error),
+        error => BuildError::wrap(Kind::Input, error),
+    }
+}
+
+/// A failed step, with the places in source files that it came from.
+fn vertex_error(failure: &VertexFailure<BuildError>, definition: &Definition) -> BuildError {
+    let mut error = BuildError::clone(&failure.error);
+    error.vertex = Some(failure.name.to_string());
+    error.locations = locations(definition, failure.vertex.as_ref());
+    error
+}
+
+fn locations(definition: &Definition, digest: &str) -> Vec<Location> {
+    let Some(source) = &definition.source else { return Vec::new() };
+    let locations = source.locations.get(digest).map_or(&[][..], |it| it.locations.as_slice());
+    let found = locations.iter().filter_map(|location| {
+        let info = source.infos.get(usize::try_from(location.source_index).ok()?)?;
+        Some(Location::new(info, &location.ranges))
+    });
+    found.collect()
+}
+
+impl Location {
+    fn new(info: &pb::SourceInfo, ranges: &[pb::Range]) -> Self {
+        use kiln_session::progress::{Position, Range, SourceFile};
+        let position = |position: &Option<pb::Position>| {
+            let position = position.unwrap_or_default();
+            Position { line: position.line, character: position.character }
+        };
+        Self {
+            file: SourceFile {
+                filename: info.filename.clone(),
+                data: info.data.to_vec(),
+                language: info.language.clone(),
+            },
+            ranges: ranges
+                .iter()
+                .map(|range| Range { start: position(&range.start), end: position(&range.end) })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The path of one build, from request to outcome.
+
+use futures::future::try_join_all;
+use kiln_solver::JobId;
+
+use crate::bridge::Bridge;
+use crate::cache_transfer;
+use crate::engine::Engine;
+use crate::error::{BuildError, Kind};
+use crate::export;
+use crate::frontend::{self, FrontendResult};
+use crate::observe::JobObserver;
+use crate::request::{BuildOutcome, BuildRequest};
+
+/// Runs one build: frontend, solver, exporters and caches. What is wrong with
+/// the request is found before anything runs.
+pub(crate) async fn run(engine: &Engine, request: BuildRequest) -> Result<BuildOutcome, BuildError> {
+    let exports = export::parse(request.exports)?;
+    let cache_exports = cache_transfer::parse_exports(&request.cache_exports)?;
+    let cache_imports = cache_transfer::parse_imports(&request.cache_imports)?;
+
+    let id = JobId::new(request.id.as_str());
+    let jobs = &engine.worker.jobs;
+    let _client = jobs.register(id.clone(), request.session.clone(), request.progress.clone());
+    let observer = JobObserver::new(request.progress.clone());
+    let job = engine.solver.job(id, observer.clone());
+    let job = job.map_err(|error| BuildError::wrap(Kind::Input, error))?;
+    let _lease = engine.worker.store.lease().map_err(crate::tree::store_error)?;
+
+    let caches = cache_transfer::import_all(engine, &request.progress, cache_imports).await;
+    let bridge = Bridge {
+        engine: engine.clone(),
+        job,
+        observer,
+        session: request.session,
+        progress: request.progress,
+        entitlements: request.entitlements,
+        caches,
+    };
+    let result = match frontend::run(&bridge, request.frontend, &request.options).await? {
+        FrontendResult::Answer(subrequest) => {
+            return Ok(BuildOutcome { subrequest, ..BuildOutcome::default() });
+        }
+        FrontendResult::Built(result) => result,
+    };
+
+    let input = result.export_input(engine, &cache_exports).await?;
+    let (mut response, pushes) = export::run(engine, &bridge.progress, &input, exports).await?;
+    let pushes = try_join_all(pushes.into_iter().map(|push| push.run(engine)));
+    let caches = cache_transfer::export_all(engine, &bridge.progress, &result.solved, cache_exports);
+    let ((), answers) = futures::try_join!(async { pushes.await.map(drop) }, caches)?;
+    response.extend(answers);
+    engine.worker.store.sync().map_err(crate::tree::store_error)?;
+    Ok(BuildOutcome { response, ..BuildOutcome::default() })
+}

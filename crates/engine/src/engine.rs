@@ -1,0 +1,116 @@
+//! The engine: one store with everything that builds on it.
+
+use std::sync::Arc;
+
+use kiln_executor::Executor;
+use kiln_executor::native::NativeExecutor;
+use kiln_executor::oci::OciExecutor;
+use kiln_exporter::Exporter;
+use kiln_registry::{Client, ClientOptions};
+use kiln_solver::{KeyStore, Solver, SolverOptions};
+use kiln_store::gc::{PruneOptions, UsageOptions, UsageRecord};
+use kiln_store::{Store, StoreOptions};
+use tokio::sync::Semaphore;
+
+use crate::build;
+use crate::cache::{self, DatabaseKeys};
+use crate::error::{BuildError, Kind};
+use crate::ops::EngineOp;
+use crate::options::{EngineOptions, ExecutorChoice};
+use crate::request::{BuildOutcome, BuildRequest};
+use crate::sources::Sources;
+use crate::tree::store_error;
+use crate::worker::Worker;
+
+/// A build engine. Cheap to clone; builds of all clones share their work.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) solver: Solver<EngineOp>,
+    pub(crate) exporter: Exporter,
+    pub(crate) registry: Client,
+    keys: Arc<DatabaseKeys>,
+}
+
+impl Engine {
+    /// Opens the engine. Must be called within a tokio runtime, on which all
+    /// work will run.
+    pub fn open(options: EngineOptions) -> Result<Self, BuildError> {
+        let store = Store::open(StoreOptions { root: options.root.clone() }).map_err(store_error)?;
+        let client = ClientOptions {
+            hosts: options.hosts.clone(),
+            proxy: options.proxies.0.clone(),
+            ..ClientOptions::default()
+        };
+        let registry = Client::new(client);
+        let registry = registry.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
+        let (cache, keys) = cache::local(&store)?;
+        let worker = Worker {
+            executor: executor(&options)?,
+            sources: Sources::new(&store, registry.clone()),
+            platform: kiln_llb::platform::host(),
+            jobs: crate::jobs::Jobs::default(),
+            checksums: crate::checksums::ChecksumCache::default(),
+            parallelism: options.max_parallelism.map(|limit| Arc::new(Semaphore::new(limit))),
+            store: store.clone(),
+        };
+        Ok(Self {
+            worker: Arc::new(worker),
+            solver: Solver::new(cache, SolverOptions::default()),
+            exporter: Exporter::new(store, kiln_exporter::Settings::default()),
+            registry,
+            keys,
+        })
+    }
+
+    /// Runs one build. Dropping the future stops it.
+    pub async fn build(&self, request: BuildRequest) -> Result<BuildOutcome, BuildError> {
+        build::run(self, request).await
+    }
+
+    /// What the store holds.
+    pub async fn disk_usage(&self, options: UsageOptions) -> Result<Vec<UsageRecord>, BuildError> {
+        let store = self.worker.store.clone();
+        blocking(move || store.disk_usage(&options).map_err(store_error)).await
+    }
+
+    /// Removes what nobody uses, as the options say, and answers what that
+    /// was.
+    pub async fn prune(&self, options: PruneOptions) -> Result<Vec<UsageRecord>, BuildError> {
+        let (store, keys) = (self.worker.store.clone(), self.keys.clone());
+        blocking(move || {
+            let mut removed = Vec::new();
+            let pruned = store.prune(&options, &mut |record| {
+                removed.push(record);
+                true
+            });
+            pruned.map_err(store_error)?;
+            for record in &removed {
+                let released = keys.release(&record.id);
+                released.map_err(|error| BuildError::new(Kind::Environment, error.to_string()))?;
+            }
+            store.settle();
+            Ok(removed)
+        })
+        .await
+    }
+}
+
+/// Runs work that blocks on a thread of its own.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
+) -> Result<T, BuildError> {
+    let task = tokio::task::spawn_blocking(work);
+    task.await.map_err(|error| BuildError::wrap(Kind::Internal, error))?
+}
+
+fn executor(options: &EngineOptions) -> Result<Arc<dyn Executor>, BuildError> {
+    let failed = |error| BuildError::wrap(Kind::Environment, error);
+    let shared = kiln_executor::native::Options::new(options.root.join("executor"));
+    Ok(match &options.executor {
+        ExecutorChoice::Native => Arc::new(NativeExecutor::new(shared).map_err(failed)?),
+        ExecutorChoice::OciRuntime(binary) => {
+            Arc::new(OciExecutor::new(binary, shared).map_err(failed)?)
+        }
+    })
+}

@@ -1,0 +1,130 @@
+//! Sends a build's result to its exporters.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use futures::future::try_join_all;
+use kiln_exporter::{ExportError, ExportInput, Exported, Output, Progress, ProgressEvent, Push, Target};
+use kiln_session::progress::ProgressSink;
+
+use crate::engine::Engine;
+use crate::error::{BuildError, Kind};
+use crate::jobs::{Activity, Reporter};
+use crate::request::{Attributes, ExportRequest, ExportTarget};
+use crate::step::Step;
+
+/// An export whose keys have been checked.
+pub(crate) struct Export {
+    output: Output,
+    target: Target,
+}
+
+/// Checks the keys of all exports, before anything is built.
+pub(crate) fn parse(requests: Vec<ExportRequest>) -> Result<Vec<Export>, BuildError> {
+    let exports = requests.into_iter().map(|request| {
+        let output = Output::parse(&request.kind, &request.attributes);
+        let output = output.map_err(|error| BuildError::wrap(Kind::Input, error))?;
+        let target = match request.target {
+            ExportTarget::None => Target::Store,
+            ExportTarget::Directory(path) => Target::Directory(path),
+            ExportTarget::Stream(stream) => Target::Stream(stream),
+        };
+        Ok(Export { output, target })
+    });
+    exports.collect()
+}
+
+/// A push that is still to be done.
+pub(crate) struct PendingPush {
+    push: Push,
+    step: Step,
+}
+
+/// Runs all exports side by side. Pushes are left to be done, because they
+/// can go on beside cache exports.
+pub(crate) async fn run(
+    engine: &Engine,
+    progress: &ProgressSink,
+    input: &ExportInput,
+    exports: Vec<Export>,
+) -> Result<(Attributes, Vec<PendingPush>), BuildError> {
+    let exports = exports.into_iter().map(|export| run_one(engine, progress, input, export));
+    let mut response = BTreeMap::new();
+    let mut pushes = Vec::new();
+    for (answer, push) in try_join_all(exports).await? {
+        response.extend(answer);
+        pushes.extend(push);
+    }
+    Ok((response, pushes))
+}
+
+async fn run_one(
+    engine: &Engine,
+    progress: &ProgressSink,
+    input: &ExportInput,
+    export: Export,
+) -> Result<(Attributes, Option<PendingPush>), BuildError> {
+    let step = Step::start(progress, export.output.title());
+    let request = kiln_exporter::ExportRequest {
+        output: export.output,
+        target: export.target,
+        progress: progress_of(step.reporter.clone()),
+    };
+    let exported = engine.exporter.export(input, request).await;
+    match exported.map_err(export_error) {
+        Ok(Exported { response, push: None }) => {
+            step.end(String::new());
+            Ok((response, None))
+        }
+        Ok(Exported { response, push: Some(push) }) => {
+            Ok((response, Some(PendingPush { push, step })))
+        }
+        Err(error) => step.finish(Err(error)),
+    }
+}
+
+impl PendingPush {
+    pub(crate) async fn run(self, engine: &Engine) -> Result<(), BuildError> {
+        let progress = progress_of(self.step.reporter.clone());
+        let pushed = self.push.run(&engine.registry, &progress).await;
+        self.step.finish(pushed.map_err(export_error))
+    }
+}
+
+/// Shows an exporter's progress inside its step.
+pub(crate) fn progress_of(reporter: Reporter) -> Progress {
+    let activities: Mutex<HashMap<String, (Activity, u64, u64)>> = Mutex::default();
+    Progress::new(move |event| {
+        let mut activities = activities.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            ProgressEvent::Started { name } => {
+                let activity = reporter.activity(name.clone());
+                activities.insert(name, (activity, 0, 0));
+            }
+            ProgressEvent::Advanced { name, current, total } => {
+                if let Some((activity, done, all)) = activities.get_mut(&name) {
+                    (*done, *all) = (current, total.unwrap_or(0));
+                    activity.progress(*done, *all);
+                }
+            }
+            ProgressEvent::Completed { name, .. } => {
+                if let Some((activity, done, all)) = activities.remove(&name) {
+                    activity.done(done, all);
+                }
+            }
+            ProgressEvent::Warning { message } => reporter.warn(&message),
+        }
+    })
+}
+
+fn export_error(error: ExportError) -> BuildError {
+    let kind = match &error {
+        ExportError::Option(_)
+        | ExportError::Config(_)
+        | ExportError::Result(_)
+        | ExportError::Target { .. } => Kind::Input,
+        ExportError::Canceled => Kind::Cancelled,
+        _ => Kind::Environment,
+    };
+    BuildError::wrap(kind, error)
+}

@@ -1,0 +1,92 @@
+//! Frontends: what turns a build request into definitions and image configs.
+
+mod answers;
+mod dockerfile;
+mod syntax;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use kiln_exporter::{ExportInput, PlatformResult, Shape};
+use kiln_solver::Solved;
+use oci_spec::image::Platform;
+
+use crate::bridge::{Bridge, Solution};
+use crate::error::BuildError;
+use crate::ops::Output;
+use crate::request::{Attributes, Frontend};
+
+/// What a frontend came to.
+pub(crate) enum FrontendResult {
+    /// Trees and image configs.
+    Built(Built),
+    /// The answer to a subrequest, by file name.
+    Answer(BTreeMap<String, Vec<u8>>),
+}
+
+/// What a build made.
+pub(crate) struct Built {
+    /// One result for each platform.
+    pub(crate) platforms: Vec<BuiltPlatform>,
+    /// Whether the result is one image or several.
+    pub(crate) shape: Shape,
+    /// SOURCE_DATE_EPOCH in seconds.
+    pub(crate) epoch: Option<i64>,
+}
+
+/// What a build made for one platform.
+pub(crate) struct BuiltPlatform {
+    pub(crate) platform: Platform,
+    pub(crate) solution: Solution,
+    pub(crate) image_config: Option<Bytes>,
+    pub(crate) base_config: Option<Bytes>,
+}
+
+impl Built {
+    /// How the results came to be, for cache exports.
+    pub(crate) fn solved(&self) -> Vec<Solved<Output>> {
+        self.platforms.iter().filter_map(|built| built.solution.solved.clone()).collect()
+    }
+
+    /// The results as exporters take them.
+    pub(crate) fn export_input(&self) -> ExportInput {
+        let platforms = self.platforms.iter().map(|built| PlatformResult {
+            platform: built.platform.clone(),
+            reference: built.solution.output.clone(),
+            image_config: built.image_config.clone(),
+            base_config: built.base_config.clone(),
+            inline_cache: None,
+        });
+        ExportInput {
+            platforms: platforms.collect(),
+            shape: self.shape,
+            image_name: None,
+            epoch: self.epoch,
+        }
+    }
+}
+
+/// Runs the frontend.
+pub(crate) async fn run(
+    bridge: &Bridge,
+    frontend: Frontend,
+    options: &Attributes,
+) -> Result<FrontendResult, BuildError> {
+    match frontend {
+        Frontend::Dockerfile => dockerfile::run(bridge, options).await,
+        Frontend::Definition(definition) => {
+            let solution = bridge.solve(&definition).await?;
+            let built = BuiltPlatform {
+                platform: bridge.engine.worker.platform.clone(),
+                solution,
+                image_config: None,
+                base_config: None,
+            };
+            Ok(FrontendResult::Built(Built {
+                platforms: vec![built],
+                shape: Shape::Single,
+                epoch: None,
+            }))
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `SourceOp`: images, OCI layouts and local directories.
+
+use std::sync::Arc;
+
+use kiln_llb::{digest_of, pb};
+use kiln_session::Session;
+use kiln_solver::{CacheMap, OpContext};
+use kiln_source::{
+    CacheKey, Image, ImageIdentifier, LayoutIdentifier, LocalIdentifier, SourceError,
+};
+use oci_spec::image::{Digest, Platform};
+use tokio::sync::OnceCell;
+
+use super::Output;
+use super::transfer;
+use crate::error::{BuildError, Kind};
+use crate::worker::Worker;
+
+pub(super) struct SourceOp {
+    identifier: Identifier,
+    /// The image, once its manifests are here.
+    image: OnceCell<Image>,
+}
+
+enum Identifier {
+    Image(ImageIdentifier),
+    Layout(LayoutIdentifier),
+    Local(LocalIdentifier),
+}
+
+impl SourceOp {
+    pub(super) fn new(op: &pb::SourceOp, platform: Platform, _name: &str) -> Result<Self, BuildError> {
+        let (scheme, rest) = op.identifier.split_once("://").ok_or_else(|| {
+            BuildError::new(Kind::Input, format!("failed to parse source identifier {:?}", op.identifier))
+        })?;
+        let identifier = match scheme {
+            "docker-image" => ImageIdentifier::parse(rest, &op.attrs, platform).map(Identifier::Image),
+            "oci-layout" => LayoutIdentifier::parse(rest, &op.attrs, platform).map(Identifier::Layout),
+            "local" => LocalIdentifier::parse(rest, &op.attrs).map(Identifier::Local),
+            "git" | "http" | "https" | "docker-image+blob" | "oci-layout+blob" => {
+                let message = format!("source {:?}: {scheme} sources are not supported yet", op.identifier);
+                return Err(BuildError::new(Kind::Input, message)
+                    .hint("fetch it beforehand and give it to the build as a local directory"));
+            }
+            _ => {
+                let message = format!("unknown source scheme {scheme:?} in {:?}", op.identifier);
+                return Err(BuildError::new(Kind::Input, message));
+            }
+        };
+        Ok(Self { identifier: identifier.map_err(source_error)?, image: OnceCell::new() })
+    }
+
+    pub(super) async fn cache_map(
+        &self,
+        worker: &Arc<Worker>,
+        cx: &OpContext,
+        index: usize,
+    ) -> Result<CacheMap, BuildError> {
+        let key = match &self.identifier {
+            Identifier::Local(local) => {
+                let session = worker.jobs.session(cx).map_err(session_error)?;
+                local.cache_key(session.id.as_str()).map_err(source_error)?
+            }
+            Identifier::Image(_) | Identifier::Layout(_) => {
+                self.image(worker, cx).await?.cache_key(index)
+            }
+        };
+        Ok(CacheMap { digest: digest_of_key(&key)?, deps: Vec::new(), more: key.more })
+    }
+
+    pub(super) async fn execute(&self, worker: &Arc<Worker>, cx: &OpContext) -> Result<Output, BuildError> {
+        match &self.identifier {
+            Identifier::Local(local) => local_snapshot(local, worker, cx).await.map(Some),
+            Identifier::Image(_) | Identifier::Layout(_) => {
+                self.image(worker, cx).await?.snapshot().map_err(source_error)
+            }
+        }
+    }
+
+    async fn image(&self, worker: &Arc<Worker>, cx: &OpContext) -> Result<&Image, BuildError> {
+        self.image.get_or_try_init(|| self.open_image(worker, cx)).await
+    }
+
+    async fn open_image(&self, worker: &Arc<Worker>, cx: &OpContext) -> Result<Image, BuildError> {
+        let session = worker.jobs.session(cx).map_err(session_error)?;
+        let reporter = worker.jobs.reporter(cx);
+        let pull = transfer::pull_progress(reporter.clone());
+        match &self.identifier {
+            Identifier::Image(image) => {
+                let activity = reporter.activity(format!("resolve {}", image.reference));
+                let opened = worker.sources.images.open(image, &session, pull).await;
+                let opened = opened.map_err(source_error)?;
+                activity.done(0, 0);
+                Ok(opened)
+            }
+            Identifier::Layout(layout) => {
+                let directory = layout_directory(&session, &layout.store_id).await?;
+                worker.sources.layouts.open(layout, &directory, pull).await.map_err(source_error)
+            }
+            Identifier::Local(_) => Err(BuildError::new(Kind::Internal, "a directory is no image")),
+        }
+    }
+}
+
+/// Where a session keeps an OCI layout.
+pub(crate) async fn layout_directory(
+    session: &Session,
+    store: &str,
+) -> Result<std::path::PathBuf, BuildError> {
+    session.files.oci_layout(store).await.map_err(session_error)
+}
+
+async fn local_snapshot(
+    local: &LocalIdentifier,
+    worker: &Arc<Worker>,
+    cx: &OpContext,
+) -> Result<kiln_store::Ref, BuildError> {
+    let session = worker.jobs.session(cx).map_err(session_error)?;
+    let directory = session.files.directory(&local.name).await.map_err(session_error)?;
+    let canonical = tokio::fs::canonicalize(&directory).await;
+    let canonical = canonical
+        .map_err(|error| BuildError::wrap(Kind::Input, error).context(directory.display()))?;
+    // Another directory, or another use of the same one, is another transfer.
+    let shared_key = format!("{}:{}:{}", local.name, local.shared_key_hint, canonical.display());
+    let reporter = worker.jobs.reporter(cx);
+    let (progress, transfer) = transfer::local_progress(&reporter, &local.name);
+    let snapshot = worker.sources.locals.snapshot(local, &canonical, &shared_key, progress).await;
+    let snapshot = snapshot.map_err(source_error)?;
+    transfer.done();
+    Ok(snapshot)
+}
+
+/// The digest that stands for a source's key. Keys that only name a place in
+/// a session get a digest of a kind that is never looked up later.
+fn digest_of_key(key: &CacheKey) -> Result<Digest, BuildError> {
+    let digest = digest_of(format!("buildkit.source.v0:{}", key.key));
+    if !key.key.starts_with("session:") {
+        return Ok(digest);
+    }
+    let text = format!("random:{}", digest.digest());
+    text.parse().map_err(|error| BuildError::wrap(Kind::Internal, error))
+}
+
+pub(crate) fn session_error(error: kiln_session::SessionError) -> BuildError {
+    BuildError::wrap(Kind::Input, error)
+}
+
+/// Registries and disks are the machine's surroundings; all else is asked
+/// wrongly.
+pub(crate) fn source_error(error: SourceError) -> BuildError {
+    let kind = match &error {
+        SourceError::Registry(_) | SourceError::Store(_) | SourceError::Write { .. } => Kind::Environment,
+        SourceError::Internal(_) => Kind::Internal,
+        SourceError::Stopped { .. } => Kind::Cancelled,
+        _ => Kind::Input,
+    };
+    BuildError::wrap(kind, error)
+}

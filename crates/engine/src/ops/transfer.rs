@@ -1,0 +1,75 @@
+//! Shows how far transfers have come.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kiln_source::{LocalProgress, PullProgress};
+
+use crate::jobs::{Activity, Reporter};
+
+/// Sources report often; clients need not hear of each chunk.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// An activity with the time of its last report.
+struct Paced {
+    activity: Activity,
+    reported: Instant,
+}
+
+impl Paced {
+    fn new(activity: Activity) -> Self {
+        Self { activity, reported: Instant::now() }
+    }
+
+    fn progress(&mut self, current: u64, total: u64) {
+        if self.reported.elapsed() >= PERIOD {
+            self.reported = Instant::now();
+            self.activity.progress(current, total);
+        }
+    }
+}
+
+/// One activity for each layer that is pulled.
+pub(super) fn pull_progress(reporter: Reporter) -> PullProgress {
+    let layers: Mutex<HashMap<String, Paced>> = Mutex::default();
+    Arc::new(move |layer, bytes| {
+        let mut layers = layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = layer.digest().to_string();
+        let paced = layers
+            .entry(id.clone())
+            .or_insert_with(|| Paced::new(reporter.activity(id.clone())));
+        paced.progress(bytes, layer.size());
+        if bytes >= layer.size()
+            && let Some(paced) = layers.remove(&id)
+        {
+            paced.activity.done(bytes, layer.size());
+        }
+    })
+}
+
+/// The transfer of one directory.
+pub(super) struct LocalTransfer {
+    activity: Activity,
+    bytes: Arc<Mutex<(u64, Paced)>>,
+}
+
+impl LocalTransfer {
+    pub(super) fn done(self) {
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner).0;
+        self.activity.done(bytes, 0);
+    }
+}
+
+pub(super) fn local_progress(reporter: &Reporter, name: &str) -> (LocalProgress, LocalTransfer) {
+    let activity = reporter.activity(format!("transferring {name}:"));
+    let bytes = Arc::new(Mutex::new((0, Paced::new(activity.clone()))));
+    let shared = bytes.clone();
+    let progress: LocalProgress = Arc::new(move |transfer| {
+        let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = state.0.max(transfer.bytes);
+        let bytes = state.0;
+        state.1.progress(bytes, 0);
+    });
+    (progress, LocalTransfer { activity, bytes })
+}

@@ -1,0 +1,64 @@
+//! How to open an engine.
+
+use std::path::PathBuf;
+
+use kiln_registry::{Hosts, ProxySettings};
+
+/// How to open an engine. Start from [`EngineOptions::new`].
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// The directory that holds all state. Several engines, also in other
+    /// processes, may share it.
+    pub root: PathBuf,
+    /// What runs steps.
+    pub executor: ExecutorChoice,
+    /// How many steps may run at once; `None` means as many as there are.
+    pub max_parallelism: Option<usize>,
+    /// Settings by registry.
+    pub hosts: Hosts,
+    /// Proxies on the way to registries.
+    pub proxies: Proxies,
+}
+
+impl EngineOptions {
+    /// The defaults, with state in `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            executor: ExecutorChoice::Native,
+            max_parallelism: None,
+            hosts: Hosts::new(),
+            proxies: Proxies::default(),
+        }
+    }
+}
+
+/// What runs steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecutorChoice {
+    /// The executor built into the engine.
+    Native,
+    /// An OCI runtime such as runc or crun: a path, or a name looked up in
+    /// `PATH`.
+    OciRuntime(PathBuf),
+}
+
+/// Proxies on the way to registries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies(pub(crate) ProxySettings);
+
+impl Proxies {
+    /// Reads the usual variables (`HTTP_PROXY`, `https_proxy`, …), which the
+    /// caller looks up: the engine itself never reads the environment.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let either = |name: &str| {
+            let value = variable(name).or_else(|| variable(&name.to_lowercase()));
+            value.filter(|value| !value.is_empty())
+        };
+        Self(ProxySettings {
+            http: either("HTTP_PROXY"),
+            https: either("HTTPS_PROXY"),
+            no_proxy: either("NO_PROXY"),
+        })
+    }
+}
