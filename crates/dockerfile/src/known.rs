@@ -4,7 +4,6 @@
 //! the [`Answer`], adds it to [`Known`] and lowers again.
 
 use bytes::Bytes;
-use kiln_llb::Definition;
 use kiln_llb::build::ResolveMode;
 use oci_spec::image::Platform;
 use std::cell::RefCell;
@@ -26,11 +25,6 @@ pub enum Question {
         path: String,
         /// How many bytes of it matter, if not all.
         limit: Option<usize>,
-    },
-    /// The definition that the caller of the frontend gave under this name.
-    Input {
-        /// The name.
-        name: String,
     },
     /// When a source last changed: a commit's time, a `Last-Modified` header, the newest file of an archive.
     SourceTime {
@@ -93,8 +87,6 @@ pub enum Answer {
     Redirect(String),
     /// To [`Question::ReadFile`]: the content, or none if there is no such file.
     File(Option<Bytes>),
-    /// To [`Question::Input`]: the definition, or none if there is no such input.
-    Input(Option<Definition>),
     /// To [`Question::SourceTime`]: seconds since the epoch, or none if the source does not say.
     Time(Option<i64>),
     /// To any question: it could not be answered.
@@ -172,9 +164,5 @@ impl<'a> Oracle<'a> {
     /// The questions without answer.
     pub(crate) fn into_open(self) -> Vec<Question> {
         self.open.into_inner()
-    }
-
-    pub(crate) fn has_open(&self) -> bool {
-        !self.open.borrow().is_empty()
     }
 }

@@ -5,7 +5,7 @@ mod parse;
 use crate::lint::LintConfig;
 use kiln_llb::build::ResolveMode;
 use kiln_llb::caps::Caps;
-use kiln_llb::{pb, platform};
+use kiln_llb::{Definition, pb, platform};
 use oci_spec::image::Platform;
 use std::collections::BTreeMap;
 
@@ -86,6 +86,8 @@ pub struct ContextOptions {
     pub subdir: Option<String>,
     /// Whether a git context keeps `.git`.
     pub keep_git_dir: bool,
+    /// Definitions given with the request, by name; `context` and `dockerfile` take the place of directories.
+    pub inputs: BTreeMap<String, Definition>,
     /// Contexts by name, and by name and platform (`name::os/arch`).
     pub named: BTreeMap<String, String>,
     /// Metadata of definitions given as input.

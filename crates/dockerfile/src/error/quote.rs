@@ -24,6 +24,7 @@ fn push_escaped(out: &mut String, c: char) {
         '\r' => out.push_str("\\r"),
         '\t' => out.push_str("\\t"),
         '\x0b' => out.push_str("\\v"),
+        '\'' => out.push(c),
         _ if is_printable(c) => out.push(c),
         // Writing to a string cannot fail.
         _ => {
@@ -37,11 +38,9 @@ fn push_escaped(out: &mut String, c: char) {
     }
 }
 
-/// Letters, marks, numbers, punctuation, symbols and the ASCII space. The standard library knows all of it but
-/// combining marks, which it escapes and Go does not.
+/// Letters, marks, numbers, punctuation, symbols and the ASCII space: what `Debug` of a string leaves alone, except
+/// that it escapes a combining mark at the start.
 fn is_printable(c: char) -> bool {
-    let escaped_by_debug = c.escape_debug().len() > 1;
-    !escaped_by_debug
-        || c == '\''
-        || (!c.is_ascii() && !c.is_control() && !c.is_whitespace() && c.is_alphanumeric())
+    let text: String = ['x', c].iter().collect();
+    text.escape_debug().nth(1) == Some(c)
 }

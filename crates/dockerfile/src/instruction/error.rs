@@ -292,7 +292,7 @@ pub enum FieldsError {
     #[error("EOF")]
     Empty,
     /// A quote within a field that does not start with one.
-    #[error("parse error on line 1, column {column}: bare \" in non-quoted field")]
+    #[error("parse error on line 1, column {column}: bare \" in non-quoted-field")]
     BareQuote {
         /// The quote's place, counted from one.
         column: usize,

@@ -78,6 +78,7 @@ fn context(attrs: &Attrs) -> ContextOptions {
         remote: attrs.get(key).cloned().filter(|it| !it.is_empty()),
         subdir: attrs.get("contextsubdir").cloned(),
         keep_git_dir: keep_git.and_then(|it| parse_bool(it)) == Some(true),
+        inputs: BTreeMap::new(),
         named: with_prefix(attrs, "context:"),
         input_metadata: with_prefix(attrs, "input-metadata:"),
         shared_keys: with_prefix(attrs, "sharedkey:localdir:"),

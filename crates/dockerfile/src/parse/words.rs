@@ -68,7 +68,7 @@ fn quoted_word(chars: &mut Peekable<Chars<'_>>, escape: char) -> String {
 /// The flags at the start of the text, and the rest. Flags end at the first word without `--` or after a bare `--`.
 pub(super) fn flags(text: &str, escape: char) -> (Vec<String>, &str) {
     let mut flags = Vec::new();
-    let mut rest = text.trim_start();
+    let mut rest = text.trim_start_matches(is_blank);
     while rest.starts_with("--") {
         let mut chars = rest.chars();
         let flag = flag(&mut chars, escape);
@@ -77,7 +77,7 @@ pub(super) fn flags(text: &str, escape: char) -> (Vec<String>, &str) {
             break;
         }
         flags.push(flag);
-        rest = rest.trim_start();
+        rest = rest.trim_start_matches(is_blank);
     }
     (flags, rest)
 }
@@ -89,7 +89,7 @@ fn flag(chars: &mut Chars<'_>, escape: char) -> String {
         let before = chars.clone();
         let Some(c) = chars.next() else { return flag };
         match quote {
-            None if c.is_whitespace() => {
+            None if is_blank(c) => {
                 *chars = before;
                 return flag;
             }
