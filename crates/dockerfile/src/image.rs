@@ -25,7 +25,11 @@ pub struct ImageConfig {
     #[serde(default)]
     pub os: String,
     /// Version of the operating system.
-    #[serde(default, rename = "os.version", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        rename = "os.version",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub os_version: String,
     /// Features of the operating system.
     #[serde(
@@ -42,7 +46,11 @@ pub struct ImageConfig {
     #[serde(default)]
     pub rootfs: RootFs,
     /// How the layers came to be.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "or_null")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "or_null"
+    )]
     pub history: Vec<History>,
     /// How to run it.
     #[serde(default, deserialize_with = "or_null")]
@@ -57,7 +65,10 @@ pub struct RunConfig {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// Ports that the image's program listens on.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "or_null")]
+    #[serde(
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "or_null"
+    )]
     pub exposed_ports: BTreeMap<String, Empty>,
     /// Environment, `NAME=value`.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_null")]
@@ -69,13 +80,19 @@ pub struct RunConfig {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_null")]
     pub cmd: Vec<String>,
     /// Directories for data.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "or_null")]
+    #[serde(
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "or_null"
+    )]
     pub volumes: BTreeMap<String, Empty>,
     /// Working directory.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Labels.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "or_null")]
+    #[serde(
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "or_null"
+    )]
     pub labels: BTreeMap<String, String>,
     /// Signal that asks the program to stop.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -129,7 +146,11 @@ pub struct RootFs {
     #[serde(default, rename = "type")]
     pub kind: String,
     /// Digests of the uncompressed layers, lowest first.
-    #[serde(default, serialize_with = "null_if_empty", deserialize_with = "or_null")]
+    #[serde(
+        default,
+        serialize_with = "null_if_empty",
+        deserialize_with = "or_null"
+    )]
     pub diff_ids: Vec<String>,
 }
 
@@ -210,7 +231,11 @@ impl ImageConfig {
     /// Sets a variable, in the place where it stands already.
     pub fn set_env(&mut self, name: &str, value: &str) {
         let assignment = format!("{name}={value}");
-        let known = self.config.env.iter_mut().find(|it| split_env(it).0 == name);
+        let known = self
+            .config
+            .env
+            .iter_mut()
+            .find(|it| split_env(it).0 == name);
         match known {
             Some(known) => *known = assignment,
             None => self.config.env.push(assignment),

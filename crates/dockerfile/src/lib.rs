@@ -15,9 +15,21 @@ pub mod parse;
 pub mod shell;
 pub mod suggest;
 
+mod archive;
+pub mod image;
+pub mod known;
+pub mod lower;
+pub mod options;
+
 pub use directive::Directive;
 pub use error::{SyntaxError, SyntaxErrorKind};
 pub use instruction::{Command, Located};
+pub use known::{Answer, Known, Question, ResolvedConfig};
 pub use lint::{LintConfig, Linter, Warning};
+pub use lower::{
+    DockerfileLocation, LowerError, LowerErrorKind, Lowered, Lowering, Source, load_dockerfile,
+    load_dockerignore, lower,
+};
+pub use options::{OptionError, Options};
 pub use parse::{Alias, Dockerfile, Stage, parse, parse_trigger};
 pub use position::{Line, Location, Position, Range};

@@ -1,6 +1,8 @@
 //! Reading option values.
 
-use super::{CONTEXT, CacheImport, ContextOptions, DEFAULT_FILENAME, NoCache, OptionError, Options};
+use super::{
+    CONTEXT, CacheImport, ContextOptions, DEFAULT_FILENAME, NoCache, OptionError, Options,
+};
 use crate::lint::LintConfig;
 use kiln_llb::build::ResolveMode;
 use kiln_llb::caps::Caps;
@@ -17,7 +19,11 @@ const BUILD_ARG: &str = "build-arg:";
 pub(super) fn options(attrs: &Attrs) -> Result<Options, OptionError> {
     refuse_removed(attrs)?;
     let text = |key: &str| attrs.get(key).cloned().unwrap_or_default();
-    let arg = |name: &str| attrs.get(&format!("{BUILD_ARG}{name}")).filter(|it| !it.is_empty());
+    let arg = |name: &str| {
+        attrs
+            .get(&format!("{BUILD_ARG}{name}"))
+            .filter(|it| !it.is_empty())
+    };
     let platforms = platforms(&text("platform"))?;
     let lint = attrs.get("build-arg:BUILDKIT_DOCKERFILE_CHECK");
     let lint = lint.map(|it| LintConfig::parse(it)).transpose();
@@ -35,7 +41,9 @@ pub(super) fn options(attrs: &Attrs) -> Result<Options, OptionError> {
         no_cache: no_cache(attrs.get("no-cache")),
         resolve_mode: resolve_mode(&text("image-resolve-mode"))?,
         extra_hosts: extra_hosts(&text("add-hosts"))?,
-        hostname: arg("BUILDKIT_SANDBOX_HOSTNAME").cloned().unwrap_or_else(|| text("hostname")),
+        hostname: arg("BUILDKIT_SANDBOX_HOSTNAME")
+            .cloned()
+            .unwrap_or_else(|| text("hostname")),
         shm_size: shm_size(&text("shm-size"))?,
         ulimits: ulimits(&text("ulimit"))?,
         cgroup_parent: text("cgroup-parent"),
@@ -52,7 +60,10 @@ pub(super) fn options(attrs: &Attrs) -> Result<Options, OptionError> {
 }
 
 fn refuse_removed(attrs: &Attrs) -> Result<(), OptionError> {
-    if attrs.get("override-copy-image").is_some_and(|it| !it.is_empty()) {
+    if attrs
+        .get("override-copy-image")
+        .is_some_and(|it| !it.is_empty())
+    {
         return Err(OptionError::Removed("override-copy-image"));
     }
     let disabled = attrs.get("build-arg:BUILDKIT_DISABLE_FILEOP");
@@ -64,7 +75,9 @@ fn refuse_removed(attrs: &Attrs) -> Result<(), OptionError> {
 
 fn with_prefix(attrs: &Attrs, prefix: &str) -> BTreeMap<String, String> {
     let entries = attrs.iter();
-    entries.filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.into(), value.clone()))).collect()
+    entries
+        .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.into(), value.clone())))
+        .collect()
 }
 
 fn context(attrs: &Attrs) -> ContextOptions {
@@ -73,7 +86,10 @@ fn context(attrs: &Attrs) -> ContextOptions {
     ContextOptions {
         session: String::new(),
         local_sessions: with_prefix(attrs, "local-sessionid:"),
-        filename: attrs.get("filename").cloned().unwrap_or_else(|| DEFAULT_FILENAME.into()),
+        filename: attrs
+            .get("filename")
+            .cloned()
+            .unwrap_or_else(|| DEFAULT_FILENAME.into()),
         dockerfile_key: attrs.get("dockerfilekey").cloned(),
         remote: attrs.get(key).cloned().filter(|it| !it.is_empty()),
         subdir: attrs.get("contextsubdir").cloned(),
@@ -165,7 +181,9 @@ fn extra_hosts(value: &str) -> Result<Vec<(String, String)>, OptionError> {
     let parse = |field: String| {
         let lower = field.to_lowercase();
         let Some((host, ip)) = lower.split_once('=') else {
-            return Err(OptionError::Hosts(format!("invalid key-value pair {field}, write it as name=address")));
+            return Err(OptionError::Hosts(format!(
+                "invalid key-value pair {field}, write it as name=address"
+            )));
         };
         match ip.parse::<IpAddr>() {
             Ok(address) => Ok((host.to_string(), address.to_canonical().to_string())),
@@ -179,12 +197,27 @@ fn shm_size(value: &str) -> Result<i64, OptionError> {
     if value.is_empty() {
         return Ok(0);
     }
-    value.parse().map_err(|_| OptionError::ShmSize(value.into()))
+    value
+        .parse()
+        .map_err(|_| OptionError::ShmSize(value.into()))
 }
 
 const ULIMITS: &[&str] = &[
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 fn ulimits(value: &str) -> Result<Vec<pb::Ulimit>, OptionError> {
@@ -196,11 +229,16 @@ fn ulimits(value: &str) -> Result<Vec<pb::Ulimit>, OptionError> {
 }
 
 fn ulimit(field: &str) -> Result<pb::Ulimit, String> {
-    let (name, limits) = field.split_once('=').ok_or_else(|| format!("invalid ulimit argument: {field}"))?;
+    let (name, limits) = field
+        .split_once('=')
+        .ok_or_else(|| format!("invalid ulimit argument: {field}"))?;
     if !ULIMITS.contains(&name) {
         return Err(format!("invalid ulimit type: {name}"));
     }
-    let number = |text: &str| text.parse::<i64>().map_err(|_| format!("{text:?} is not a number"));
+    let number = |text: &str| {
+        text.parse::<i64>()
+            .map_err(|_| format!("{text:?} is not a number"))
+    };
     let (soft, hard) = match limits.split(':').collect::<Vec<_>>()[..] {
         [both] => (number(both)?, number(both)?),
         [soft, hard] => (number(soft)?, number(hard)?),
@@ -211,8 +249,14 @@ fn ulimit(field: &str) -> Result<pb::Ulimit, String> {
         }
     };
     if hard != -1 && (soft == -1 || soft > hard) {
-        let soft = if soft == -1 { "soft: -1 (unlimited), hard:".into() } else { format!("{soft} >") };
-        return Err(format!("ulimit soft limit must be less than or equal to hard limit: {soft} {hard}"));
+        let soft = if soft == -1 {
+            "soft: -1 (unlimited), hard:".into()
+        } else {
+            format!("{soft} >")
+        };
+        return Err(format!(
+            "ulimit soft limit must be less than or equal to hard limit: {soft} {hard}"
+        ));
     }
     Ok(pb::Ulimit {
         name: name.into(),
@@ -249,7 +293,9 @@ fn linux_resources(attrs: &Attrs) -> Result<Option<pb::LinuxResources>, OptionEr
     };
     let resources = pb::LinuxResources {
         memory: positive("memory")?,
-        memory_swap: number("memswap", "must be -1 (unlimited) or > 0", |it| it == -1 || it > 0)?,
+        memory_swap: number("memswap", "must be -1 (unlimited) or > 0", |it| {
+            it == -1 || it > 0
+        })?,
         cpu_shares: positive("cpushares")? as u64,
         cpu_period: positive("cpuperiod")? as u64,
         cpu_quota: positive("cpuquota")?,
