@@ -36,6 +36,18 @@ pub(crate) fn absolute(path: &str) -> String {
     clean_str(&format!("/{path}"))
 }
 
+/// `path` as an absolute clean path that keeps what its end says: `dir/` is the directory, `dir/.` what is in it.
+pub(crate) fn clean_kept(path: &str) -> String {
+    let cleaned = absolute(path);
+    let ending = match (path.ends_with("/."), path.ends_with('/'), cleaned == "/") {
+        (true, _, false) => "/.",
+        (true, _, true) => ".",
+        (_, true, false) => "/",
+        _ => "",
+    };
+    cleaned + ending
+}
+
 /// Two paths joined and cleaned; an empty side does not count.
 pub(crate) fn join(base: &str, rest: &str) -> String {
     match (base.is_empty(), rest.is_empty()) {

@@ -1,0 +1,90 @@
+//! Unpacking an archive in place of copying it, as `ADD` does with local archives.
+
+use std::fs::File;
+use std::io::BufReader;
+
+use super::copy::CopyRequest;
+use super::decompress::decompress;
+use super::error::TreeError;
+use super::extract::{ExtractOwner, Extractor};
+use super::metadata::Follow;
+use super::root::Root;
+use crate::path;
+use crate::tar::{EntryKind, Header, Reader};
+
+impl Root {
+    /// Unpacks `from` of the source into the directory `to` of this root, if it is a regular file with an archive in
+    /// it. Tells whether it is.
+    pub(super) fn unpack_archive(
+        &self,
+        source: &Self,
+        from: &str,
+        to: &str,
+        request: &CopyRequest,
+    ) -> Result<bool, TreeError> {
+        let from = source.resolve(path::absolute(from).as_bytes(), Follow::Yes)?;
+        let from = String::from_utf8_lossy(&from).into_owned();
+        let Ok(file) = source.open_file(&from) else {
+            return Ok(false);
+        };
+        let Some((mut archive, first)) = first_member(file) else {
+            return Ok(false);
+        };
+
+        let dest = self.resolve(path::clean_str(to).as_bytes(), Follow::Yes)?;
+        self.make_dirs(
+            &dest,
+            &CopyRequest {
+                mode: None,
+                ..request.clone()
+            }
+            .parent_attributes(),
+        )?;
+        let inner = self
+            .open_dir(&dest)
+            .map_err(|error| TreeError::os("open", &dest, error))?;
+        let inner = Self::from(inner.into_fd());
+        let owner = request
+            .owner
+            .map_or(ExtractOwner::Archive, ExtractOwner::Fixed);
+        unpack(&inner, owner, &mut archive, first).map_err(|error| TreeError::Archive {
+            path: from,
+            source: error.into(),
+        })?;
+        Ok(true)
+    }
+}
+
+/// The archive in a file, if it starts with one.
+fn first_member(file: File) -> Option<(Reader<Box<dyn std::io::Read + Send>>, Header)> {
+    let mut archive = Reader::new(decompress(BufReader::with_capacity(256 << 10, file)).ok()?);
+    let first = archive.next_header().ok()??;
+    Some((archive, first))
+}
+
+fn unpack(
+    dest: &Root,
+    owner: ExtractOwner,
+    archive: &mut Reader<impl std::io::Read>,
+    first: Header,
+) -> std::io::Result<()> {
+    let mut extractor = Extractor::new(dest, owner);
+    let mut next = Some(first);
+    while let Some(header) = next {
+        let place = |error: std::io::Error| {
+            let name = header.path().display();
+            std::io::Error::new(
+                error.kind(),
+                format!("{name}: {}", super::error::reason(&error)),
+            )
+        };
+        // The archive's own root and global records say nothing about a file.
+        if header.kind != EntryKind::GlobalHeader
+            && let Some(spot) = extractor.spot(&header.name).map_err(place)?
+        {
+            extractor.member(&header, &spot, archive).map_err(place)?;
+        }
+        next = archive.next_header()?;
+    }
+    extractor.finish().map(drop)
+}
