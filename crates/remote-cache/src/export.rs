@@ -1,0 +1,168 @@
+//! Writing a cache to where it is wanted.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use kiln_registry::{BlobData, PushTarget, Reference, RegistryError, Repository};
+use kiln_solver::ExportRecord;
+use kiln_store::ContentStore;
+
+use crate::CacheLayer;
+use crate::build::{BuildError, BuiltCache, Format};
+use crate::directory::{self, DirectoryError};
+use crate::options::{Destination, ExportOptions};
+
+/// What the client is told of an exported cache.
+const MANIFEST_KEY: &str = "cache.manifest";
+
+/// A cache that was exported.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exported {
+    /// Keys for the client: `cache.manifest`, the manifest's descriptor in JSON. Empty if there was nothing to export.
+    pub response: BTreeMap<String, String>,
+    /// What the user should know and that did not fail the export.
+    pub warnings: Vec<String>,
+}
+
+/// Why a cache could not be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The records could not be put into words.
+    #[error("export cache: {0}")]
+    Build(#[from] BuildError),
+    /// The directory could not be written.
+    #[error("export cache: {0}")]
+    Directory(#[from] DirectoryError),
+    /// The registry refused.
+    #[error("export cache to {reference}: {source}")]
+    Registry {
+        /// Where to.
+        reference: String,
+        /// Why.
+        source: RegistryError,
+    },
+    /// A registry is wanted and none was given.
+    #[error("export cache to {0}: no registry client is set up")]
+    NoRegistry(String),
+    /// The thread that wrote the cache has ended unexpectedly.
+    #[error("export cache: the work ended unexpectedly")]
+    Ended,
+}
+
+/// Writes a cache of these records, whose blobs are in `content`; results with a blob that is missing are left out. For
+/// a registry, `repository` is the one to push to. An inline cache is not written here: see
+/// [`inline_records`](crate::inline_records).
+pub async fn export(
+    records: &[ExportRecord<Vec<CacheLayer>>],
+    options: &ExportOptions,
+    content: &ContentStore,
+    repository: Option<&Repository>,
+) -> Result<Exported, ExportError> {
+    if options.destination == Destination::Inline {
+        return Ok(Exported::default());
+    }
+    let available = |digest: &_| content.exists(digest).unwrap_or(false);
+    let Some(cache) = BuiltCache::new(records, options.format, available)? else {
+        let warning =
+            "skipping cache export for empty result: no cached step has layers".to_owned();
+        return Ok(Exported {
+            warnings: vec![warning],
+            ..Exported::default()
+        });
+    };
+    let response = BTreeMap::from([(MANIFEST_KEY.to_owned(), cache.descriptor_json()?)]);
+    let mut exported = Exported {
+        response,
+        warnings: Vec::new(),
+    };
+    match &options.destination {
+        Destination::Inline => {}
+        Destination::Directory { path, tag, reset } => {
+            let warning = write_directory(path, tag, *reset, cache, content).await?;
+            exported.warnings.extend(warning);
+        }
+        Destination::Registry { reference, .. } => {
+            let repository =
+                repository.ok_or_else(|| ExportError::NoRegistry(reference.to_string()))?;
+            push(repository, reference, &cache, content)
+                .await
+                .map_err(|source| ExportError::Registry {
+                    reference: reference.to_string(),
+                    source,
+                })?;
+        }
+    }
+    Ok(exported)
+}
+
+async fn write_directory(
+    path: &Path,
+    tag: &str,
+    reset: bool,
+    cache: BuiltCache,
+    content: &ContentStore,
+) -> Result<Option<String>, ExportError> {
+    let (path, tag, content) = (path.to_owned(), tag.to_owned(), content.clone());
+    let work = move || {
+        directory::write(&path, &tag, &cache, &content, &|_| {})?;
+        let cleaned = if reset {
+            directory::reset(&path)
+        } else {
+            Ok(())
+        };
+        Ok(cleaned
+            .err()
+            .map(|error| format!("failed to reset cache store: {error}")))
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ExportError::Ended)?
+}
+
+/// Pushes the blobs side by side, then the manifest under its tag.
+async fn push(
+    repository: &Repository,
+    reference: &Reference,
+    cache: &BuiltCache,
+    content: &ContentStore,
+) -> Result<(), RegistryError> {
+    let each = cache.blobs.iter().map(async |blob| {
+        repository
+            .push_blob(blob, BlobData::stored(content, blob.digest()), None)
+            .await
+    });
+    try_join_all(each).await?;
+    let describe = |descriptor: &crate::model::Descriptor| {
+        descriptor
+            .to_oci()
+            .map_err(|error| RegistryError::Setup(error.to_string()))
+    };
+    let config = describe(&cache.config_descriptor)?;
+    repository
+        .push_blob(
+            &config,
+            BlobData::Bytes(Bytes::from(cache.config.clone())),
+            None,
+        )
+        .await?;
+    let target = reference
+        .tag()
+        .map_or(PushTarget::Digest, |tag| PushTarget::Tag(tag.to_owned()));
+    let manifest = describe(&cache.manifest_descriptor)?;
+    repository
+        .push_manifest(&manifest, Bytes::from(cache.manifest.clone()), &target)
+        .await?;
+    Ok(())
+}
+
+impl Format {
+    /// What the manifest is called in progress displays.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::ImageManifest => "cache image manifest",
+            Self::OciIndex | Self::DockerList => "cache manifest",
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Where a cache is: a directory or a repository.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kiln_registry::Repository;
+use kiln_store::ContentStore;
+use kiln_store::refs::{Fetch, FetchError, FetchStream};
+use oci_spec::image::{self as oci, Digest, MediaType};
+use sha2::{Digest as _, Sha256};
+
+use crate::directory;
+use crate::model::Descriptor;
+
+/// Something that holds a cache's blobs.
+#[derive(Clone)]
+pub enum Place {
+    /// An OCI layout directory.
+    Directory(PathBuf),
+    /// A repository in a registry, with the credentials to use there.
+    Repository(Repository),
+}
+
+/// Why a blob could not be read.
+pub(crate) type ReadError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Place {
+    /// Reads a manifest or config, verified, of at most `limit` bytes.
+    pub(crate) async fn read(
+        &self,
+        descriptor: &Descriptor,
+        limit: u64,
+    ) -> Result<Vec<u8>, ReadError> {
+        if descriptor.size > limit {
+            let (digest, size) = (&descriptor.digest, descriptor.size);
+            return Err(format!("blob {digest} is too large ({size} > {limit})").into());
+        }
+        let digest = Digest::from_str(&descriptor.digest)?;
+        let bytes = match self {
+            Self::Directory(path) => {
+                let path = directory::blob_path(path, digest.as_ref());
+                tokio::task::spawn_blocking(move || directory::read_bounded(&path, limit)).await??
+            }
+            Self::Repository(repository) => {
+                let media_type = MediaType::from(descriptor.media_type.as_str());
+                let descriptor = oci::Descriptor::new(media_type, descriptor.size, digest.clone());
+                let mut stream = repository.blob(&descriptor);
+                let mut bytes = Vec::new();
+                while let Some(piece) = stream.next().await? {
+                    bytes.extend_from_slice(&piece);
+                }
+                bytes
+            }
+        };
+        let found = hex::encode(Sha256::digest(&bytes));
+        match found == digest.digest() {
+            true => Ok(bytes),
+            false => Err(format!("blob {digest} has digest sha256:{found}: it is damaged").into()),
+        }
+    }
+
+    /// Whether a blob is here, as far as that can be told without the network.
+    pub(crate) fn may_have(&self, descriptor: &oci::Descriptor) -> bool {
+        match self {
+            Self::Directory(path) => directory::has(
+                &directory::blob_path(path, descriptor.digest().as_ref()),
+                descriptor.size(),
+            ),
+            Self::Repository(_) => true,
+        }
+    }
+}
+
+/// Brings layers of an imported cache into the store.
+pub(crate) struct PlaceFetch {
+    pub(crate) place: Place,
+    pub(crate) content: ContentStore,
+}
+
+impl PlaceFetch {
+    pub(crate) fn shared(place: &Place, content: &ContentStore) -> Arc<dyn Fetch> {
+        Arc::new(Self {
+            place: place.clone(),
+            content: content.clone(),
+        })
+    }
+}
+
+#[async_trait]
+impl Fetch for PlaceFetch {
+    async fn fetch(&self, descriptor: &oci::Descriptor) -> Result<(), FetchError> {
+        match &self.place {
+            Place::Repository(repository) => {
+                repository
+                    .fetch_blob(descriptor, &self.content, &|_| {})
+                    .await?;
+                Ok(())
+            }
+            Place::Directory(path) => {
+                let path = directory::blob_path(path, descriptor.digest().as_ref());
+                let (content, descriptor) = (self.content.clone(), descriptor.clone());
+                tokio::task::spawn_blocking(move || {
+                    let mut file = std::fs::File::open(&path)
+                        .map_err(|error| format!("open {}: {error}", path.display()))?;
+                    let mut writer =
+                        content.writer(Some((descriptor.digest(), Some(descriptor.size()))))?;
+                    std::io::copy(&mut file, &mut writer)?;
+                    writer.commit()?;
+                    Ok(())
+                })
+                .await?
+            }
+        }
+    }
+
+    async fn stream(
+        &self,
+        descriptor: &oci::Descriptor,
+    ) -> Result<Option<FetchStream>, FetchError> {
+        match &self.place {
+            Place::Repository(repository) => Ok(Some(repository.blob(descriptor).into_reader())),
+            Place::Directory(path) => {
+                let path = directory::blob_path(path, descriptor.digest().as_ref());
+                Ok(Some(Box::new(tokio::fs::File::open(path).await?)))
+            }
+        }
+    }
+}
