@@ -1,9 +1,20 @@
 //! Named directories that outlive builds: `RUN --mount=type=cache`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::mount::Mount;
-use crate::refs::Ref;
+use rusqlite::Connection;
+use tokio::task::spawn_blocking;
+
+use crate::lease::locks::{LockFile, Mode, Purpose, Row};
+use crate::mount::{Access, Mount};
+use crate::refs::hold::Hold;
+use crate::refs::record::{Files, Kind, NewRecord, State};
+use crate::refs::{RecordType, Ref, copy_tree, new_id};
+use crate::store::{Store, StoreError};
+
+/// How often to look whether another process is done with a directory. It cannot tell us.
+const POLL: Duration = Duration::from_millis(20);
 
 /// Who may use a cache directory at the same time, in this and other processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,22 +44,210 @@ pub struct CacheMountRequest<'a> {
 /// A cache directory in use. Dropping it lets others have it.
 #[derive(Debug)]
 pub struct CacheMount {
-    _todo: (),
+    store: Store,
+    id: String,
+    dir: PathBuf,
+    hold: Hold,
+    _use: LockFile,
 }
 
 impl CacheMount {
     /// The id of its record in `du`.
     pub fn id(&self) -> &str {
-        todo!()
+        &self.id
     }
 
     /// The directory itself.
     pub fn dir(&self) -> &Path {
-        todo!()
+        &self.dir
     }
 
     /// A writable bind mount of the directory.
     pub fn mounts(&self) -> Vec<Mount> {
-        todo!()
+        vec![Mount::bind(self.dir.clone(), Access::Write)]
+    }
+}
+
+impl Drop for CacheMount {
+    fn drop(&mut self) {
+        self.store.touch(self.hold.row());
+    }
+}
+
+/// A directory of the wanted name.
+struct Found {
+    row: Row,
+    id: String,
+    /// Whether it has its seed.
+    ready: bool,
+}
+
+/// What one look at the directories came to.
+enum Attempt {
+    /// This one, locked. It may be without its seed, then only we have it.
+    Taken(Found, Hold, LockFile),
+    /// All that would do are in use.
+    Busy,
+}
+
+impl Store {
+    /// A cache directory, waiting for other users if it must. Dropping the future stops waiting.
+    pub async fn cache_mount(
+        &self,
+        request: CacheMountRequest<'_>,
+    ) -> Result<CacheMount, StoreError> {
+        let key = match request.seed {
+            Some(seed) => format!("{}:{}", request.id, seed.id()),
+            None => request.id.to_owned(),
+        };
+        let (found, hold, lock) = loop {
+            match self.try_cache_dir(&key, &request)? {
+                Attempt::Taken(found, hold, lock) => break (found, hold, lock),
+                Attempt::Busy => tokio::time::sleep(POLL).await,
+            }
+        };
+        let lock = match found.ready {
+            true => lock,
+            false => self.make_ready(&found, lock, &request).await?,
+        };
+        let dir = self.snapshots().tree(found.row);
+        Ok(CacheMount {
+            store: self.clone(),
+            id: found.id,
+            dir,
+            hold,
+            _use: lock,
+        })
+    }
+
+    /// Takes a directory that is free for this use, or makes one. In one transaction, so that two processes do not
+    /// make two directories where one was wanted.
+    fn try_cache_dir(
+        &self,
+        key: &str,
+        request: &CacheMountRequest<'_>,
+    ) -> Result<Attempt, StoreError> {
+        let owner = self.new_lock_owner()?;
+        let mode = match request.sharing {
+            Sharing::Shared => Mode::Shared,
+            Sharing::Private | Sharing::Locked => Mode::Exclusive,
+        };
+        let outcome = self.database().transact(|transaction| {
+            let known = Found::of_key(transaction, key)?;
+            let mut must_wait = false;
+            for found in known {
+                // One without its seed is ours to complete, if whoever made it died, or else worth waiting for.
+                let mode = if found.ready { mode } else { Mode::Exclusive };
+                match owner.try_lock(Purpose::Work, found.row, mode) {
+                    Ok(true) => {
+                        return Ok(self
+                            .holds()
+                            .hold_now(found.row)
+                            .map(|hold| Some((found, hold))));
+                    }
+                    Ok(false) => {
+                        let is_coming = !found.ready && request.sharing == Sharing::Shared;
+                        must_wait |= is_coming || request.sharing == Sharing::Locked;
+                    }
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            if must_wait {
+                return Ok(Ok(None));
+            }
+            let found = self.insert_cache_dir(transaction, key, request)?;
+            let locked = owner.try_lock(Purpose::Work, found.row, Mode::Exclusive);
+            Ok(locked
+                .and_then(|_| self.holds().hold_now(found.row))
+                .map(|hold| Some((found, hold))))
+        })?;
+        match outcome? {
+            Some((found, Some(hold))) => Ok(Attempt::Taken(found, hold, owner)),
+            // Somebody is removing it at this moment.
+            Some((_, None)) | None => Ok(Attempt::Busy),
+        }
+    }
+
+    fn insert_cache_dir(
+        &self,
+        connection: &Connection,
+        key: &str,
+        request: &CacheMountRequest<'_>,
+    ) -> rusqlite::Result<Found> {
+        let id = new_id();
+        let new = NewRecord {
+            id: &id,
+            kind: Kind::Layer,
+            state: State::Cache,
+            files: Files::Written,
+            description: &request.description,
+            record_type: RecordType::ExecCacheMount,
+            created: std::time::SystemTime::now(),
+            parents: &[],
+            boot: self.boot(),
+        };
+        let row = new.insert(connection)?;
+        connection
+            .prepare_cached("INSERT INTO cache_dirs (owner, key, ready) VALUES (?1, ?2, 0)")?
+            .execute((row, key))?;
+        Ok(Found {
+            row,
+            id,
+            ready: false,
+        })
+    }
+
+    /// Gives a new directory its seed, then shares it as asked for.
+    async fn make_ready(
+        &self,
+        found: &Found,
+        lock: LockFile,
+        request: &CacheMountRequest<'_>,
+    ) -> Result<LockFile, StoreError> {
+        if let Some(seed) = request.seed {
+            seed.materialize().await?;
+        }
+        let (store, row, seed) = (self.clone(), found.row, request.seed.cloned());
+        let sharing = request.sharing;
+        let work = move || {
+            store.snapshots().clear(row)?;
+            let dir = store.snapshots().create(row)?;
+            if let Some(seed) = seed {
+                let tree = store.mount(&seed.mounts()?)?;
+                copy_tree(tree.path(), &dir)?;
+            }
+            store.database().transact(|transaction| {
+                transaction
+                    .prepare_cached("UPDATE cache_dirs SET ready = 1 WHERE owner = ?1")?
+                    .execute([row])
+            })?;
+            if sharing == Sharing::Shared {
+                lock.lock(Purpose::Work, row, Mode::Shared)?;
+            }
+            Ok(lock)
+        };
+        match spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::Interrupted {
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+impl Found {
+    /// The directories of a key, the most used first.
+    fn of_key(connection: &Connection, key: &str) -> rusqlite::Result<Vec<Found>> {
+        let mut query = connection.prepare_cached(
+            "SELECT row, id, ready FROM cache_dirs JOIN refs ON row = owner WHERE key = ?1 ORDER BY row",
+        )?;
+        let rows = query.query_map([key], |row| {
+            Ok(Found {
+                row: row.get(0)?,
+                id: row.get(1)?,
+                ready: row.get(2)?,
+            })
+        })?;
+        rows.collect()
     }
 }

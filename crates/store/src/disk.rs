@@ -43,6 +43,11 @@ impl DiskError {
             source,
         }
     }
+
+    /// The kind of the underlying error.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
 }
 
 impl DiskCause {

@@ -1,8 +1,16 @@
 //! Disk usage and what frees it.
 
-use std::time::{Duration, SystemTime};
+mod filter;
+mod prune;
+pub(crate) mod sweep;
+mod usage;
+
+use std::time::SystemTime;
 
 use crate::refs::RecordType;
+
+pub use prune::PruneOptions;
+pub use usage::UsageOptions;
 
 /// One record of disk usage: one ref or cache directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,30 +37,4 @@ pub struct UsageRecord {
     pub record_type: RecordType,
     /// Whether a named image in the store shares its layers.
     pub shared: bool,
-}
-
-/// Which records to list.
-#[derive(Debug, Clone, Default)]
-pub struct UsageOptions {
-    /// Filters in containerd's syntax, of which one must match: `type==source.local,inuse`.
-    pub filters: Vec<String>,
-    /// Only records not used for this long.
-    pub age: Option<Duration>,
-}
-
-/// What to remove. Sizes of zero mean no limit. The meaning of all fields is upstream's.
-#[derive(Debug, Clone, Default)]
-pub struct PruneOptions {
-    /// Filters in containerd's syntax, of which one must match.
-    pub filters: Vec<String>,
-    /// Also internal records, frontends, and what named images share.
-    pub all: bool,
-    /// Keep what was used this recently.
-    pub keep_duration: Duration,
-    /// Never go below this many bytes.
-    pub reserved_space: u64,
-    /// Remove the least used until no more than this many bytes are left.
-    pub max_used_space: u64,
-    /// Remove the least used until this many bytes are free on the file system.
-    pub min_free_space: u64,
 }

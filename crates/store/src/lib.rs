@@ -9,6 +9,8 @@ pub mod pattern;
 pub mod database;
 pub mod lease;
 
+mod path;
+
 pub mod tar;
 pub mod tree;
 pub mod user;
@@ -18,15 +20,18 @@ pub mod checksum;
 pub mod diff;
 
 pub mod content;
+pub mod images;
 pub mod mount;
+mod snapshot;
 pub mod refs;
 
 pub mod cache_mount;
 pub mod gc;
+mod reaper;
 
 mod store;
 
 pub use content::{Blob, ContentStore, ContentWriter};
 pub use mount::{Mount, MountedDir};
 pub use refs::{MutableOptions, MutableRef, RecordType, Ref};
-pub use store::{Store, StoreError, StoreOptions};
+pub use store::{Store, StoreError, StoreErrorKind, StoreOptions};

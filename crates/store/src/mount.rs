@@ -1,8 +1,13 @@
-//! How a tree is mounted, as plain data, and mounts held by this process alone.
+//! How a tree is mounted, as plain data, and trees opened for this process alone.
 
+mod overlay;
+
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::disk::DiskError;
+
+pub(crate) use overlay::{OverlayFlavor, WritableLayer};
 
 /// One mount, as plain data for whoever performs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,9 +23,35 @@ pub struct Mount {
 }
 
 impl Mount {
+    pub(crate) fn bind(source: PathBuf, access: Access) -> Mount {
+        Mount {
+            kind: "bind".to_owned(),
+            source,
+            options: vec![access.option().to_owned()],
+        }
+    }
+
     /// Whether the options ask for a read-only mount.
     pub fn is_read_only(&self) -> bool {
         self.options.iter().any(|option| option == "ro")
+    }
+}
+
+/// Whether a mount may be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// No.
+    Read,
+    /// Yes.
+    Write,
+}
+
+impl Access {
+    fn option(self) -> &'static str {
+        match self {
+            Access::Read => "ro",
+            Access::Write => "rw",
+        }
     }
 }
 
@@ -29,12 +60,28 @@ impl Mount {
 #[derive(Debug)]
 pub struct MountedDir {
     path: PathBuf,
+    _tree: Option<OwnedFd>,
 }
 
 impl MountedDir {
     /// The root of the tree. Valid in this process only (it may lie under `/proc/self/fd`) and until drop.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Performs `mount` for this process. Scratch space for old kernels is made in `scratch`.
+    pub(crate) fn open(mount: &Mount, scratch: &Path) -> Result<MountedDir, MountError> {
+        if mount.kind == "bind" {
+            return Ok(MountedDir {
+                path: mount.source.clone(),
+                _tree: None,
+            });
+        }
+        let tree = overlay::mount_detached(mount, scratch)?;
+        Ok(MountedDir {
+            path: format!("/proc/self/fd/{}", tree.as_raw_fd()).into(),
+            _tree: Some(tree),
+        })
     }
 }
 
@@ -60,9 +107,9 @@ pub enum MountError {
         #[source]
         source: std::io::Error,
     },
-    /// More layers than overlayfs can stack.
+    /// More layers than can be stacked.
     #[error(
-        "cannot mount {layers} layers: overlayfs stacks at most {limit}; use fewer layers (join RUN and COPY steps)"
+        "cannot mount {layers} layers: at most {limit} can be stacked here; use fewer layers (join RUN and COPY steps)"
     )]
     TooManyLayers {
         /// How many there are.

@@ -1,16 +1,42 @@
 //! Refs: results of build steps as stacks of overlay layers.
 
-pub mod layers;
-pub mod lazy;
+pub(crate) mod hold;
+pub(crate) mod record;
 
-use std::path::{Path, PathBuf};
+mod acquire;
+mod stack;
+mod values;
+
+pub mod layers;
+
+mod combine;
+mod compare;
+mod entry;
+mod expand;
+mod mutable;
+
+pub mod lazy;
+mod materialize;
+mod unpack;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use crate::mount::Mount;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
+
+use hold::Hold;
+use record::{Files, Record};
 
 pub use layers::{LayerBlob, LayerInfo};
 pub use lazy::{Fetch, FetchError, FetchStream, LazyLayer};
+pub use mutable::MutableRef;
+
+pub(crate) use entry::copy_tree;
 
 /// What a record of disk usage is for, as `du` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -33,90 +59,7 @@ pub enum RecordType {
 impl RecordType {
     /// Upstream's name of the type: "regular", "source.local", ….
     pub fn as_str(self) -> &'static str {
-        todo!()
-    }
-}
-
-/// An immutable tree of files. Cheap to clone; while one exists in any process, the tree and all it is built of
-/// stay on disk. Dropping it never blocks.
-#[derive(Debug, Clone)]
-pub struct Ref {
-    _todo: (),
-}
-
-impl Ref {
-    /// The id that [`crate::Store::get`] finds it by.
-    pub fn id(&self) -> &str {
-        todo!()
-    }
-
-    /// The direct parents: the layer below, the merged refs, or lower and upper of a diff.
-    pub fn parents(&self) -> &[Ref] {
-        todo!()
-    }
-
-    /// The description given when it was made.
-    pub fn description(&self) -> &str {
-        todo!()
-    }
-
-    /// What it is for.
-    pub fn record_type(&self) -> RecordType {
-        todo!()
-    }
-
-    /// When it was made.
-    pub fn created(&self) -> SystemTime {
-        todo!()
-    }
-
-    /// Whether a layer of it is still to be downloaded or unpacked, or a diff to be computed.
-    pub fn is_lazy(&self) -> Result<bool, StoreError> {
-        todo!()
-    }
-
-    /// Downloads and unpacks what is lazy, layers in parallel. Afterwards [`Ref::mounts`] works. Several callers,
-    /// also in other processes, share the work.
-    pub async fn materialize(&self) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Gives the lazy layer with this blob (anywhere in the stack) a way to fetch it, as after loading the ref in
-    /// a new process.
-    pub fn provide(&self, fetch: std::sync::Arc<dyn Fetch>) {
-        todo!()
-    }
-
-    /// Lazy layers whose blob is not in the store and which nobody provided a [`Fetch`] for. A ref with any
-    /// cannot be materialized and is no use as a cached result.
-    pub fn unfetchable(&self) -> Result<Vec<LayerInfo>, StoreError> {
-        todo!()
-    }
-
-    /// Read-only mounts of the tree. It must not be lazy.
-    pub fn mounts(&self) -> Result<Vec<Mount>, StoreError> {
-        todo!()
-    }
-
-    /// The one directory that holds the whole tree as it is, when there is such a directory: no mount is needed
-    /// to read it. Never write there.
-    pub fn local_dir(&self) -> Result<Option<PathBuf>, StoreError> {
-        todo!()
-    }
-
-    /// The layers, bottom first, as they are exported.
-    pub fn layers(&self) -> Result<Vec<LayerInfo>, StoreError> {
-        todo!()
-    }
-
-    /// A value kept with the ref, as checksums of its files are; gone when the ref is.
-    pub fn value(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        todo!()
-    }
-
-    /// Keeps a value with the ref.
-    pub fn set_value(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        todo!()
+        self.name()
     }
 }
 
@@ -131,37 +74,95 @@ pub struct MutableOptions {
     pub created: Option<SystemTime>,
 }
 
-/// A tree of files being made. Dropping it discards the tree without blocking; so does the death of the process.
-#[derive(Debug)]
-pub struct MutableRef {
-    _todo: (),
+/// An immutable tree of files. Cheap to clone; while one exists in any process, the tree and all it is built of
+/// stay on disk. Dropping it never blocks.
+#[derive(Debug, Clone)]
+pub struct Ref {
+    inner: Arc<RefInner>,
 }
 
-impl MutableRef {
-    /// The id the tree will keep as a [`Ref`].
+#[derive(Debug)]
+pub(crate) struct RefInner {
+    store: Store,
+    record: Record,
+    parents: Vec<Ref>,
+    /// Where the files of the own layer are, once they are here.
+    files: OnceLock<Files>,
+    fetchers: Mutex<HashMap<String, Arc<dyn Fetch>>>,
+    /// Taken by the task of this process that makes the files.
+    work: Arc<tokio::sync::Mutex<()>>,
+    /// Whether somebody asked for this very ref, not only for one built on it.
+    asked_for: AtomicBool,
+    _hold: Hold,
+}
+
+impl Ref {
+    /// The id that [`Store::get`] finds it by.
     pub fn id(&self) -> &str {
-        todo!()
+        &self.inner.record.id
     }
 
-    /// Writable mounts of the tree. Each call prepares one mount: call again for a second one after the first is
-    /// gone, never have two at a time.
+    /// The direct parents: the layer below, the merged refs, or lower and upper of a diff.
+    pub fn parents(&self) -> &[Ref] {
+        &self.inner.parents
+    }
+
+    /// The description given when it was made.
+    pub fn description(&self) -> &str {
+        &self.inner.record.description
+    }
+
+    /// What it is for.
+    pub fn record_type(&self) -> RecordType {
+        self.inner.record.record_type
+    }
+
+    /// When it was made.
+    pub fn created(&self) -> SystemTime {
+        self.inner.record.created
+    }
+
+    /// Read-only mounts of the tree. It must not be lazy.
     pub fn mounts(&self) -> Result<Vec<Mount>, StoreError> {
-        todo!()
+        self.read_only_mounts()
     }
 
-    /// The directory where everything written to the tree lands. Without a parent it is the tree itself and may
-    /// be written directly; with one it is the overlay's upper directory.
-    pub fn upper_dir(&self) -> &Path {
-        todo!()
+    /// The one directory that holds the whole tree as it is, when there is such a directory: no mount is needed
+    /// to read it. Never write there.
+    pub fn local_dir(&self) -> Result<Option<PathBuf>, StoreError> {
+        self.plain_dir()
     }
 
-    /// The tree's directory when it has no parent and can be written without a mount.
-    pub fn local_dir(&self) -> Option<&Path> {
-        todo!()
+    pub(crate) fn row(&self) -> crate::lease::locks::Row {
+        self.inner.record.row
     }
 
-    /// Makes the tree immutable. No data is copied. No mount of it may be left.
-    pub fn commit(self) -> Result<Ref, StoreError> {
-        todo!()
+    /// Counts as a use of the ref when the last handle goes.
+    pub(crate) fn asked_for(self) -> Ref {
+        self.inner.asked_for.store(true, Ordering::Relaxed);
+        self
     }
+}
+
+impl Drop for RefInner {
+    fn drop(&mut self) {
+        if *self.asked_for.get_mut() {
+            self.store.touch(self.record.row);
+        }
+    }
+}
+
+/// A new name for a ref: 25 characters of 0-9a-z, as upstream's.
+pub(crate) fn new_id() -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    // The standard library's hasher is keyed with the system's random numbers anew for each value made.
+    let word = || u128::from(RandomState::new().hash_one(std::process::id()));
+    let mut number = word() << 64 | word();
+    (0..25)
+        .map(|_| {
+            let digit = (number % 36) as usize;
+            number /= 36;
+            DIGITS[digit] as char
+        })
+        .collect()
 }

@@ -4,13 +4,17 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use oci_spec::image::{Descriptor, Digest};
+use rusqlite::Connection;
+use sha2::{Digest as _, Sha256};
 
 use super::Ref;
+use super::record::{Kind, LayerFacts};
+use crate::store::{Store, StoreError};
 
 /// One layer of a ref.
 #[derive(Debug, Clone)]
 pub struct LayerInfo {
-    /// The ref that owns the layer: hand it to [`crate::Store::set_layer_blob`]. Holding it holds the layer.
+    /// The ref that owns the layer: hand it to [`Store::set_layer_blob`]. Holding it holds the layer.
     pub owner: Ref,
     /// The overlay upper directory (whiteouts as 0:0 devices, opaque directories by xattr), or `None` while the
     /// layer is lazy.
@@ -20,8 +24,7 @@ pub struct LayerInfo {
     pub below: Vec<PathBuf>,
     /// The digest of its uncompressed tar, if known.
     pub diff_id: Option<Digest>,
-    /// Blobs of this layer known so far, one for each compression; they may be absent from the content store when
-    /// the layer is lazy.
+    /// Blobs of this layer known so far, the oldest first; they may be absent from the content store.
     pub blobs: Vec<Descriptor>,
     /// When it was made.
     pub created: SystemTime,
@@ -36,4 +39,108 @@ pub struct LayerBlob {
     pub descriptor: Descriptor,
     /// The digest of its uncompressed tar.
     pub diff_id: Digest,
+}
+
+impl Ref {
+    /// The layers, bottom first, as they are exported.
+    pub fn layers(&self) -> Result<Vec<LayerInfo>, StoreError> {
+        self.stack().into_iter().map(LayerInfo::of).collect()
+    }
+}
+
+impl LayerInfo {
+    pub(super) fn of(owner: Ref) -> Result<LayerInfo, StoreError> {
+        let store = &owner.inner.store;
+        let facts = store
+            .database()
+            .query(|connection| LayerFacts::find(connection, owner.row()))?;
+        let dir = owner
+            .has_files()?
+            .then(|| store.snapshots().tree(owner.row()));
+        let below = match (&dir, owner.parents().first()) {
+            // Whoever made the directory had what is below it here, unless it was unpacked.
+            (Some(_), Some(parent)) if !parent.is_lazy()? => {
+                let mut below = parent.mount_dirs()?;
+                below.reverse();
+                below
+            }
+            _ => Vec::new(),
+        };
+        Ok(LayerInfo {
+            dir,
+            below,
+            diff_id: facts.diff_id,
+            blobs: facts.blobs,
+            created: owner.created(),
+            description: owner.description().to_owned(),
+            owner,
+        })
+    }
+}
+
+impl Store {
+    /// Records a blob of the layer that `owner` (from [`LayerInfo::owner`]) stands for.
+    pub fn set_layer_blob(&self, owner: &Ref, blob: LayerBlob) -> Result<(), StoreError> {
+        let below = owner.layers_below();
+        self.database().transact(|transaction| {
+            LayerFacts::add_blob(transaction, owner.row(), &blob.descriptor)?;
+            let chain_id = match &below {
+                Some(below) => chain_id_of(transaction, below, &blob.diff_id)?,
+                None => None,
+            };
+            transaction
+                .prepare_cached(
+                    "UPDATE refs SET diff_id = ifnull(diff_id, ?2), chain_id = ifnull(chain_id, ?3) WHERE row = ?1",
+                )?
+                .execute((owner.row(), blob.diff_id.as_ref(), chain_id))
+        })?;
+        Ok(())
+    }
+
+    /// Records that a blob belongs to `owner` without being one of its usual layer blobs (a form made on special
+    /// request): it is kept and counted with the ref.
+    pub fn attach_blob(&self, owner: &Ref, digest: &Digest) -> Result<(), StoreError> {
+        self.database().transact(|transaction| {
+            transaction
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO ref_attachments (owner, digest) VALUES (?1, ?2)",
+                )?
+                .execute((owner.row(), digest.as_ref()))
+        })?;
+        Ok(())
+    }
+}
+
+impl Ref {
+    /// The layers below the own one, or `None` if it is not a plain layer.
+    fn layers_below(&self) -> Option<Vec<Ref>> {
+        let below = || self.parents().first().map(Ref::stack).unwrap_or_default();
+        (self.inner.record.kind == Kind::Layer).then(below)
+    }
+}
+
+/// The chain id (OCI image spec) of a layer with `diff_id` on top of `below`, if all diff ids are known.
+pub(super) fn chain_id_of(
+    connection: &Connection,
+    below: &[Ref],
+    diff_id: &Digest,
+) -> rusqlite::Result<Option<String>> {
+    let mut chain: Option<String> = None;
+    for layer in below {
+        let Some(layer_diff_id) = LayerFacts::find(connection, layer.row())?.diff_id else {
+            return Ok(None);
+        };
+        chain = Some(next_chain_id(chain, &layer_diff_id));
+    }
+    Ok(Some(next_chain_id(chain, diff_id)))
+}
+
+fn next_chain_id(chain: Option<String>, diff_id: &Digest) -> String {
+    match chain {
+        None => diff_id.to_string(),
+        Some(chain) => format!(
+            "sha256:{}",
+            hex::encode(Sha256::digest(format!("{chain} {diff_id}")))
+        ),
+    }
 }

@@ -1,13 +1,18 @@
 //! Layers that are not here yet and know how to fetch themselves.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use oci_spec::image::{Descriptor, Digest};
+use rusqlite::Connection;
 use tokio::io::AsyncRead;
 
-use super::RecordType;
+use super::layers::{LayerInfo, chain_id_of};
+use super::record::{Files, Kind, LayerFacts, NewRecord, Record, State};
+use super::{RecordType, Ref, new_id};
+use crate::lease::locks::Row;
+use crate::store::{Store, StoreError};
 
 /// Why a blob could not be fetched; the implementer's error.
 pub type FetchError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,10 +34,16 @@ pub trait Fetch: Send + Sync + 'static {
     }
 }
 
+impl std::fmt::Debug for dyn Fetch {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("dyn Fetch")
+    }
+}
+
 /// A layer to be fetched when its files are needed.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct LazyLayer {
-    /// The blob: media type (which tells the compression), digest and size.
+    /// The blob: media type, digest and size. The compression is recognised by the blob's first bytes.
     pub descriptor: Descriptor,
     /// The digest of its uncompressed tar, verified when it is unpacked.
     pub diff_id: Digest,
@@ -44,4 +55,199 @@ pub struct LazyLayer {
     pub record_type: RecordType,
     /// When it was made (from the image's history); now, if `None`.
     pub created: Option<SystemTime>,
+}
+
+/// A ref for a chain id.
+enum Place {
+    Existing(Row),
+    New(Record, super::hold::Hold),
+}
+
+impl Store {
+    /// The ref for a layer on top of `parent`, to be fetched when its files are needed. A ref of the same layers
+    /// that exists already is returned instead, and learns of the blob.
+    pub fn layer(&self, parent: Option<&Ref>, layer: LazyLayer) -> Result<Ref, StoreError> {
+        let below = parent.map(Ref::stack).unwrap_or_default();
+        loop {
+            let found = match self.place(parent, &below, &layer)? {
+                Place::New(record, hold) => {
+                    Some(self.adopt(hold, record, parent.cloned().into_iter().collect()))
+                }
+                // Gone in the meantime, if it is `None`: try again.
+                Place::Existing(row) => self.acquire(row)?,
+            };
+            if let Some(found) = found {
+                found.offer(&layer.descriptor, &layer.fetch);
+                return Ok(found.asked_for());
+            }
+        }
+    }
+
+    fn place(
+        &self,
+        parent: Option<&Ref>,
+        below: &[Ref],
+        layer: &LazyLayer,
+    ) -> Result<Place, StoreError> {
+        let known = self
+            .database()
+            .query(|connection| existing(connection, below, layer))?;
+        if let (_, Some((row, Blob::Known))) = known {
+            return Ok(Place::Existing(row));
+        }
+        let id = new_id();
+        let created = layer.created.unwrap_or_else(SystemTime::now);
+        let parents: Vec<Row> = parent.iter().map(|parent| parent.row()).collect();
+        let new = NewRecord {
+            id: &id,
+            kind: Kind::Layer,
+            state: State::Committed,
+            files: Files::Lazy,
+            description: &layer.description,
+            record_type: layer.record_type,
+            created,
+            parents: &parents,
+            boot: self.boot(),
+        };
+        let placed = self.database().transact(|transaction| {
+            // Looked up again: another build that pulls the same image may have been faster.
+            let (chain_id, found) = existing(transaction, below, layer)?;
+            if let Some((row, _)) = found {
+                LayerFacts::add_blob(transaction, row, &layer.descriptor)?;
+                return Ok(Err(row));
+            }
+            let row = new.insert(transaction)?;
+            LayerFacts::add_blob(transaction, row, &layer.descriptor)?;
+            transaction
+                .prepare_cached("UPDATE refs SET diff_id = ?2, chain_id = ?3 WHERE row = ?1")?
+                .execute((row, layer.diff_id.as_ref(), chain_id))?;
+            Ok(Ok((row, self.holds().hold(row))))
+        })?;
+        match placed {
+            Err(row) => Ok(Place::Existing(row)),
+            Ok((row, hold)) => {
+                let record = Record {
+                    row,
+                    id,
+                    kind: Kind::Layer,
+                    state: State::Committed,
+                    files: Files::Lazy,
+                    description: layer.description.clone(),
+                    record_type: layer.record_type,
+                    created,
+                };
+                Ok(Place::New(record, hold?))
+            }
+        }
+    }
+}
+
+/// Whether a ref knows a blob already.
+enum Blob {
+    Known,
+    New,
+}
+
+/// The chain id of the layer, and a ref that has it.
+fn existing(
+    connection: &Connection,
+    below: &[Ref],
+    layer: &LazyLayer,
+) -> rusqlite::Result<(Option<String>, Option<(Row, Blob)>)> {
+    let Some(chain_id) = chain_id_of(connection, below, &layer.diff_id)? else {
+        return Ok((None, None));
+    };
+    let mut query = connection.prepare_cached(
+        "SELECT row FROM refs WHERE chain_id = ?1 AND state = 'committed' ORDER BY row LIMIT 1",
+    )?;
+    let row: Option<Row> = query
+        .query([&chain_id])?
+        .next()?
+        .map(|row| row.get(0))
+        .transpose()?;
+    let Some(row) = row else {
+        return Ok((Some(chain_id), None));
+    };
+    let knows = LayerFacts::find(connection, row)?
+        .blobs
+        .contains(&layer.descriptor);
+    Ok((
+        Some(chain_id),
+        Some((row, if knows { Blob::Known } else { Blob::New })),
+    ))
+}
+
+impl Ref {
+    /// Gives the lazy layers of the stack a way to fetch their blobs, as after loading the ref in a new process.
+    pub fn provide(&self, fetch: Arc<dyn Fetch>) -> Result<(), StoreError> {
+        for layer in self.mounted_stack() {
+            if !layer.has_files()? {
+                for blob in LayerInfo::of(layer.clone())?.blobs {
+                    layer.offer(&blob, &fetch);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lazy layers whose blob is not in the store and which nobody provided a [`Fetch`] for. A ref with any
+    /// cannot be materialized and is no use as a cached result.
+    pub fn unfetchable(&self) -> Result<Vec<LayerInfo>, StoreError> {
+        let mut missing = Vec::new();
+        for layer in self.mounted_stack() {
+            if layer.has_files()? {
+                continue;
+            }
+            if layer.inner.record.kind == Kind::Diff {
+                for parent in layer.parents() {
+                    missing.extend(parent.unfetchable()?);
+                }
+                continue;
+            }
+            let info = LayerInfo::of(layer.clone())?;
+            if layer.obtainable(&info.blobs)?.is_none() {
+                missing.push(info);
+            }
+        }
+        Ok(missing)
+    }
+
+    fn offer(&self, blob: &Descriptor, fetch: &Arc<dyn Fetch>) {
+        let mut fetchers = self
+            .inner
+            .fetchers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        fetchers.insert(blob.digest().to_string(), fetch.clone());
+    }
+
+    /// A blob of the layer that is here, or that somebody can fetch.
+    pub(super) fn obtainable(
+        &self,
+        blobs: &[Descriptor],
+    ) -> Result<Option<Obtainable>, StoreError> {
+        for blob in blobs {
+            if self.inner.store.content().exists(blob.digest())? {
+                return Ok(Some(Obtainable::Here(blob.clone())));
+            }
+        }
+        let fetchers = self
+            .inner
+            .fetchers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let fetchable = blobs.iter().find_map(|blob| {
+            let fetch = fetchers.get(blob.digest().as_ref())?;
+            Some(Obtainable::By(blob.clone(), fetch.clone()))
+        });
+        Ok(fetchable)
+    }
+}
+
+/// How a layer's blob can be had.
+pub(super) enum Obtainable {
+    /// It is in the content store.
+    Here(Descriptor),
+    /// It can be fetched.
+    By(Descriptor, Arc<dyn Fetch>),
 }

@@ -1,0 +1,148 @@
+//! Names for blobs: images that the store itself keeps.
+
+use std::collections::{HashMap, HashSet};
+use std::time::SystemTime;
+
+use oci_spec::image::{Descriptor, Digest};
+use rusqlite::OptionalExtension;
+use serde::Deserialize;
+
+use crate::content::ContentStore;
+use crate::refs::record::{from_nanoseconds, nanoseconds};
+use crate::store::{Core, Store, StoreError};
+
+/// Manifests and indexes are read up to this size, as registries accept them.
+const MAX_MANIFEST: u64 = 16 << 20;
+
+/// A named image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its full name, `docker.io/library/alpine:latest`.
+    pub name: String,
+    /// Its index or manifest.
+    pub target: Descriptor,
+    /// When the name was last set.
+    pub updated: SystemTime,
+}
+
+impl Store {
+    /// Names an image. Its manifests and all they refer to are kept until the name is removed or moved on.
+    pub fn set_image(&self, name: &str, target: &Descriptor) -> Result<(), StoreError> {
+        let text = serde_json::to_string(target).unwrap_or_default();
+        self.database().transact(|transaction| {
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO images (name, descriptor, updated) VALUES (?1, ?2, ?3)",
+                )?
+                .execute((name, text, nanoseconds(SystemTime::now())))
+        })?;
+        Ok(())
+    }
+
+    /// The image of this name.
+    pub fn image(&self, name: &str) -> Result<Option<Image>, StoreError> {
+        let row = self.database().query(|connection| {
+            connection
+                .prepare_cached("SELECT name, descriptor, updated FROM images WHERE name = ?1")?
+                .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()
+        })?;
+        Ok(row.and_then(image))
+    }
+
+    /// All named images, by name.
+    pub fn images(&self) -> Result<Vec<Image>, StoreError> {
+        self.core().images()
+    }
+
+    /// Forgets a name. Whether there was one.
+    pub fn remove_image(&self, name: &str) -> Result<bool, StoreError> {
+        let count = self.database().transact(|transaction| {
+            transaction
+                .prepare_cached("DELETE FROM images WHERE name = ?1")?
+                .execute([name])
+        })?;
+        Ok(count > 0)
+    }
+}
+
+impl Core {
+    fn images(&self) -> Result<Vec<Image>, StoreError> {
+        let rows = self.database.query(|connection| {
+            let mut query = connection
+                .prepare_cached("SELECT name, descriptor, updated FROM images ORDER BY name")?;
+            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        Ok(rows.into_iter().filter_map(image).collect())
+    }
+
+    /// The digests of everything that named images consist of.
+    pub(crate) fn image_blobs(&self) -> Result<HashSet<String>, StoreError> {
+        let mut found = HashSet::new();
+        for image in self.images()? {
+            collect(&self.content, image.target.digest().clone(), &mut found);
+        }
+        Ok(found)
+    }
+}
+
+fn image((name, text, updated): (String, String, i64)) -> Option<Image> {
+    let target = serde_json::from_str(&text).ok()?;
+    Some(Image {
+        name,
+        target,
+        updated: from_nanoseconds(updated),
+    })
+}
+
+/// What any manifest or index may refer to.
+#[derive(Deserialize)]
+struct References {
+    config: Option<Reference>,
+    #[serde(default)]
+    layers: Vec<Reference>,
+    #[serde(default)]
+    manifests: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    digest: Digest,
+    #[serde(default, rename = "mediaType")]
+    media_type: String,
+    #[serde(flatten)]
+    _others: HashMap<String, serde::de::IgnoredAny>,
+}
+
+/// Adds `root` and all below it. What is not here cannot be removed either, so it is passed over.
+fn collect(content: &ContentStore, root: Digest, found: &mut HashSet<String>) {
+    let mut pending = vec![root];
+    while let Some(digest) = pending.pop() {
+        if !found.insert(digest.to_string()) {
+            continue;
+        }
+        let Ok(bytes) = content.read(&digest, MAX_MANIFEST) else {
+            continue;
+        };
+        let Ok(references) = serde_json::from_slice::<References>(&bytes) else {
+            continue;
+        };
+        let leaves = references.config.into_iter().chain(references.layers);
+        let (nested, leaves): (Vec<Reference>, Vec<Reference>) = leaves
+            .chain(references.manifests)
+            .partition(|reference| is_manifest(&reference.media_type));
+        found.extend(
+            leaves
+                .into_iter()
+                .map(|reference| reference.digest.to_string()),
+        );
+        pending.extend(nested.into_iter().map(|reference| reference.digest));
+    }
+}
+
+fn is_manifest(media_type: &str) -> bool {
+    ["image.index", "image.manifest", "distribution.manifest"]
+        .iter()
+        .any(|part| media_type.contains(part))
+}
