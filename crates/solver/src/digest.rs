@@ -10,12 +10,16 @@ pub(crate) const CONTENT: i64 = -1;
 
 /// Digest of one output of an op: the cache map's digest with the output
 /// index. Digests of algorithm `random`, which never match anything made
-/// later, keep their value.
+/// later, keep their algorithm.
 pub fn root_key(digest: &Digest, output: i64) -> Digest {
-    if is_random(digest) {
-        return digest.clone();
+    if !is_random(digest) {
+        return derived(digest, &format!("@{output}"));
     }
-    derived(digest, &format!("@{output}"))
+    // Such keys never leave this machine; outputs only have to differ.
+    match output {
+        0 => digest.clone(),
+        _ => Digest::from_str(&format!("{digest}-{output}")).unwrap_or_else(|_| digest.clone()),
+    }
 }
 
 /// Whether the digest was made up for one session.

@@ -16,6 +16,9 @@ mod plan;
 mod settle;
 mod vertex;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
