@@ -1,9 +1,17 @@
 //! From a layer tar to an overlay upper directory.
 
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+mod inherit;
+mod unpack;
+mod whiteout;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use inherit::inherit_directories;
+pub use unpack::unpack_layer;
 
 use crate::tar;
+use crate::tree::reason;
 
 /// How deletions are put on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,36 +60,17 @@ pub struct Unpacked {
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The archive itself is bad.
-    #[error(transparent)]
+    #[error("unpack layer: {0}")]
     Archive(#[from] tar::ReadError),
+    /// The destination could not be opened.
+    #[error("unpack layer: {0}")]
+    Destination(#[from] crate::tree::TreeError),
     /// A member could not be put on disk.
-    #[error("unpack {path}: {source}")]
+    #[error("unpack layer: {path:?}: {}", reason(.source))]
     Member {
         /// The member's name.
         path: PathBuf,
         /// What happened.
         source: io::Error,
     },
-}
-
-/// Unpacks a layer into `dest`, an empty or partly filled upper directory. Reads the stream to its very end, also past
-/// the archive's end mark, so that a hashing reader sees every byte. Nothing outside `dest` can be reached.
-pub fn unpack_layer(
-    _archive: impl Read,
-    _dest: &Path,
-    _options: &UnpackOptions,
-) -> Result<Unpacked, ApplyError> {
-    Err(ApplyError::Member {
-        path: PathBuf::new(),
-        source: io::ErrorKind::Unsupported.into(),
-    })
-}
-
-/// Gives implied directories of an unpacked layer the attributes they have in the layers below (topmost first).
-pub fn inherit_directories(
-    _dest: &Path,
-    _implied: &[PathBuf],
-    _parents: &[PathBuf],
-) -> Result<(), ApplyError> {
-    Ok(())
 }

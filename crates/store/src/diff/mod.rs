@@ -1,9 +1,20 @@
 //! From an overlay upper directory to the layer tar that the field writes for it.
 
-use std::io::{self, Write};
+mod base;
+mod changes;
+mod layer;
+mod same;
+
+use std::io;
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::Digest;
+
+pub use changes::{Change, ChangeKind, changes};
+pub use layer::write_layer;
+
+use crate::tar::WriteError;
+use crate::tree::reason;
 
 /// A layer on disk and what lies below it.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +34,7 @@ pub struct DiffOptions {
 }
 
 /// What was written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiffSummary {
     /// Digest of the tar.
     pub diff_id: Digest,
@@ -37,24 +48,30 @@ pub struct DiffSummary {
 #[derive(Debug, thiserror::Error)]
 pub enum DiffError {
     /// A path of the layer could not be read.
-    #[error("read layer at {path}: {source}")]
+    #[error("read layer: {path:?}: {}", reason(.source))]
     Path {
         /// Where, relative to the layer.
         path: PathBuf,
         /// What happened.
         source: io::Error,
     },
+    /// The tar could not be written.
+    #[error("write layer: {0}")]
+    Write(#[from] WriteError),
+    /// The upper directory was mounted with directory redirects, which a layer cannot say.
+    #[error("{0:?} is redirected: mount the snapshot with redirect_dir=off")]
+    Redirected(PathBuf),
+    /// A tree is too deep to be walked.
+    #[error("{0:?}: too many directories deep")]
+    TooDeep(PathBuf),
 }
 
-/// Writes the layer as a tar stream: sorted, with OCI whiteouts, each byte read once. The result equals what upstream's
-/// overlay differ writes for the same directories.
-pub fn write_layer(
-    _source: &LayerSource<'_>,
-    _out: impl Write,
-    _options: &DiffOptions,
-) -> Result<DiffSummary, DiffError> {
-    Err(DiffError::Path {
-        path: PathBuf::new(),
-        source: io::ErrorKind::Unsupported.into(),
-    })
+impl DiffError {
+    fn path(path: &[u8], source: io::Error) -> Self {
+        use std::os::unix::ffi::OsStrExt;
+        Self::Path {
+            path: PathBuf::from(std::ffi::OsStr::from_bytes(path)),
+            source,
+        }
+    }
 }

@@ -68,20 +68,22 @@ impl<'a> Extractor<'a> {
             return Ok(None);
         }
         let name = CString::new(name)?;
+        Ok(Some(Spot { dir: self.directory(parent)?, name }))
+    }
+
+    /// The directory at an absolute clean path, made if it is missing.
+    pub(crate) fn directory(&mut self, path: &[u8]) -> io::Result<Rc<Dir>> {
         if let Some((last, dir)) = &self.last_parent
-            && last == parent
+            && last == path
         {
-            return Ok(Some(Spot {
-                dir: dir.clone(),
-                name,
-            }));
+            return Ok(dir.clone());
         }
-        let dir = Rc::new(match self.root.open_dir(parent) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_parent(parent)?,
+        let dir = Rc::new(match self.root.open_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_parent(path)?,
             result => result?,
         });
-        self.last_parent = Some((parent.to_vec(), dir.clone()));
-        Ok(Some(Spot { dir, name }))
+        self.last_parent = Some((path.to_vec(), dir.clone()));
+        Ok(dir)
     }
 
     /// Makes the missing directories of a path. A dangling symlink in it is followed to where it points.
