@@ -271,8 +271,12 @@ async fn unpack_all(layers: Vec<Ref>) -> Result<(), StoreError> {
             missing.push(layer);
         }
     }
-    let unfinished: Vec<Unfinished> = stream::iter(&missing)
-        .map(|layer| layer.unpack(&permit))
+    // Owned layers: a stream of futures that borrow could not move between threads.
+    let unfinished: Vec<Unfinished> = stream::iter(missing.clone())
+        .map(|layer| {
+            let permit = permit.clone();
+            async move { layer.unpack(&permit).await }
+        })
         .buffered(PARALLEL_LAYERS)
         .try_collect()
         .await?;
