@@ -90,7 +90,7 @@ fn parse_query(query: &str) -> Vec<(String, String)> {
 }
 
 /// Resolves percent escapes; invalid ones stay as they are.
-fn unescape(text: &str) -> String {
+pub fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

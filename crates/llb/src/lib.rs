@@ -5,11 +5,13 @@
 
 pub use definition::{DecodeError, Definition};
 pub use digest::digest_of;
+pub use encode::encode_op;
 pub use graph::{Edge, Graph, LoadError, MAX_OP_BYTES, MAX_OPS, Vertex};
 pub use kiln_protocol::pb;
 
 mod definition;
 mod digest;
+mod encode;
 mod graph;
 mod validate;
 

@@ -7,11 +7,11 @@ use super::state::State;
 use crate::caps::{self, Caps};
 use crate::definition::Definition;
 use crate::digest::digest_of;
+use crate::encode::encode_op;
 use crate::{attr, platform};
 use bytes::Bytes;
 use kiln_protocol::pb::{self, op};
 use oci_spec::image::Digest;
-use prost::Message as _;
 use std::collections::{HashMap, HashSet};
 
 /// Defaults for every op of a definition.
@@ -132,7 +132,7 @@ impl State {
             inputs: vec![context.input(output)?],
             ..Default::default()
         };
-        let bytes = Bytes::from(terminal.encode_to_vec());
+        let bytes = encode_op(&terminal);
         let digest = digest_of(&bytes).to_string();
         let metadata = terminal_metadata(&definition);
         definition.metadata.insert(digest, metadata);
@@ -250,7 +250,7 @@ fn encode(node: &Node, context: &Context<'_>) -> Result<Encoded, MarshalError> {
     let mut metadata = base.metadata.clone();
     merge_metadata(&mut metadata, &constraints.metadata);
     Ok(Encoded {
-        bytes: op.encode_to_vec().into(),
+        bytes: encode_op(&op),
         metadata,
     })
 }

@@ -103,6 +103,11 @@ impl State {
         }
     }
 
+    /// The filesystem of `other` with these settings.
+    pub fn with_files_of(&self, other: &State) -> Self {
+        self.with_output(other.output.clone())
+    }
+
     /// Whether the filesystem is empty.
     pub fn is_scratch(&self) -> bool {
         self.output.is_none()
