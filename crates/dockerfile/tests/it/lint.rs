@@ -1,0 +1,307 @@
+//! The lint rules.
+
+use kiln_dockerfile::lint::{
+    LintConfig, Linter, Selection, StageFacts, StageLint, check_syntax, is_secret_name, rules,
+};
+use kiln_dockerfile::{Location, parse};
+
+/// All warnings that need no more than the text and the bare facts of a Linux stage.
+fn warnings(text: &str, options: &str) -> Vec<String> {
+    let file = parse(text.as_bytes()).unwrap();
+    let mut linter = Linter::new(LintConfig::parse(options).unwrap());
+    check_syntax(&file, &mut linter);
+    for stage in &file.stages {
+        let mut lint = StageLint::default();
+        for command in &stage.commands {
+            lint.check(
+                command,
+                StageFacts {
+                    has_shell: false,
+                    windows: false,
+                },
+                &mut linter,
+            );
+        }
+    }
+    linter
+        .warnings()
+        .iter()
+        .map(|warning| warning.short())
+        .collect()
+}
+
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    assert_eq!(warnings(text, "experimental=all"), expected);
+}
+
+#[test]
+fn a_good_file() {
+    check(
+        "# base is the base\nFROM a AS base\n# A is an argument\nARG A\nWORKDIR /b\nWORKDIR c\nENV D=e\nCMD [\"f\"]\nFROM base\nCMD [\"g\"]",
+        &[],
+    );
+}
+
+#[test]
+fn casing() {
+    check(
+        "FROM a AS B",
+        &["StageNameCasing: Stage name 'B' should be lowercase (line 1)"],
+    );
+    check(
+        "FROM a as b",
+        &["FromAsCasing: 'as' and 'FROM' keywords' casing do not match (line 1)"],
+    );
+    check(
+        "from a As b",
+        &["FromAsCasing: 'As' and 'from' keywords' casing do not match (line 1)"],
+    );
+    check(
+        "from a as b\nrun c\nRUN d",
+        &[
+            "ConsistentInstructionCasing: Command 'RUN' should match the case of the command majority (lowercase) (line 3)",
+        ],
+    );
+    check(
+        "FROM a\nrun c",
+        &[
+            "ConsistentInstructionCasing: Command 'run' should match the case of the command majority (uppercase) (line 2)",
+        ],
+    );
+    check(
+        "From a as b\nRUN c",
+        &[
+            "ConsistentInstructionCasing: Command 'From' should match the case of the command majority (uppercase) (line 1)",
+        ],
+    );
+}
+
+#[test]
+fn stage_names() {
+    check(
+        "FROM a AS b\nFROM c AS b",
+        &["DuplicateStageName: Duplicate stage name \"b\", stage names should be unique (line 2)"],
+    );
+    check(
+        "FROM a AS scratch",
+        &[
+            "ReservedStageName: Stage name should not use the same name as reserved stage \"scratch\" (line 1)",
+        ],
+    );
+}
+
+#[test]
+fn empty_continuations() {
+    check(
+        "FROM a\nRUN b \\\n\n  c",
+        &["NoEmptyContinuation: Empty continuation line (line 4)"],
+    );
+}
+
+#[test]
+fn descriptions() {
+    check(
+        "# other text\nFROM a AS b",
+        &[
+            "InvalidDefinitionDescription: Comment for FROM should follow the format: `# b <description>` (line 2)",
+        ],
+    );
+    check(
+        "FROM a\n# text\nARG A",
+        &[
+            "InvalidDefinitionDescription: Comment for ARG should follow the format: `# A <description>` (line 3)",
+        ],
+    );
+    check(
+        "FROM a\n# text\nARG A B",
+        &[
+            "InvalidDefinitionDescription: Comment for ARG should follow the format: `# <arg_key> <description>` (line 3)",
+        ],
+    );
+    check("# text\nFROM a", &[]);
+    assert_eq!(warnings("# other text\nFROM a AS b", ""), [""; 0]);
+}
+
+#[test]
+fn instructions_of_a_stage() {
+    check(
+        "FROM a\nMAINTAINER b",
+        &[
+            "MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label (line 2)",
+        ],
+    );
+    check(
+        "FROM a\nWORKDIR b\nWORKDIR c",
+        &[
+            "WorkdirRelativePath: Relative workdir \"b\" can have unexpected results if the base image changes (line 2)",
+        ],
+    );
+    check(
+        "FROM a\nENV A b\nLABEL c d",
+        &[
+            "LegacyKeyValueFormat: \"ENV key=value\" should be used instead of legacy \"ENV key value\" format (line 2)",
+            "LegacyKeyValueFormat: \"LABEL key=value\" should be used instead of legacy \"LABEL key value\" format (line 3)",
+        ],
+    );
+    check(
+        "FROM a\nENTRYPOINT b",
+        &[
+            "JSONArgsRecommended: JSON arguments recommended for ENTRYPOINT to prevent unintended behavior related to OS signals (line 2)",
+        ],
+    );
+    check(
+        "FROM a\nCMD [\"a\"]\nHEALTHCHECK NONE\nCMD [\"b\"]\nHEALTHCHECK CMD c",
+        &[
+            "MultipleInstructionsDisallowed: Multiple CMD instructions should not be used in the same stage because only the last one will be used (line 2)",
+            "MultipleInstructionsDisallowed: Multiple HEALTHCHECK instructions should not be used in the same stage because only the last one will be used (line 3)",
+        ],
+    );
+    check(
+        "FROM a\nARG A_TOKEN\nENV PASSWORD=b",
+        &[
+            "SecretsUsedInArgOrEnv: Do not use ARG or ENV instructions for sensitive data (ARG \"A_TOKEN\") (line 2)",
+            "SecretsUsedInArgOrEnv: Do not use ARG or ENV instructions for sensitive data (ENV \"PASSWORD\") (line 3)",
+        ],
+    );
+}
+
+#[test]
+fn secret_names() {
+    for name in ["KEY", "api_key", "GITHUB_TOKEN", "secret_a", "A_auth_B"] {
+        assert!(is_secret_name(name), "{name}");
+    }
+    for name in [
+        "KEYS",
+        "MONKEY",
+        "PUBLIC_KEY",
+        "TOKEN_FILE",
+        "key_version",
+        "",
+    ] {
+        assert!(!is_secret_name(name), "{name}");
+    }
+}
+
+#[test]
+fn windows_has_other_absolute_paths() {
+    for (path, absolute) in [
+        ("C:\\a", true),
+        ("\\a", true),
+        ("/a", true),
+        ("c:a", false),
+        ("a", false),
+    ] {
+        let file = parse(format!("# escape=`\nFROM a\nWORKDIR {path}").as_bytes()).unwrap();
+        let mut linter = Linter::default();
+        let facts = StageFacts {
+            has_shell: true,
+            windows: true,
+        };
+        StageLint::default().check(&file.stages[0].commands[0], facts, &mut linter);
+        assert_eq!(linter.warnings().is_empty(), absolute, "{path}");
+    }
+}
+
+#[test]
+fn rules_can_be_skipped() {
+    let text = "FROM a AS B\n# check=skip=JSONArgsRecommended\nCMD b\nMAINTAINER c";
+    let names = |options: &str| -> Vec<String> {
+        warnings(text, options)
+            .iter()
+            .map(|text| text.split(':').next().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(""), ["StageNameCasing", "MaintainerDeprecated"]);
+    assert_eq!(
+        names("skip=MaintainerDeprecated, Other"),
+        ["StageNameCasing"]
+    );
+    assert_eq!(names("skip=all"), [""; 0]);
+}
+
+#[test]
+fn options() {
+    let parsed = LintConfig::parse(" skip=A, B ; experimental=all;error=1 ").unwrap();
+    assert_eq!(
+        parsed.skip,
+        Selection::Rules(vec!["A".to_owned(), "B".to_owned()])
+    );
+    assert_eq!(parsed.experimental, Selection::All);
+    assert!(parsed.return_as_error);
+    assert_eq!(LintConfig::parse(""), Ok(LintConfig::default()));
+
+    let error = |options: &str| LintConfig::parse(options).unwrap_err().to_string();
+    assert_eq!(error("skip"), "invalid check option \"skip\"");
+    assert_eq!(error("skp=A"), "invalid check option \"skp\"");
+    let bad = "failed to parse check option \"error=x\": strconv.ParseBool: parsing \"x\": invalid syntax";
+    assert_eq!(error("error=x"), bad);
+}
+
+#[test]
+fn warnings_can_be_errors() {
+    let mut linter =
+        Linter::new(LintConfig::parse("skip=MaintainerDeprecated;error=true").unwrap());
+    linter.report(rules::maintainer_deprecated(), Location::line(1), &[]);
+    assert_eq!(linter.verdict(), Ok(()));
+    for path in ["a", "b"] {
+        linter.report(rules::workdir_relative_path(path), Location::line(2), &[]);
+    }
+    linter.report(rules::undefined_var("A", Some("B")), Location::line(3), &[]);
+    assert_eq!(
+        linter.verdict().unwrap_err().to_string(),
+        "lint violation found for rules: WorkdirRelativePath, UndefinedVar"
+    );
+    let mut lenient = Linter::default();
+    lenient.report(rules::maintainer_deprecated(), Location::line(1), &[]);
+    assert_eq!(lenient.verdict(), Ok(()));
+}
+
+#[test]
+fn messages_of_the_rules_that_lowering_applies() {
+    let messages = [
+        rules::undefined_arg_in_from("A", None),
+        rules::undefined_arg_in_from("A", Some("B")),
+        rules::undefined_var("A", Some("B")),
+        rules::invalid_base_image_platform("a", "linux/amd64", "linux/arm64"),
+        rules::redundant_target_platform("$TARGETPLATFORM"),
+        rules::invalid_default_arg_in_from("$A"),
+        rules::from_platform_flag_const_disallowed("linux/amd64"),
+        rules::copy_ignored_file("Copy", "a"),
+        rules::expose_proto_casing("80/TCP"),
+        rules::expose_invalid_format("1:2"),
+    ];
+    let messages: Vec<_> = messages
+        .iter()
+        .map(|found| found.message.as_str())
+        .collect();
+    assert_eq!(
+        messages,
+        [
+            "FROM argument 'A' is not declared",
+            "FROM argument 'A' is not declared (did you mean B?)",
+            "Usage of undefined variable '$A' (did you mean $B?)",
+            "Base image a was pulled with platform \"linux/arm64\", expected \"linux/amd64\" for current build",
+            "Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior",
+            "Default value for ARG $A results in empty or invalid base image name",
+            "FROM --platform flag should not use constant value \"linux/amd64\"",
+            "Attempting to Copy file \"a\" that is excluded by .dockerignore",
+            "Defined protocol '80/TCP' in EXPOSE instruction should be lowercase",
+            "EXPOSE instruction should not define an IP address or host-port mapping, found '1:2'",
+        ]
+    );
+}
+
+#[test]
+fn the_table_is_complete() {
+    let mut names: Vec<_> = rules::ALL.iter().map(|rule| rule.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 22);
+    let experimental: Vec<_> = rules::ALL
+        .iter()
+        .filter(|rule| rule.experimental)
+        .map(|rule| rule.name)
+        .collect();
+    assert_eq!(experimental, ["InvalidDefinitionDescription"]);
+}
