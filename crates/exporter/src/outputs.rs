@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::future::try_join_all;
-use kiln_registry::Reference;
 
-use crate::archive::{Sink, put_in_index, write_directory, write_tarball};
+use crate::archive::{Archive, Sink, put_in_index, write_directory, write_tarball};
 use crate::cancel::Cancelled;
 use crate::exporter::{blocking, unfit};
 use crate::image::{self, Assembled, Assembly, json, names};
@@ -53,12 +52,12 @@ impl Exporter {
                 let plain = all.iter().filter(|name| !name.contains('@'));
                 stored_as.extend(plain.map(|name| format!("{}@{digest}", stored::name_of(name))));
             }
-            let record = stored::Record::of(input, &assembled);
+            let root = assembled.root.clone();
             let steps: Vec<_> = all
                 .iter()
                 .map(|name| progress.start(format!("naming to {name}")))
                 .collect();
-            let outcome = blocking(move || stored::put(&store, &stored_as, &record)).await;
+            let outcome = blocking(move || stored::put(&store, &stored_as, &root)).await;
             for step in steps {
                 step.end(outcome.as_ref()).ok();
             }
@@ -103,8 +102,12 @@ impl Exporter {
             let list: Vec<_> = references.iter().map(ToString::to_string).collect();
             response.insert("image.name".into(), list.join(","));
         }
-        self.write_archive(assembled, references, options.variant, place, progress)
-            .await?;
+        let archive = Archive {
+            image: assembled,
+            names: references,
+            variant: options.variant,
+        };
+        self.write_archive(archive, place, progress).await?;
         Ok(Exported {
             response,
             push: None,
@@ -113,9 +116,7 @@ impl Exporter {
 
     async fn write_archive(
         &self,
-        image: Assembled,
-        names: Vec<Reference>,
-        variant: ArchiveVariant,
+        archive: Archive,
         place: Place,
         progress: &Progress,
     ) -> Result<(), ExportError> {
@@ -128,26 +129,25 @@ impl Exporter {
         blocking(move || {
             let outcome = match place {
                 Place::Stream(out) => {
-                    let stopped = cancelled.clone();
                     let sink = Sink {
                         out,
-                        cancelled,
+                        cancelled: cancelled.clone(),
                         step: &step,
                     };
-                    write_tarball(&content, &image, &names, variant, sink).map_err(|error| {
-                        if stopped.is_set() {
-                            ExportError::Canceled
-                        } else {
-                            error
-                        }
-                    })
+                    write_tarball(&content, &archive, sink)
                 }
                 Place::Directory(path) => {
-                    write_directory(&content, &image, &path, &cancelled, &step)
-                        .and_then(|()| put_in_index(&path, &image.root, &names))
+                    write_directory(&content, &archive.image, &path, &cancelled, &step)
+                        .and_then(|()| put_in_index(&path, &archive.image.root, &archive.names))
                 }
             };
-            step.end(outcome)
+            step.end(outcome.map_err(|error| {
+                if cancelled.is_set() {
+                    ExportError::Canceled
+                } else {
+                    error
+                }
+            }))
         })
         .await
     }

@@ -1,7 +1,6 @@
 //! Pushing an image that is complete in the store.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +8,6 @@ use futures::future::try_join_all;
 use kiln_registry::{Authority, BlobData, Client, PushTarget, Reference, Repository};
 use kiln_store::Store;
 use kiln_store::lease::Lease;
-use oci_spec::image::{self as oci, Digest, MediaType};
 
 use crate::ExportError;
 use crate::exporter::Exporter;
@@ -101,7 +99,7 @@ impl Push {
             .map(|descriptor| (&descriptor.digest, descriptor))
             .collect();
         let each = blobs.into_values().map(async |descriptor| {
-            let descriptor = convert(descriptor)?;
+            let descriptor = descriptor.to_oci()?;
             let data = BlobData::stored(self.store.content(), descriptor.digest());
             repository
                 .push_blob(&descriptor, data, None)
@@ -142,7 +140,7 @@ impl Push {
         descriptor: &Descriptor,
         target: &PushTarget,
     ) -> Result<(), Failure> {
-        let descriptor = convert(descriptor)?;
+        let descriptor = descriptor.to_oci()?;
         let bytes = self
             .store
             .content()
@@ -155,12 +153,3 @@ impl Push {
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-fn convert(from: &Descriptor) -> Result<oci::Descriptor, Failure> {
-    let digest = Digest::from_str(&from.digest)?;
-    Ok(oci::Descriptor::new(
-        MediaType::from(from.media_type.as_str()),
-        from.size,
-        digest,
-    ))
-}

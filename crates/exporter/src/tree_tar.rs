@@ -70,6 +70,9 @@ pub(crate) fn write_tree_tar(
     out.flush().map_err(ExportError::Stream)
 }
 
+/// Names in source directories, sorted, with the sources that have them and the trees those belong to.
+type Entries<'s> = BTreeMap<CString, Vec<(usize, &'s OwnedFd)>>;
+
 struct Walk<'a, W: Write> {
     tar: Writer<W>,
     epoch: Option<i64>,
@@ -134,8 +137,8 @@ impl<W: Write> Walk<'_, W> {
         &self,
         path: &[u8],
         sources: &[(usize, &'s OwnedFd)],
-    ) -> Result<BTreeMap<CString, Vec<(usize, &'s OwnedFd)>>, ExportError> {
-        let mut entries = BTreeMap::<CString, Vec<(usize, &OwnedFd)>>::new();
+    ) -> Result<Entries<'s>, ExportError> {
+        let mut entries = Entries::new();
         for (tree, source) in sources {
             for entry in Dir::read_from(source).map_err(|error| reading(path, error))? {
                 let name = entry

@@ -31,8 +31,10 @@ pub struct BuiltCache {
     pub manifest: Vec<u8>,
     /// The blobs of the layers, each once.
     pub blobs: Vec<oci_spec::image::Descriptor>,
-    pub(crate) config_descriptor: Descriptor,
-    pub(crate) manifest_descriptor: Descriptor,
+    /// Describes the config.
+    pub config_descriptor: oci_spec::image::Descriptor,
+    /// Describes the manifest.
+    pub manifest_descriptor: oci_spec::image::Descriptor,
 }
 
 /// Why a cache could not be put into words.
@@ -101,20 +103,23 @@ impl BuiltCache {
         }
         let manifest_bytes = model::encode(&manifest)?;
         Ok(Some(Self {
-            manifest_descriptor: describe(&manifest.media_type, &manifest_bytes),
+            config_descriptor: config_descriptor.to_oci()?,
+            manifest_descriptor: describe(&manifest.media_type, &manifest_bytes).to_oci()?,
             blobs: blobs
                 .values()
                 .map(Descriptor::to_oci)
                 .collect::<Result<_, _>>()?,
             config: config_bytes,
             manifest: manifest_bytes,
-            config_descriptor,
         }))
     }
 
     /// The descriptor of the manifest, in JSON: what clients are told as `cache.manifest`.
     pub fn descriptor_json(&self) -> Result<String, BuildError> {
-        Ok(String::from_utf8_lossy(&model::encode(&self.manifest_descriptor)?).into_owned())
+        Ok(String::from_utf8_lossy(&model::encode(&Descriptor::from(
+            &self.manifest_descriptor,
+        ))?)
+        .into_owned())
     }
 }
 

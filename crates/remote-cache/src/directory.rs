@@ -8,7 +8,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use kiln_store::ContentStore;
-use oci_spec::image::Digest;
 
 use crate::build::BuiltCache;
 use crate::model::{self, Descriptor, Manifest};
@@ -50,7 +49,6 @@ pub(crate) fn write(
     tag: &str,
     cache: &BuiltCache,
     content: &ContentStore,
-    progress: &dyn Fn(&Digest),
 ) -> Result<(), DirectoryError> {
     let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(at("create", &blobs))?;
@@ -62,18 +60,21 @@ pub(crate) fn write(
             })?;
             replace(&path, 0o444, |file| io::copy(&mut from, file).map(|_| ()))?;
         }
-        progress(blob.digest());
     }
     for (descriptor, bytes) in [
         (&cache.config_descriptor, &cache.config),
         (&cache.manifest_descriptor, &cache.manifest),
     ] {
-        let path = blob_path(directory, &descriptor.digest);
-        if !has(&path, descriptor.size) {
+        let path = blob_path(directory, descriptor.digest().as_ref());
+        if !has(&path, descriptor.size()) {
             replace(&path, 0o444, |file| file.write_all(bytes))?;
         }
     }
-    set_tag(directory, tag, &cache.manifest_descriptor)
+    set_tag(
+        directory,
+        tag,
+        &Descriptor::from(&cache.manifest_descriptor),
+    )
 }
 
 /// Whether a blob of this size is there. Blobs come into being complete, under their digest.

@@ -10,7 +10,7 @@ use kiln_solver::ExportRecord;
 use kiln_store::ContentStore;
 
 use crate::CacheLayer;
-use crate::build::{BuildError, BuiltCache, Format};
+use crate::build::{BuildError, BuiltCache};
 use crate::directory::{self, DirectoryError};
 use crate::options::{Destination, ExportOptions};
 
@@ -106,7 +106,7 @@ async fn write_directory(
 ) -> Result<Option<String>, ExportError> {
     let (path, tag, content) = (path.to_owned(), tag.to_owned(), content.clone());
     let work = move || {
-        directory::write(&path, &tag, &cache, &content, &|_| {})?;
+        directory::write(&path, &tag, &cache, &content)?;
         let cleaned = if reset {
             directory::reset(&path)
         } else {
@@ -134,35 +134,16 @@ async fn push(
             .await
     });
     try_join_all(each).await?;
-    let describe = |descriptor: &crate::model::Descriptor| {
-        descriptor
-            .to_oci()
-            .map_err(|error| RegistryError::Setup(error.to_string()))
-    };
-    let config = describe(&cache.config_descriptor)?;
+    let config = BlobData::Bytes(Bytes::from(cache.config.clone()));
     repository
-        .push_blob(
-            &config,
-            BlobData::Bytes(Bytes::from(cache.config.clone())),
-            None,
-        )
+        .push_blob(&cache.config_descriptor, config, None)
         .await?;
     let target = reference
         .tag()
         .map_or(PushTarget::Digest, |tag| PushTarget::Tag(tag.to_owned()));
-    let manifest = describe(&cache.manifest_descriptor)?;
+    let manifest = Bytes::from(cache.manifest.clone());
     repository
-        .push_manifest(&manifest, Bytes::from(cache.manifest.clone()), &target)
+        .push_manifest(&cache.manifest_descriptor, manifest, &target)
         .await?;
     Ok(())
-}
-
-impl Format {
-    /// What the manifest is called in progress displays.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::ImageManifest => "cache image manifest",
-            Self::OciIndex | Self::DockerList => "cache manifest",
-        }
-    }
 }

@@ -68,6 +68,21 @@ impl Descriptor {
     }
 }
 
+impl From<&oci::Descriptor> for Descriptor {
+    fn from(from: &oci::Descriptor) -> Self {
+        Self {
+            media_type: from.media_type().to_string(),
+            digest: from.digest().to_string(),
+            size: from.size(),
+            annotations: from
+                .annotations()
+                .clone()
+                .map(|annotations| annotations.into_iter().collect()),
+            platform: None,
+        }
+    }
+}
+
 /// Compact JSON as Go prints it, which escapes what may not stand in HTML. Such characters only occur inside of strings.
 pub(crate) fn encode(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let text = serde_json::to_string(value)?;

@@ -11,11 +11,20 @@ pub(crate) use tarball::{Sink, write_tarball};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use kiln_registry::Reference;
 use oci_spec::image::Digest;
 
 use crate::ExportError;
 use crate::image::Assembled;
 use crate::image::model::Descriptor;
+use crate::options::ArchiveVariant;
+
+/// What goes into an archive.
+pub(crate) struct Archive {
+    pub(crate) image: Assembled,
+    pub(crate) names: Vec<Reference>,
+    pub(crate) variant: ArchiveVariant,
+}
 
 pub(crate) const LAYOUT_FILE: &str = "oci-layout";
 pub(crate) const INDEX_FILE: &str = "index.json";

@@ -9,7 +9,7 @@ use oci_spec::image::Digest;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{INDEX_FILE, LAYOUT, LAYOUT_FILE};
+use super::{Archive, INDEX_FILE, LAYOUT, LAYOUT_FILE};
 use crate::cancel::{Cancelled, Guarded};
 use crate::image::model::Index;
 use crate::image::{Assembled, json};
@@ -35,11 +35,14 @@ enum Content {
 /// Writes the archive: all members sorted by name, with no times and no owners.
 pub(crate) fn write_tarball(
     content: &ContentStore,
-    image: &Assembled,
-    names: &[Reference],
-    variant: ArchiveVariant,
+    archive: &Archive,
     stream: Sink<'_>,
 ) -> Result<(), ExportError> {
+    let Archive {
+        image,
+        names,
+        variant,
+    } = archive;
     let mut members = Vec::new();
     for (path, (digest, size)) in archive::blobs(image)? {
         members.push((path, 0o444, Content::Blob(digest, size)));
@@ -53,7 +56,7 @@ pub(crate) fn write_tarball(
         ..archive::index::empty()
     };
     members.push((INDEX_FILE.into(), 0o644, Content::Bytes(encode(&index)?)));
-    if variant == ArchiveVariant::Docker {
+    if *variant == ArchiveVariant::Docker {
         members.push((
             "manifest.json".into(),
             0o644,

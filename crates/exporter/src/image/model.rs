@@ -87,6 +87,19 @@ impl Descriptor {
     }
 }
 
+impl Descriptor {
+    /// The same in the types other crates take, without the platform.
+    pub(crate) fn to_oci(&self) -> Result<oci::Descriptor, oci_spec::OciSpecError> {
+        let digest = self.digest.parse::<oci::Digest>()?;
+        let media_type = oci::MediaType::from(self.media_type.as_str());
+        let mut descriptor = oci::Descriptor::new(media_type, self.size, digest);
+        if !self.annotations.is_empty() {
+            descriptor.set_annotations(Some(self.annotations.clone().into_iter().collect()));
+        }
+        Ok(descriptor)
+    }
+}
+
 impl From<&oci::Descriptor> for Descriptor {
     fn from(from: &oci::Descriptor) -> Self {
         Self {

@@ -91,6 +91,7 @@ pub(super) fn record(
         size: blob.descriptor.size(),
         diff_id: blob.diff_id.to_string(),
     });
+    store.attach_blob(&info.owner, blob.descriptor.digest())?;
     // What cannot be written down is only made again.
     if let Ok(bytes) = serde_json::to_vec(&kept) {
         info.owner.set_value(KEPT, &bytes)?;

@@ -19,6 +19,9 @@ use crate::options::LocalMode;
 /// Files handed to a worker at once: enough to outweigh the hand-over, few enough to keep all workers busy.
 const BATCH: usize = 64;
 
+/// Names in source directories, with what they are and the positions of the sources that have them.
+type Entries = HashMap<Vec<u8>, (FileType, Vec<usize>)>;
+
 /// A directory of the destination. When the last piece of work in it is done, it gets its attributes: earlier they
 /// would be changed again by that work, or forbid it.
 pub(super) struct DirNode {
@@ -242,12 +245,8 @@ impl Job {
     }
 
     /// All names in the sources, with the positions of the sources that have them. Only directories may be in several.
-    fn read_entries(
-        &self,
-        node: &DirNode,
-        sources: &[Source],
-    ) -> Result<HashMap<Vec<u8>, (FileType, Vec<usize>)>, ExportError> {
-        let mut entries = HashMap::<Vec<u8>, (FileType, Vec<usize>)>::new();
+    fn read_entries(&self, node: &DirNode, sources: &[Source]) -> Result<Entries, ExportError> {
+        let mut entries = Entries::new();
         for (position, (tree, source)) in sources.iter().enumerate() {
             let failed = |error: Errno| self.file_error("read", node, None, error);
             for entry in Dir::read_from(source).map_err(failed)? {

@@ -19,6 +19,12 @@ use super::queue::Source;
 use super::remove::remove;
 use crate::{ExportError, files};
 
+/// How files are opened to be read: a FIFO or a device that has taken a file's place does not block.
+const OPEN: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+
 impl Job {
     pub(super) fn copy_files(
         &self,
@@ -67,69 +73,42 @@ impl Job {
         name: &CString,
         source: &OwnedFd,
     ) -> Result<(), Failure> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let from = File::from(openat(source, name, flags, Mode::empty()).map_err(reading)?);
-        let attributes =
-            Metadata::of(from.as_fd(), self.owner, self.epoch).map_err(|error| ("read", error))?;
-        let size = from.metadata().map_err(|error| ("read", error))?.len();
-
+        let original = self.open_original(source, name)?;
         let create =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match openat(&node.fd, name, create, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => return self.fill(File::from(file), &from, size, &attributes),
+            Ok(file) => return self.fill(File::from(file), &original),
             Err(Errno::EXIST) => {}
             Err(error) => return Err(("create", error.into())),
         }
-        if self.keep_if_equal(node, name, &from, size, &attributes)? {
+        if original.is_at(node, name)? {
             return Ok(());
         }
-        self.replace(node, name, |temporary| {
+        replace(node.fd.as_fd(), name, |temporary| {
             let file =
                 openat(&node.fd, temporary, create, Mode::RUSR | Mode::WUSR).map_err(writing)?;
-            self.fill(File::from(file), &from, size, &attributes)
+            self.fill(File::from(file), &original)
         })
     }
 
-    fn fill(
-        &self,
-        mut file: File,
-        from: &File,
-        size: u64,
-        attributes: &Metadata,
-    ) -> Result<(), Failure> {
-        files::copy_data(from, &mut file, size, &self.cancelled)
-            .map_err(|error| ("write", error))?;
-        let stat = fstat(&file).map_err(writing)?;
-        attributes
-            .apply(file.as_fd(), &stat)
-            .map_err(|error| ("set the attributes of", error))
+    fn open_original(&self, source: &OwnedFd, name: &CString) -> Result<Original, Failure> {
+        let file = File::from(openat(source, name, OPEN, Mode::empty()).map_err(reading)?);
+        let attributes =
+            Metadata::of(file.as_fd(), self.owner, self.epoch).map_err(|error| ("read", error))?;
+        let size = file.metadata().map_err(|error| ("read", error))?.len();
+        Ok(Original {
+            file,
+            size,
+            attributes,
+        })
     }
 
-    /// A file that holds the right bytes already is not written again; only its attributes are set where they differ.
-    fn keep_if_equal(
-        &self,
-        node: &DirNode,
-        name: &CString,
-        from: &File,
-        size: u64,
-        attributes: &Metadata,
-    ) -> Result<bool, Failure> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(there) = openat(&node.fd, name, flags, Mode::empty()) else {
-            return Ok(false);
-        };
-        let there = File::from(there);
-        let stat = fstat(&there).map_err(writing)?;
-        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        if !regular
-            || stat.st_size as u64 != size
-            || !files::same_data(from, &there).unwrap_or(false)
-        {
-            return Ok(false);
-        }
-        // Another's file cannot be given the attributes: it is replaced instead.
-        Ok(attributes.matches(there.as_fd(), &stat)
-            || attributes.apply(there.as_fd(), &stat).is_ok())
+    fn fill(&self, mut file: File, original: &Original) -> Result<(), Failure> {
+        files::copy_data(&original.file, &mut file, original.size, &self.cancelled)
+            .map_err(|error| ("write", error))?;
+        let stat = fstat(&file).map_err(writing)?;
+        let applied = original.attributes.apply(file.as_fd(), &stat);
+        applied.map_err(|error| ("set the attributes of", error))
     }
 
     fn copy_symlink(
@@ -144,7 +123,7 @@ impl Job {
         if there.as_deref() != Ok(target.as_c_str()) {
             let make = |at: &CString| symlinkat(&target, &node.fd, at).map_err(writing);
             match symlinkat(&target, &node.fd, name) {
-                Err(Errno::EXIST) => self.replace(node, name, make)?,
+                Err(Errno::EXIST) => replace(node.fd.as_fd(), name, make)?,
                 other => other.map_err(writing)?,
             }
         }
@@ -170,7 +149,7 @@ impl Job {
                 let same =
                     FileType::from_raw_mode(there.st_mode) == kind && there.st_rdev == stat.st_rdev;
                 if !same {
-                    self.replace(node, name, make)?;
+                    replace(node.fd.as_fd(), name, make)?;
                 }
             }
         }
@@ -196,14 +175,33 @@ impl Job {
         };
         utimensat(&node.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(writing)
     }
+}
 
-    fn replace(
-        &self,
-        node: &DirNode,
-        name: &CString,
-        make: impl FnOnce(&CString) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        replace(node.fd.as_fd(), name, make)
+/// A regular file of the result.
+struct Original {
+    file: File,
+    size: u64,
+    attributes: Metadata,
+}
+
+impl Original {
+    /// Whether the file is there already. One with the right bytes is not written again; only its attributes are set
+    /// where they differ.
+    fn is_at(&self, node: &DirNode, name: &CString) -> Result<bool, Failure> {
+        let Ok(there) = openat(&node.fd, name, OPEN, Mode::empty()) else {
+            return Ok(false);
+        };
+        let there = File::from(there);
+        let stat = fstat(&there).map_err(writing)?;
+        let comparable = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && stat.st_size as u64 == self.size;
+        if !comparable || !files::same_data(&self.file, &there).unwrap_or(false) {
+            return Ok(false);
+        }
+        // Another's file cannot be given the attributes: it is replaced instead.
+        let settled = self.attributes.matches(there.as_fd(), &stat)
+            || self.attributes.apply(there.as_fd(), &stat).is_ok();
+        Ok(settled)
     }
 }
 

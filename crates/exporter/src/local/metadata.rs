@@ -89,8 +89,8 @@ impl Metadata {
 
     /// Whether a file has all of it already.
     pub(super) fn matches(&self, fd: BorrowedFd<'_>, now: &Stat) -> bool {
-        let time = (now.st_mtime, now.st_mtime_nsec as i64)
-            == (self.time.tv_sec, self.time.tv_nsec as i64);
+        let time =
+            (now.st_mtime, now.st_mtime_nsec as i64) == (self.time.tv_sec, self.time.tv_nsec);
         time && (now.st_uid, now.st_gid) == self.owner
             && now.st_mode & 0o7777 == self.mode
             && self
