@@ -4,11 +4,19 @@
 //! times. [`Checksums`] remembers what it has computed for one immutable tree and serialises to a compact blob, so
 //! that an unchanged tree is never hashed twice.
 
-use std::io;
+mod blob;
+mod header;
+mod select;
+mod sums;
+mod tree;
 
 use oci_spec::image::Digest;
 
-use crate::tree::{Root, TreeError};
+pub use header::FileHash;
+pub use sums::Checksums;
+
+use crate::pattern::PatternError;
+use crate::tree::TreeError;
 
 /// What a checksum covers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,7 +25,7 @@ pub struct ChecksumOptions {
     pub follow_links: bool,
     /// The path is a pattern.
     pub wildcard: bool,
-    /// Cover only what matches one of these.
+    /// Cover only what matches one of these (paths relative to `path`, or to what it matches).
     pub include: Vec<String>,
     /// Cover nothing that matches one of these.
     pub exclude: Vec<String>,
@@ -28,17 +36,12 @@ pub struct ChecksumOptions {
 /// How the root directory itself counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RootHeader {
-    /// Like any directory.
+    /// Like any directory: a snapshot.
     #[default]
     Counted,
-    /// Not at all: upstream never hashes the attributes of the root of a local source.
+    /// Not at all: a local source, of whose root no attributes are sent. In return device numbers count in one, which
+    /// upstream overlooks in snapshots.
     Ignored,
-}
-
-/// The checksums of one immutable tree.
-#[derive(Clone, Debug, Default)]
-pub struct Checksums {
-    root_header: RootHeader,
 }
 
 /// Why a checksum could not be computed.
@@ -47,52 +50,36 @@ pub enum ChecksumError {
     /// Nothing is at the path. Upstream's text.
     #[error("{0:?}: not found")]
     NotFound(String),
+    /// A path with patterns is malformed.
+    #[error("{0}: syntax error in pattern")]
+    Wildcard(String),
+    /// An include or exclude pattern is malformed.
+    #[error("invalid {list}patterns: {source}")]
+    Patterns {
+        /// `include` or `exclude`.
+        list: &'static str,
+        /// What is wrong.
+        source: PatternError,
+    },
     /// The tree could not be read.
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// A stored cache is of another version or damaged; start with an empty one.
-    #[error("checksum cache: {0}")]
-    Cache(io::Error),
+    #[error("checksum cache is damaged or of another version")]
+    Cache,
+    /// A digest could not be put into its text form.
+    #[error("digest: {0}")]
+    Digest(String),
 }
 
-impl Checksums {
-    /// No checksums yet.
-    pub fn new(root_header: RootHeader) -> Self {
-        Self { root_header }
-    }
+/// A SHA-256 value.
+type Sum = [u8; 32];
 
-    /// The checksum of `path`, computed with several threads where it is not known yet.
-    pub fn checksum(
-        &mut self,
-        _root: &Root,
-        path: &str,
-        _options: &ChecksumOptions,
-    ) -> Result<Digest, ChecksumError> {
-        Err(ChecksumError::NotFound(path.to_owned()))
-    }
+/// The text form in which sums are hashed again.
+fn text(sum: &Sum) -> String {
+    format!("sha256:{}", hex::encode(sum))
+}
 
-    /// The checksum of `path` if it was asked for before: needs no tree.
-    pub fn known(&self, _path: &str, _options: &ChecksumOptions) -> Option<Digest> {
-        None
-    }
-
-    /// Whether something was added since it was made or read.
-    pub fn is_dirty(&self) -> bool {
-        false
-    }
-
-    /// The form that is kept beside the tree.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        vec![self.root_header as u8]
-    }
-
-    /// Reads the kept form.
-    pub fn from_bytes(_bytes: &[u8]) -> Result<Self, ChecksumError> {
-        Ok(Self::default())
-    }
-
-    /// The checksums of a tree that differs from this one only at the `changed` paths (added, changed or removed).
-    pub fn derive<'a>(&self, _changed: impl Iterator<Item = &'a str>) -> Self {
-        self.clone()
-    }
+fn to_digest(sum: &Sum) -> Result<Digest, ChecksumError> {
+    Digest::try_from(text(sum)).map_err(|error| ChecksumError::Digest(error.to_string()))
 }

@@ -255,7 +255,7 @@ impl Dir {
 }
 
 /// Extended attributes of an open file, without those of the overlay.
-pub(super) fn file_xattrs(file: &File) -> io::Result<Vec<(CString, Vec<u8>)>> {
+pub(crate) fn file_xattrs(file: &File) -> io::Result<Vec<(CString, Vec<u8>)>> {
     list_xattrs(
         |buffer| fs::flistxattr(file, buffer),
         |key, buffer| fs::fgetxattr(file, key, buffer),

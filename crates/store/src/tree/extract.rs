@@ -68,7 +68,10 @@ impl<'a> Extractor<'a> {
             return Ok(None);
         }
         let name = CString::new(name)?;
-        Ok(Some(Spot { dir: self.directory(parent)?, name }))
+        Ok(Some(Spot {
+            dir: self.directory(parent)?,
+            name,
+        }))
     }
 
     /// The directory at an absolute clean path, made if it is missing.

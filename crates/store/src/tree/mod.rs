@@ -25,6 +25,6 @@ pub use mode::ModeChange;
 pub use remove::Remove;
 pub use root::{DirEntry, Root};
 
-pub(crate) use dir::{Dir, HIDDEN_XATTRS, Name};
+pub(crate) use dir::{Dir, HIDDEN_XATTRS, Name, file_xattrs};
 pub(crate) use error::reason;
 pub(crate) use extract::{ExtractOwner, Extractor, Spot};
