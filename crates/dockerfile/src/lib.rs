@@ -21,6 +21,10 @@ pub mod known;
 pub mod lower;
 pub mod options;
 
+pub mod outline;
+pub mod subrequest;
+pub mod targets;
+
 pub use directive::Directive;
 pub use error::{SyntaxError, SyntaxErrorKind};
 pub use instruction::{Command, Located};

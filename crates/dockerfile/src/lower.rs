@@ -37,6 +37,7 @@ use crate::lower::ignored as ignore;
 use crate::options::Options;
 use crate::parse::{Dockerfile, parse};
 use crate::shell::Lexer;
+use crate::subrequest::{Answering, Response};
 use bytes::Bytes;
 use kiln_llb::build::{Deferred, Env, SourceMap, State};
 use kiln_llb::{Definition, pb, platform};
@@ -118,16 +119,33 @@ pub struct Lowered {
 
 /// Lowers `source` for one platform.
 pub fn lower(source: &Source, options: &Options, known: &Known) -> Result<Lowering, LowerError> {
-    let mut cx = match Context::new(source, options, known) {
-        Ok(cx) => cx,
-        Err(Stop::Error(error)) => return Err(error),
-        Err(Stop::Open) => return Ok(Lowering::Needs(Vec::new())),
-    };
+    let mut cx = Context::new(source, options, known)?;
     match run(&mut cx, Scope::Target) {
         Ok(target) => finish(cx, target).map(|lowered| Lowering::Done(Box::new(lowered))),
         Err(Stop::Open) => Ok(Lowering::Needs(cx.oracle.into_open())),
         Err(Stop::Error(error)) => Err(error),
     }
+}
+
+/// Lowers `source` and looks at what came of it, also at an error.
+pub(crate) fn inspect(
+    source: &Source,
+    options: &Options,
+    known: &Known,
+    scope: Scope,
+    look: impl FnOnce(&Context<'_>, Result<StageId, LowerError>) -> Result<Response, LowerError>,
+) -> Result<Answering, LowerError> {
+    let mut cx = Context::new(source, options, known)?;
+    let target = match run(&mut cx, scope) {
+        Ok(target) => cx
+            .linter
+            .verdict()
+            .map(|()| target)
+            .map_err(LowerError::from),
+        Err(Stop::Open) => return Ok(Answering::Needs(cx.oracle.into_open())),
+        Err(Stop::Error(error)) => Err(error),
+    };
+    look(&cx, target).map(Answering::Done)
 }
 
 /// Which stages are lowered.
@@ -186,7 +204,7 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn new(source: &'a Source, options: &'a Options, known: &'a Known) -> Result<Self, Stop> {
+    fn new(source: &'a Source, options: &'a Options, known: &'a Known) -> Result<Self, LowerError> {
         let build = options
             .build_platforms
             .first()

@@ -29,9 +29,17 @@ pub fn to_json(definition: &Definition) -> String {
     let dump = Value::Object(vec![
         ("def".into(), Value::Object(ops.collect())),
         ("metadata".into(), Value::Object(metadata.collect())),
-        ("source".into(), metadata::source(&source)),
+        (
+            "source".into(),
+            metadata::source(&source, metadata::Style::Proto),
+        ),
     ]);
     to_go_json_pretty(&dump)
+}
+
+/// A source file with the keys of Go's struct tags, as lint results have it.
+pub fn source_info(info: &pb::SourceInfo) -> impl Serialize + use<> {
+    metadata::source_info(info, metadata::Style::Go)
 }
 
 /// JSON on one line, escaped like Go's encoder does.

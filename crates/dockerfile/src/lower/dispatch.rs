@@ -1,15 +1,13 @@
 //! Lowering the instructions of stages, in order.
 
 use super::error::{LowerError, Stop};
-use super::history::{Effect, commit};
-use super::stage::{CacheUse, Origin, Phase, Stage, StageId, Step, follow_paths};
+use super::stage::{CacheUse, Phase, Stage, StageId, Step, follow_paths};
 use super::variables::{Place, expand};
 use super::{Context, Scope, base, config, context, copy, expose, plan, run};
 use crate::image::{ImageConfig, split_env};
 use crate::instruction::{Command, Located};
-use crate::known::NoAnswer;
 use crate::lower::ignored as ignore;
-use crate::options::{IGNORE_FILE, Options};
+use crate::options::IGNORE_FILE;
 use crate::position::Location;
 use crate::shell::Lexer;
 use kiln_llb::build::{Constraints, DEFAULT_PATH, SourceMap};

@@ -17,7 +17,7 @@ use kiln_llb::reference::ReferenceError;
 #[error("{kind}")]
 pub struct LowerError {
     /// What is wrong.
-    pub kind: LowerErrorKind,
+    pub kind: Box<LowerErrorKind>,
     /// The instructions it is about; none if it is about the file or the options.
     pub locations: Vec<Location>,
 }
@@ -300,7 +300,10 @@ impl<K: Into<LowerErrorKind>> From<K> for LowerError {
             }
             _ => Vec::new(),
         };
-        Self { kind, locations }
+        Self {
+            kind: Box::new(kind),
+            locations,
+        }
     }
 }
 

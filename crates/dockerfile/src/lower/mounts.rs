@@ -8,37 +8,45 @@ use super::stage::{Phase, Stage, StageId};
 use super::variables::expand;
 use crate::instruction::{self, MountType, Run, Sharing};
 use kiln_llb::build::{
-    self, Access, Constraints, FileActions, FileOwner, MakeDir, Mount, MountKind, Owner, Secret,
+    Access, Constraints, FileActions, FileOwner, MakeDir, Mount, MountKind, Owner, Secret,
     SshSocket, State,
 };
 use kiln_llb::{caps, path, pb};
 
-/// Adds the mounts of an instruction to its process; the variables that hold secrets.
-pub(crate) fn add(
+/// The mounts of an instruction, by kind.
+#[derive(Default)]
+pub(crate) struct Mounted {
+    pub(crate) files: Vec<Mount>,
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) ssh: Vec<SshSocket>,
+    /// Variables that hold secrets.
+    pub(crate) secret_names: Vec<String>,
+}
+
+/// Lowers the mounts of an instruction.
+pub(crate) fn mounts(
     cx: &mut Context<'_>,
     stage: &mut Stage,
     at: &Instruction<'_>,
     run: &Run,
     sources: &[StageId],
-    process: &mut build::Run,
-) -> Result<Vec<String>, LowerError> {
-    let mut secret_names = Vec::new();
+) -> Result<Mounted, LowerError> {
+    let mut mounted = Mounted::default();
     for (flag, source) in run.mounts.iter().zip(sources) {
         let lexer = cx.lexer;
         let mount = flag.evaluate(&mut |word| expand(cx, stage, &lexer, word, at.place()))?;
         match mount.kind {
             MountType::Secret => {
-                secret_names.extend(mount.env.clone());
-                process.secrets.push(secret(stage, at, mount)?);
+                mounted.secret_names.extend(mount.env.clone());
+                mounted.secrets.push(secret(stage, at, mount)?);
             }
-            MountType::Ssh => process.ssh.push(ssh(stage, at, mount)?),
+            MountType::Ssh => mounted.ssh.push(ssh(stage, at, mount)?),
             MountType::Bind | MountType::Cache | MountType::Tmpfs => {
-                let mount = files(cx, stage, *source, mount)?;
-                process.mounts.push(mount);
+                mounted.files.push(files(cx, stage, *source, mount)?);
             }
         }
     }
-    Ok(secret_names)
+    Ok(mounted)
 }
 
 fn files(

@@ -31,14 +31,16 @@ pub(crate) fn run(
         // Also a file with its own interpreter is started by the shell, like everything else.
         script.args = config::in_shell(stage, &script.args);
     }
+    let mounted = mounts::mounts(cx, stage, at, run, sources)?;
     let mut process = build::Run {
         args: script.args.clone(),
         proxy: cx.proxy.clone(),
-        mounts: script.mount.into_iter().collect(),
+        mounts: script.mount.into_iter().chain(mounted.files).collect(),
+        secrets: mounted.secrets,
+        ssh: mounted.ssh,
+        devices: devices(cx, run),
         ..Default::default()
     };
-    let secret_names = mounts::add(cx, stage, at, run, sources, &mut process)?;
-    process.devices = devices(cx, run);
     if cx.options.shm_size > 0 && cx.options.caps.supports(caps::EXEC_MOUNT_TMPFS_SIZE) {
         let mut shm = Mount::new("/dev/shm", State::scratch());
         shm.kind = MountKind::Tmpfs {
@@ -49,7 +51,10 @@ pub(crate) fn run(
     let state = stage.state();
     process.settings = Some(settings(cx, &state, run).settings().clone());
     let env = &state.settings().env;
-    let masked = Masked { env, secret_names };
+    let masked = Masked {
+        env,
+        secret_names: mounted.secret_names,
+    };
     let lexer = crate::shell::Lexer {
         quotes: Quotes::Keep,
         unset: Unset::Keep,

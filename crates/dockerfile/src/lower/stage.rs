@@ -32,7 +32,6 @@ pub(crate) struct Stage {
     pub(crate) source: String,
     /// None for an image that is only copied or mounted from.
     pub(crate) location: Option<Location>,
-    pub(crate) comments: Vec<String>,
     /// The stage it starts from.
     pub(crate) base: Option<StageId>,
     /// Configuration of the image at the bottom.
@@ -120,7 +119,6 @@ impl Stage {
             description: syntax.description.clone(),
             source: syntax.source.clone(),
             location: Some(syntax.location),
-            comments: syntax.comments.clone(),
             ..Self::default()
         }
     }

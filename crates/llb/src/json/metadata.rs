@@ -6,6 +6,24 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kiln_protocol::pb;
 
+/// Which of the two spellings of keys and numbers.
+#[derive(Clone, Copy)]
+pub(super) enum Style {
+    /// Go's struct tags: snake case, numbers.
+    Go,
+    /// Protobuf's JSON form: camel case, 64-bit numbers as strings.
+    Proto,
+}
+
+impl Style {
+    fn metadata(self, metadata: &pb::OpMetadata) -> Value {
+        match self {
+            Self::Go => go_metadata(metadata),
+            Self::Proto => proto_metadata(metadata),
+        }
+    }
+}
+
 /// Metadata with the keys of Go's struct tags.
 pub(super) fn go_metadata(metadata: &pb::OpMetadata) -> Value {
     let resources = metadata.linux_resources.as_ref().map(|it| {
@@ -76,7 +94,7 @@ fn with_names(metadata: &pb::OpMetadata, names: [&str; 4], resources: Option<Val
         .done()
 }
 
-pub(super) fn source(source: &pb::Source) -> Value {
+pub(super) fn source(source: &pb::Source, style: Style) -> Value {
     let locations = map(&source.locations, |it| {
         object().list("locations", &it.locations, location).done()
     });
@@ -85,14 +103,20 @@ pub(super) fn source(source: &pb::Source) -> Value {
             "locations",
             (!source.locations.is_empty()).then_some(locations),
         )
-        .list("infos", &source.infos, |info| {
-            object()
-                .text("filename", &info.filename)
-                .text("data", &base64(&info.data))
-                .optional("definition", info.definition.as_ref().map(definition))
-                .text("language", &info.language)
-                .done()
-        })
+        .list("infos", &source.infos, |info| source_info(info, style))
+        .done()
+}
+
+pub(super) fn source_info(info: &pb::SourceInfo, style: Style) -> Value {
+    let definition = info.definition.as_ref();
+    object()
+        .text("filename", &info.filename)
+        .text("data", &base64(&info.data))
+        .optional(
+            "definition",
+            definition.map(|it| self::definition(it, style)),
+        )
+        .text("language", &info.language)
         .done()
 }
 
@@ -112,16 +136,19 @@ fn location(location: &pb::Location) -> Value {
         .done()
 }
 
-pub(super) fn definition(definition: &pb::Definition) -> Value {
-    let metadata = map(&definition.metadata, proto_metadata);
+pub(super) fn definition(definition: &pb::Definition, style: Style) -> Value {
+    let metadata = map(&definition.metadata, |it| style.metadata(it));
     let out: Object = object()
         .list("def", &definition.def, |bytes| Value::Text(base64(bytes)))
         .optional(
             "metadata",
             (!definition.metadata.is_empty()).then_some(metadata),
         );
-    out.optional("Source", definition.source.as_ref().map(source))
-        .done()
+    out.optional(
+        "Source",
+        definition.source.as_ref().map(|it| source(it, style)),
+    )
+    .done()
 }
 
 pub(super) fn base64(bytes: &[u8]) -> String {

@@ -85,7 +85,13 @@ fn build_op(build: &pb::BuildOp) -> Value {
     object()
         .long("builder", build.builder)
         .optional("inputs", inputs)
-        .optional("def", build.def.as_ref().map(metadata::definition))
+        .optional(
+            "def",
+            build
+                .def
+                .as_ref()
+                .map(|it| metadata::definition(it, metadata::Style::Proto)),
+        )
         .optional("attrs", texts(&build.attrs))
         .done()
 }
