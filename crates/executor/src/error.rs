@@ -22,25 +22,23 @@ pub enum ExecError {
         code: u32,
     },
     /// A mount failed.
-    #[error("failed to mount {target}: {reason}", target = target.display())]
+    #[error("failed to mount {target}: {what}: {cause}", target = target.display())]
     Mount {
         /// Path inside the root filesystem.
         target: PathBuf,
-        /// What and why.
-        reason: String,
+        /// What was to be mounted.
+        what: String,
         /// The kernel's word.
-        #[source]
-        source: io::Error,
+        cause: io::Error,
     },
     /// The kernel refused something a step needs.
-    #[error("failed to {action}: {source}{hint}")]
+    #[error("failed to {action}: {cause}{hint}")]
     Kernel {
         /// What was tried.
         action: String,
         /// The kernel's word.
-        #[source]
-        source: io::Error,
-        /// Empty, or a way out on a line of its own.
+        cause: io::Error,
+        /// Empty, or a way out, to be read on after the cause.
         hint: String,
     },
     /// The OCI runtime failed before or beside the process.

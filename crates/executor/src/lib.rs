@@ -9,6 +9,14 @@ mod executor;
 mod io;
 mod request;
 
+mod capability;
+mod cgroup;
+mod kernel;
+mod rlimit;
+mod seccomp;
+mod streams;
+mod view;
+
 pub mod native;
 pub mod oci;
 

@@ -235,6 +235,29 @@ pub struct Dns {
     pub options: Vec<String>,
 }
 
+impl Dns {
+    /// These settings where `other` says nothing, else the other's.
+    #[must_use]
+    pub fn overridden_by(&self, other: &Dns) -> Dns {
+        let pick = |own: &[String], other: &[String]| {
+            if other.is_empty() {
+                own.to_vec()
+            } else {
+                other.to_vec()
+            }
+        };
+        Dns {
+            nameservers: if other.nameservers.is_empty() {
+                self.nameservers.clone()
+            } else {
+                other.nameservers.clone()
+            },
+            search: pick(&self.search, &other.search),
+            options: pick(&self.options, &other.options),
+        }
+    }
+}
+
 /// A device node of the host that the step may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
