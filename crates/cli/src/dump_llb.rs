@@ -13,7 +13,7 @@ pub(crate) fn run(arguments: &DumpArguments) -> Result<(), Failure> {
     let definition = Definition::decode(bytes.into()).map_err(Failure::usage)?;
     let text = match arguments.dot {
         true => dot(&definition)?,
-        false => kiln_llb::json::lines(&definition).map_err(Failure::usage)?,
+        false => lines(&definition).map_err(Failure::usage)?,
     };
     let written = std::io::stdout().write_all(text.as_bytes());
     written.map_err(|error| Failure::usage(format!("standard output: {error}")))
@@ -34,6 +34,26 @@ fn read(arguments: &DumpArguments) -> Result<Vec<u8>, Failure> {
             Ok(bytes)
         }
     }
+}
+
+/// One op a line: itself, its digest and what is said about it.
+fn lines(definition: &Definition) -> serde_json::Result<String> {
+    use serde_json::{Map, Value, json};
+    const BESIDE: [&str; 3] = ["inputs", "platform", "constraints"];
+    let dump: Value = serde_json::from_str(&kiln_llb::json::to_json(definition))?;
+    let mut text = String::new();
+    for (digest, _) in definition.digests() {
+        let digest = digest.to_string();
+        let fields = dump["def"][&digest].as_object().cloned().unwrap_or_default();
+        let (beside, action): (Map<_, _>, Map<_, _>) =
+            fields.into_iter().partition(|(key, _)| BESIDE.contains(&key.as_str()));
+        let mut op = beside;
+        op.insert("Op".into(), Value::Object(action));
+        let metadata = &dump["metadata"][&digest];
+        text.push_str(&json!({"Op": op, "Digest": digest, "OpMetadata": metadata}).to_string());
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 /// The graph for Graphviz.

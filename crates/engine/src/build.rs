@@ -27,7 +27,8 @@ pub(crate) async fn run(engine: &Engine, request: BuildRequest) -> Result<BuildO
     let job = job.map_err(|error| BuildError::wrap(Kind::Input, error))?;
     let _lease = engine.worker.store.lease().map_err(crate::tree::store_error)?;
 
-    let caches = cache_transfer::import_all(engine, &request.progress, cache_imports).await;
+    let caches = cache_transfer::import_all(engine, &request.session, &request.progress, cache_imports);
+    let caches = caches.await;
     let bridge = Bridge {
         engine: engine.clone(),
         job,
@@ -44,10 +45,12 @@ pub(crate) async fn run(engine: &Engine, request: BuildRequest) -> Result<BuildO
         FrontendResult::Built(result) => result,
     };
 
-    let input = result.export_input(engine, &cache_exports).await?;
+    let input = result.export_input(&bridge, &exports, &cache_exports).await?;
     let (mut response, pushes) = export::run(engine, &bridge.progress, &input, exports).await?;
-    let pushes = try_join_all(pushes.into_iter().map(|push| push.run(engine)));
-    let caches = cache_transfer::export_all(engine, &bridge.progress, &result.solved, cache_exports);
+    let pushes = try_join_all(pushes.into_iter().map(|push| push.run(engine, &bridge.session)));
+    let solved = result.solved();
+    let (session, progress) = (&bridge.session, &bridge.progress);
+    let caches = cache_transfer::export_all(engine, session, progress, &solved, cache_exports);
     let ((), answers) = futures::try_join!(async { pushes.await.map(drop) }, caches)?;
     response.extend(answers);
     engine.worker.store.sync().map_err(crate::tree::store_error)?;

@@ -29,6 +29,7 @@ pub struct Engine {
     pub(crate) solver: Solver<EngineOp>,
     pub(crate) exporter: Exporter,
     pub(crate) registry: Client,
+    pub(crate) registry_options: ClientOptions,
     keys: Arc<DatabaseKeys>,
 }
 
@@ -42,7 +43,7 @@ impl Engine {
             proxy: options.proxies.0.clone(),
             ..ClientOptions::default()
         };
-        let registry = Client::new(client);
+        let registry = Client::new(client.clone());
         let registry = registry.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
         let (cache, keys) = cache::local(&store)?;
         let worker = Worker {
@@ -59,6 +60,7 @@ impl Engine {
             solver: Solver::new(cache, SolverOptions::default()),
             exporter: Exporter::new(store, kiln_exporter::Settings::default()),
             registry,
+            registry_options: client,
             keys,
         })
     }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use futures::future::try_join_all;
-use kiln_exporter::{ExportError, ExportInput, Exported, Output, Progress, ProgressEvent, Push, Target};
+use kiln_exporter::{Compression, ExportError, ExportInput, Exported, Output, Progress, ProgressEvent, Push, Target};
+use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
+use crate::registries::Access;
 use crate::jobs::{Activity, Reporter};
 use crate::request::{Attributes, ExportRequest, ExportTarget};
 use crate::step::Step;
@@ -17,6 +19,18 @@ use crate::step::Step;
 pub(crate) struct Export {
     output: Output,
     target: Target,
+}
+
+impl Export {
+    /// How an image's layers are compressed; `None` for outputs that are no
+    /// image.
+    pub(crate) fn compression(&self) -> Option<Compression> {
+        match &self.output {
+            Output::Image(options) => Some(options.image.compression),
+            Output::Archive(options) => Some(options.image.compression),
+            Output::Local(_) | Output::Tar(_) => None,
+        }
+    }
 }
 
 /// Checks the keys of all exports, before anything is built.
@@ -84,10 +98,17 @@ async fn run_one(
 }
 
 impl PendingPush {
-    pub(crate) async fn run(self, engine: &Engine) -> Result<(), BuildError> {
+    pub(crate) async fn run(self, engine: &Engine, session: &Session) -> Result<(), BuildError> {
         let progress = progress_of(self.step.reporter.clone());
-        let pushed = self.push.run(&engine.registry, &progress).await;
-        self.step.finish(pushed.map_err(export_error))
+        let authority = kiln_source::session_authority(session);
+        let access = Access::of(self.push.insecure());
+        let pushed = async {
+            let Some(name) = self.push.names().first() else { return Ok(()) };
+            let client = engine.registry_client(name, access)?;
+            self.push.run(&client, authority, &progress).await.map_err(export_error)
+        };
+        let pushed = pushed.await;
+        self.step.finish(pushed)
     }
 }
 

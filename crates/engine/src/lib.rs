@@ -19,17 +19,18 @@ mod request;
 
 mod engine;
 
-// mod build;
-// mod frontend;
+mod build;
+mod frontend;
 mod bridge;
 mod load;
 mod vertex_name;
 mod ops;
 mod export;
-// mod cache_transfer;
+mod cache_transfer;
 
 mod worker;
 mod sources;
+mod registries;
 mod tree;
 mod checksums;
 mod cache;

@@ -68,6 +68,8 @@ impl Observer for JobObserver {
                 vertex.started = Some(time);
                 vertex.cached = true;
             }
+            // It goes on as if nothing had been found.
+            Progress::CacheMissed => vertex.cached = false,
             Progress::Completed => vertex.completed = Some(time),
             Progress::Cached => {
                 vertex.started.get_or_insert(time);

@@ -92,7 +92,7 @@ impl Step {
             let text = String::from_utf8_lossy(line);
             match self.lines.last_mut() {
                 Some(open) if self.line_is_open => open.push_str(&text),
-                _ if self.line_is_open => self.lines.push(text.into_owned()),
+                _ if self.line_is_open => self.lines.push(text.clone().into_owned()),
                 _ => self.lines.push(format!("{seconds:.digits$} {text}")),
             }
             self.remember(&text, seconds, digits);

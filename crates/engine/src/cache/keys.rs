@@ -114,7 +114,7 @@ impl KeyStore for DatabaseKeys {
                 "INSERT OR IGNORE INTO solver_links (source, input, digest, selector, target)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![from, link.input, link.digest.as_ref(), selector(link), to])?;
+            .execute(params![from, input(link), link.digest.as_ref(), selector(link), to])?;
             Ok::<(), DatabaseError>(())
         });
         Ok(write?)
@@ -126,7 +126,7 @@ impl KeyStore for DatabaseKeys {
                 "SELECT target FROM solver_links
                  WHERE source = ?1 AND input = ?2 AND digest = ?3 AND selector = ?4",
             )?;
-            let parameters = params![from, link.input, link.digest.as_ref(), selector(link)];
+            let parameters = params![from, input(link), link.digest.as_ref(), selector(link)];
             query.query_map(parameters, |row| row.get(0))?.collect()
         })
     }
@@ -137,12 +137,12 @@ impl KeyStore for DatabaseKeys {
                 "SELECT 1 FROM solver_links WHERE source = ?1 AND input = ?2
                  AND digest = ?3 AND selector = ?4 AND target = ?5",
             )?;
-            query.exists(params![from, link.input, link.digest.as_ref(), selector(link), to])
+            query.exists(params![from, input(link), link.digest.as_ref(), selector(link), to])
         })
     }
 
     fn backlinks(&self, to: &str) -> Result<Vec<(String, Link)>, CacheError> {
-        let rows: Vec<(String, usize, String, String)> = self.read(|db| {
+        let rows: Vec<(String, u32, String, String)> = self.read(|db| {
             let mut query = db.prepare_cached(
                 "SELECT source, input, digest, selector FROM solver_links WHERE target = ?1",
             )?;
@@ -156,7 +156,7 @@ impl KeyStore for DatabaseKeys {
                 "" => None,
                 text => Some(text.parse::<Digest>()?),
             };
-            Ok((from, Link { input, digest: digest.parse()?, selector }))
+            Ok((from, Link { input: input as usize, digest: digest.parse()?, selector }))
         });
         links.collect()
     }
@@ -164,6 +164,11 @@ impl KeyStore for DatabaseKeys {
 
 fn selector(link: &Link) -> &str {
     link.selector.as_ref().map_or("", AsRef::as_ref)
+}
+
+/// SQLite has no unsigned integers; no op has this many inputs.
+fn input(link: &Link) -> i64 {
+    i64::try_from(link.input).unwrap_or(i64::MAX)
 }
 
 fn is_used(db: &Connection, key: &str) -> rusqlite::Result<bool> {

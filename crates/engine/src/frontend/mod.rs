@@ -2,7 +2,9 @@
 
 mod answers;
 mod dockerfile;
+mod excerpt;
 mod syntax;
+mod warnings;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +14,9 @@ use kiln_solver::Solved;
 use oci_spec::image::Platform;
 
 use crate::bridge::{Bridge, Solution};
+use crate::cache_transfer::{self, CacheExport};
 use crate::error::BuildError;
+use crate::export::Export;
 use crate::ops::Output;
 use crate::request::{Attributes, Frontend};
 
@@ -48,21 +52,34 @@ impl Built {
         self.platforms.iter().filter_map(|built| built.solution.solved.clone()).collect()
     }
 
-    /// The results as exporters take them.
-    pub(crate) fn export_input(&self) -> ExportInput {
-        let platforms = self.platforms.iter().map(|built| PlatformResult {
-            platform: built.platform.clone(),
-            reference: built.solution.output.clone(),
-            image_config: built.image_config.clone(),
-            base_config: built.base_config.clone(),
-            inline_cache: None,
-        });
-        ExportInput {
-            platforms: platforms.collect(),
-            shape: self.shape,
-            image_name: None,
-            epoch: self.epoch,
+    /// The results as exporters take them, with inline caches where asked for.
+    pub(crate) async fn export_input(
+        &self,
+        bridge: &Bridge,
+        exports: &[Export],
+        caches: &[CacheExport],
+    ) -> Result<ExportInput, BuildError> {
+        let is_inline = caches.iter().any(CacheExport::is_inline);
+        // An inline cache names the layers of the image that carries it.
+        let carrier = exports.iter().find_map(Export::compression).filter(|_| is_inline);
+        let mut platforms = Vec::with_capacity(self.platforms.len());
+        for built in &self.platforms {
+            let inline_cache = match (&carrier, &built.solution.solved) {
+                (Some(compression), Some(solved)) => {
+                    let (engine, progress) = (&bridge.engine, &bridge.progress);
+                    cache_transfer::inline_records(engine, progress, solved, *compression).await?
+                }
+                _ => None,
+            };
+            platforms.push(PlatformResult {
+                platform: built.platform.clone(),
+                reference: built.solution.output.clone(),
+                image_config: built.image_config.clone(),
+                base_config: built.base_config.clone(),
+                inline_cache,
+            });
         }
+        Ok(ExportInput { platforms, shape: self.shape, image_name: None, epoch: self.epoch })
     }
 }
 

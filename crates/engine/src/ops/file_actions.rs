@@ -189,12 +189,8 @@ impl Run {
         let Some(owner) = owner else { return Ok(None) };
         let user = self.name_or_id(owner.user.as_ref())?;
         let group = self.name_or_id(owner.group.as_ref())?;
-        let by_ref = |pair: &Option<(OpenTree, NameOrId)>| {
-            pair.as_ref().map(|(tree, name)| (&tree.root, name.clone()))
-        };
-        let (user, group) = (by_ref(&user), by_ref(&group));
-        let user = user.as_ref().map(|(root, name)| (*root, name));
-        let group = group.as_ref().map(|(root, name)| (*root, name));
+        let user = user.as_ref().map(|(tree, name)| (name, &tree.root));
+        let group = group.as_ref().map(|(tree, name)| (name, &tree.root));
         let owner = user::owner(user, group);
         owner.map(Some).map_err(|error| BuildError::wrap(Kind::Input, error))
     }

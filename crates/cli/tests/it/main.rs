@@ -1,0 +1,14 @@
+//! End-to-end tests: the real `buildctl`, real mounts, real registries, and
+//! other projects' tools as judges of what comes out. They need root.
+
+mod world;
+
+mod cache;
+mod command_line;
+mod dockerfile;
+mod failures;
+mod golden;
+mod outputs;
+mod processes;
+mod sources;
+mod steps;

@@ -1,0 +1,117 @@
+//! Outputs, judged by other tools.
+
+use serde_json::Value;
+
+use crate::world::{World, assert_has, ran, text, tool};
+
+/// A small image with a label, a command and one RUN step.
+fn world() -> World {
+    let world = World::with_busybox();
+    world.on_busybox(
+        "RUN echo made > /made && mkdir -p /srv/a && ln -s ../made /srv/link\n\
+         FROM scratch\n\
+         COPY --from=busybox /bin/busybox /bin/sh\n\
+         COPY --from=busybox /made /srv /out/\n\
+         LABEL who=\"a & b\"\nCMD [\"/bin/sh\", \"-c\", \"cat /out/made\"]\n",
+    );
+    world
+}
+
+#[test]
+fn all_outputs_in_one_build() {
+    let world = world();
+    world.must_build(&[
+        "--output", "type=local,dest=files",
+        "--output", "type=tar,dest=files.tar",
+        "--output", "type=oci,dest=oci.tar,name=example.com/kiln:v1",
+        "--output", "type=docker,dest=docker.tar,name=kiln:v1",
+        "--metadata-file", "metadata.json",
+    ]);
+    assert_eq!(world.read("files/out/made"), "made\n");
+    let listing = tool("tar", &["tf", text(&world.path("files.tar"))]);
+    assert_has(&listing, "out/made");
+    let archive = format!("oci-archive:{}", text(&world.path("oci.tar")));
+    let inspected: Value = serde_json::from_str(&tool("skopeo", &["inspect", &archive])).unwrap();
+    assert_eq!(inspected["Labels"]["who"], "a & b");
+    let metadata: Value = serde_json::from_str(&world.read("metadata.json")).unwrap();
+    assert_eq!(inspected["Digest"], metadata["containerimage.digest"]);
+    let archive = format!("docker-archive:{}", text(&world.path("docker.tar")));
+    let inspected: Value = serde_json::from_str(&tool("skopeo", &["inspect", &archive])).unwrap();
+    assert_eq!(inspected["Labels"]["who"], "a & b");
+    let manifest = tool("tar", &["xOf", text(&world.path("docker.tar")), "manifest.json"]);
+    assert_has(&manifest, "docker.io/library/kiln:v1");
+}
+
+#[test]
+fn layout_directory_runs_with_runc() {
+    let world = world();
+    world.must_build(&["--output", "type=oci,tar=false,dest=layout,name=example.com/kiln:v1"]);
+    let index: Value = serde_json::from_str(&world.read("layout/index.json")).unwrap();
+    let annotations = &index["manifests"][0]["annotations"];
+    assert_eq!(annotations["org.opencontainers.image.ref.name"], "v1");
+    let image = format!("{}:v1", text(&world.path("layout")));
+    let bundle = world.path("bundle");
+    tool("umoci", &["unpack", "--image", &image, text(&bundle)]);
+    // No terminal and no network of its own: what tests can give it.
+    let config = bundle.join("config.json");
+    let mut spec: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+    spec["process"]["terminal"] = Value::Bool(false);
+    std::fs::write(&config, spec.to_string()).unwrap();
+    let id = format!("kiln-test-{}", std::process::id());
+    assert_eq!(tool("runc", &["run", "--bundle", text(&bundle), &id]), "made\n");
+}
+
+#[test]
+fn archives_go_to_standard_output() {
+    let world = world();
+    let output = world.build_command(&["--output", "type=tar"]).output().unwrap();
+    assert!(output.status.success());
+    std::fs::write(world.path("out.tar"), output.stdout).unwrap();
+    assert_has(&tool("tar", &["tf", text(&world.path("out.tar"))]), "out/made");
+}
+
+#[test]
+fn outputs_are_the_same_on_every_run() {
+    let world = world();
+    let build = |name: &str| {
+        let oci = format!("type=oci,dest={name}.oci");
+        world.must_build(&["--opt", "build-arg:SOURCE_DATE_EPOCH=1700000000", "--output", &oci]);
+        std::fs::read(world.path(&format!("{name}.oci"))).unwrap()
+    };
+    let first = build("first");
+    assert!(first == build("second"), "two archives of one build differ");
+}
+
+#[test]
+fn local_output_does_not_leave_its_directory() {
+    let world = World::with_busybox();
+    world.on_busybox("FROM scratch\nCOPY --from=busybox /etc/passwd /link/passwd\n");
+    std::fs::create_dir_all(world.path("files")).unwrap();
+    std::fs::create_dir_all(world.path("outside")).unwrap();
+    std::os::unix::fs::symlink(world.path("outside"), world.path("files/link")).unwrap();
+    let _ = world.build(&["--output", "type=local,dest=files"]);
+    assert!(!world.exists("outside/passwd"), "a symlink in the destination was followed");
+}
+
+#[test]
+fn unknown_keys_are_refused_with_a_suggestion() {
+    let world = world();
+    let error = world.must_fail(&["--output", "type=oci,dest=x.tar,compresion=zstd"]);
+    assert_has(&error, "compresion");
+    assert_has(&error, "compression");
+}
+
+#[test]
+fn terminals_are_not_written_to() {
+    let world = world();
+    let script = format!(
+        "{} --root root build --frontend dockerfile.v0 --local context=context --local dockerfile=context \
+         --output type=oci",
+        env!("CARGO_BIN_EXE_buildctl")
+    );
+    let mut command = std::process::Command::new("script");
+    command.current_dir(world.path(".")).args(["--quiet", "--return", "--command", &script, "/dev/null"]);
+    let ran = ran(command.stdin(std::process::Stdio::null()).output().unwrap());
+    assert!(!ran.success);
+    assert_has(&ran.stdout, "refusing to write to console");
+}

@@ -1,0 +1,51 @@
+//! Ways to registries, with a client's credentials.
+
+use kiln_registry::{Client, ClientOptions, HostConfig, Reference, Repository};
+use kiln_session::Session;
+
+use crate::engine::Engine;
+use crate::error::{BuildError, Kind};
+
+/// How carefully a registry is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// As configured.
+    Configured,
+    /// Plain HTTP and any certificate will do (`registry.insecure`).
+    Insecure,
+}
+
+impl Access {
+    pub(crate) fn of(insecure: bool) -> Self {
+        if insecure { Self::Insecure } else { Self::Configured }
+    }
+}
+
+impl Engine {
+    /// A client for the registry of `reference`.
+    pub(crate) fn registry_client(
+        &self,
+        reference: &Reference,
+        access: Access,
+    ) -> Result<Client, BuildError> {
+        if access == Access::Configured {
+            return Ok(self.registry.clone());
+        }
+        let mut options: ClientOptions = self.registry_options.clone();
+        let host: &mut HostConfig = options.hosts.entry(reference.domain().to_owned()).or_default();
+        host.http = Some(true);
+        host.insecure = Some(true);
+        Client::new(options).map_err(|error| BuildError::wrap(Kind::Environment, error))
+    }
+
+    /// The repository of `reference`, with the session's credentials.
+    pub(crate) fn repository(
+        &self,
+        reference: &Reference,
+        access: Access,
+        session: &Session,
+    ) -> Result<Repository, BuildError> {
+        let client = self.registry_client(reference, access)?;
+        Ok(client.repository(reference, kiln_source::session_authority(session)))
+    }
+}
