@@ -1,0 +1,10 @@
+//! The solver through its public API, with toy ops over integers.
+
+mod caching;
+mod cancelling;
+mod exporting;
+mod observing;
+mod scale;
+mod sharing;
+mod stores;
+mod toy;

@@ -1,0 +1,197 @@
+//! Large graphs: the work grows as they do, and nothing overflows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use kiln_solver::{
+    Cache, CacheDep, CacheError, CacheMap, Edge, ExportOptions, Graph, JobId, KeyStore, Link,
+    MemoryKeys, MemoryResults, Op, OpContext, Solver, SolverOptions, StoredResult, Vertex,
+    VertexOptions,
+};
+use oci_spec::image::Digest;
+
+use crate::exporting::Identity;
+use crate::toy::digest;
+
+/// Counts calls.
+#[derive(Default)]
+struct Counting {
+    keys: MemoryKeys,
+    calls: AtomicUsize,
+}
+
+impl Counting {
+    fn count(&self) -> &MemoryKeys {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        &self.keys
+    }
+}
+
+type Answer<T> = Result<T, CacheError>;
+
+impl KeyStore for Counting {
+    fn exists(&self, key: &str) -> Answer<bool> {
+        self.count().exists(key)
+    }
+    fn result_ids(&self) -> Answer<Vec<String>> {
+        self.count().result_ids()
+    }
+    fn results(&self, key: &str) -> Answer<Vec<StoredResult>> {
+        self.count().results(key)
+    }
+    fn add_result(&self, key: &str, result: &StoredResult) -> Answer<()> {
+        self.count().add_result(key, result)
+    }
+    fn release(&self, result: &str) -> Answer<()> {
+        self.count().release(result)
+    }
+    fn keys_of_result(&self, result: &str) -> Answer<Vec<String>> {
+        self.count().keys_of_result(result)
+    }
+    fn add_link(&self, from: &str, link: &Link, to: &str) -> Answer<()> {
+        self.count().add_link(from, link, to)
+    }
+    fn links(&self, from: &str, link: &Link) -> Answer<Vec<String>> {
+        self.count().links(from, link)
+    }
+    fn has_link(&self, from: &str, link: &Link, to: &str) -> Answer<bool> {
+        self.count().has_link(from, link, to)
+    }
+    fn backlinks(&self, to: &str) -> Answer<Vec<(String, Link)>> {
+        self.count().backlinks(to)
+    }
+}
+
+/// Counts what is below it.
+struct Counter {
+    key: Digest,
+    inputs: usize,
+    runs: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Op for Counter {
+    type Output = u64;
+    type Error = std::io::Error;
+
+    async fn cache_map(&self, _: &OpContext, _: usize) -> Result<CacheMap, Self::Error> {
+        let dep = CacheDep {
+            selector: None,
+            content: self.inputs % 2 == 1,
+        };
+        Ok(CacheMap {
+            digest: self.key.clone(),
+            deps: vec![dep; self.inputs],
+            more: false,
+        })
+    }
+
+    async fn content_digest(
+        &self,
+        _: &OpContext,
+        _: usize,
+        output: &u64,
+    ) -> Result<Option<Digest>, Self::Error> {
+        Ok(Some(digest(&format!("content {output}"))))
+    }
+
+    async fn execute(&self, _: &OpContext, inputs: Vec<u64>) -> Result<Vec<u64>, Self::Error> {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        Ok(vec![inputs.iter().copied().max().unwrap_or(0) + 1])
+    }
+}
+
+/// Calls to the key store for a first build, a second one and an export, and
+/// the value. Vertex `i` is built on those that `inputs` names.
+async fn calls(size: usize, inputs: impl Fn(usize) -> Vec<usize>) -> ([usize; 3], u64) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let name = |i: usize| digest(&format!("v{i}"));
+    let graph = || {
+        let vertex = |i: usize| Vertex {
+            digest: name(i),
+            op: Arc::new(Counter {
+                key: name(i),
+                inputs: inputs(i).len(),
+                runs: runs.clone(),
+            }),
+            inputs: inputs(i)
+                .into_iter()
+                .map(|i| Edge {
+                    vertex: name(i),
+                    output: 0,
+                })
+                .collect(),
+            name: String::new(),
+            options: VertexOptions::default(),
+        };
+        Graph::new((0..size).map(vertex).collect()).unwrap()
+    };
+    let keys = Arc::new(Counting::default());
+    let results = Arc::new(MemoryResults::default());
+    let cache = Cache {
+        id: "local".into(),
+        keys: keys.clone(),
+        results,
+    };
+    let wanted = || Edge {
+        vertex: name(size - 1),
+        output: 0,
+    };
+    let mut counts = [0; 3];
+    let mut value = 0;
+    for count in &mut counts[..2] {
+        let solver: Solver<Counter> = Solver::new(cache.clone(), SolverOptions::default());
+        let job = solver.job(JobId::new("job"), Arc::new(())).unwrap();
+        let solved = job.solve(graph(), wanted(), vec![]).await.unwrap();
+        value = solved.output;
+        *count = keys.calls.swap(0, Ordering::Relaxed);
+        drop(job);
+        solver.idle().await;
+        assert_eq!(solver.size(), 0);
+        kiln_solver::export(&[solved], &ExportOptions::default(), &Identity)
+            .await
+            .unwrap();
+    }
+    counts[2] = keys.calls.load(Ordering::Relaxed);
+    assert_eq!(runs.load(Ordering::Relaxed), size);
+    (counts, value)
+}
+
+async fn check_linear(inputs: impl Fn(usize) -> Vec<usize> + Copy, depth: impl Fn(usize) -> u64) {
+    let (small, _) = calls(500, inputs).await;
+    let (large, value) = calls(2000, inputs).await;
+    assert_eq!(value, depth(2000));
+    for (small, large) in small.into_iter().zip(large) {
+        assert!(
+            large <= small * 4 + 100,
+            "{small} calls for 500 vertices, {large} for 2000"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_chain() {
+    check_linear(
+        |i| i.checked_sub(1).into_iter().collect(),
+        |size| size as u64,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_ladder() {
+    let inputs = |i: usize| (1..3).filter_map(|step| i.checked_sub(step)).collect();
+    check_linear(inputs, |size| size as u64).await;
+}
+
+#[tokio::test]
+async fn a_fan() {
+    // 500 or 2000 vertices under one.
+    let inputs = |i: usize| match i {
+        499 => (0..499).collect(),
+        1999 => (0..1999).filter(|i| *i != 499).chain([499]).collect(),
+        _ => vec![],
+    };
+    check_linear(inputs, |_| 3).await;
+}
