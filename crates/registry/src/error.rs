@@ -220,19 +220,19 @@ impl TransportError {
 }
 
 /// A certificate that is wrong now will be wrong in a second, too.
-fn has_certificate_error(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(error) = cause {
-        let tls = error
-            .downcast_ref::<io::Error>()
-            .and_then(|e| e.get_ref())
-            .and_then(|e| e.downcast_ref::<rustls::Error>());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
-        }
-        cause = error.source();
+fn has_certificate_error(error: &(dyn Error + 'static)) -> bool {
+    if matches!(
+        error.downcast_ref::<rustls::Error>(),
+        Some(rustls::Error::InvalidCertificate(_))
+    ) {
+        return true;
     }
-    false
+    // What an I/O error carries is not its source, only its source's source is.
+    let carried = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    carried.is_some_and(|inner| has_certificate_error(inner))
+        || error.source().is_some_and(has_certificate_error)
 }
 
 /// The innermost reasons: reqwest's own text repeats the URL and hides the cause.

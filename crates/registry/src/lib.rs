@@ -35,6 +35,7 @@ mod resolve;
 mod send;
 mod tls;
 mod upload;
+mod verifier;
 
 pub use auth::{Anonymous, Authority, AuthorityError, Credential, Token, TokenRequest};
 pub use client::{Client, ClientOptions, ProxySettings, Repository, RetryPolicy, Timeouts};

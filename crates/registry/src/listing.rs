@@ -91,7 +91,7 @@ impl Repository {
             }
             let response = self.send_ok(&Request::get(self, endpoint, url)).await?;
             next = next_page(&response);
-            pages.push(read_limited(response, MAX_PAGE, "list").await?);
+            pages.push(read_limited(response, MAX_PAGE, "list", self.shared.timeouts.idle).await?);
         }
         Ok(pages)
     }

@@ -131,7 +131,13 @@ impl Repository {
             });
         }
         let named = content_type(&by_get);
-        let body = read_limited(by_get, MAX_MANIFEST as usize, &reference.to_string()).await?;
+        let body = read_limited(
+            by_get,
+            MAX_MANIFEST as usize,
+            &reference.to_string(),
+            self.shared.timeouts.idle,
+        )
+        .await?;
         describe_body(&body, named, reference)
     }
 
@@ -161,7 +167,7 @@ impl Repository {
         } else {
             MAX_MANIFEST
         };
-        let body = read_limited(response, limit as usize, what).await?;
+        let body = read_limited(response, limit as usize, what, self.shared.timeouts.idle).await?;
         verify(&body, descriptor.digest()).map_err(|actual| RegistryError::DigestMismatch {
             what: what.to_owned(),
             host: endpoint.host.clone(),

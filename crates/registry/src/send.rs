@@ -357,38 +357,40 @@ async fn read_prefix(mut response: Response, limit: usize) -> Vec<u8> {
     body
 }
 
-/// Reads a body of bounded size.
+/// Reads a body of bounded size that keeps coming.
 pub(crate) async fn read_limited(
     mut response: Response,
     limit: usize,
     what: &str,
+    idle: Duration,
 ) -> Result<Bytes, RegistryError> {
     let too_large = |size: u64| RegistryError::TooLarge {
         what: what.to_owned(),
         size,
         limit: limit as u64,
     };
-    let announced = response.content_length();
-    if let Some(size) = announced
+    if let Some(size) = response.content_length()
         && size > limit as u64
     {
         return Err(too_large(size));
     }
     let url = without_secrets(response.url());
+    let broken = |source| RegistryError::Transport {
+        method: "GET".to_owned(),
+        url: url.clone(),
+        source,
+    };
     let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| RegistryError::Transport {
-            method: "GET".to_owned(),
-            url: url.clone(),
-            source: TransportError::Http(error.without_url()),
-        })?
-    {
-        if body.len() + chunk.len() > limit {
-            return Err(too_large((body.len() + chunk.len()) as u64));
+    loop {
+        let piece = match tokio::time::timeout(idle, response.chunk()).await {
+            Ok(Ok(Some(piece))) => piece,
+            Ok(Ok(None)) => return Ok(body.into()),
+            Ok(Err(error)) => return Err(broken(TransportError::Http(error.without_url()))),
+            Err(_) => return Err(broken(TransportError::Timeout(idle))),
+        };
+        if body.len() + piece.len() > limit {
+            return Err(too_large((body.len() + piece.len()) as u64));
         }
-        body.extend_from_slice(&chunk);
+        body.extend_from_slice(&piece);
     }
-    Ok(body.into())
 }

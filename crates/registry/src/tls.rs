@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::RegistryError;
 use crate::hosts::{HostConfig, KeyPair};
+use crate::verifier::{AcceptAnything, VerifyChain};
 
 /// What distinguishes one HTTP client of ours from another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -65,15 +64,19 @@ impl TlsSettings {
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AcceptAnything(provider))),
             Trust::Verified => {
-                let mut roots = system_roots().clone();
+                let (mut roots, mut trusted) = system_roots().clone();
                 for path in self.authorities.iter().chain(&extra_authorities) {
                     for certificate in read_certificates(path)? {
                         roots
-                            .add(certificate)
+                            .add(certificate.clone())
                             .map_err(|error| invalid(path, &error))?;
+                        trusted.push(certificate);
                     }
                 }
-                builder.with_root_certificates(roots)
+                let verifier = VerifyChain::new(roots, trusted, provider)?;
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(verifier))
             }
         };
         // rustls shows one chain; servers that accept several are not known.
@@ -115,17 +118,19 @@ impl TlsSettings {
     }
 }
 
+type Roots = (RootCertStore, Vec<CertificateDer<'static>>);
+
 /// The system's roots, read once per process: they are some 150 files' worth.
-fn system_roots() -> &'static RootCertStore {
-    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+fn system_roots() -> &'static Roots {
+    static ROOTS: OnceLock<Roots> = OnceLock::new();
     ROOTS.get_or_init(|| {
         let mut roots = RootCertStore::empty();
         let loaded = rustls_native_certs::load_native_certs();
         for error in &loaded.errors {
             tracing::debug!(%error, "a system certificate could not be read");
         }
-        roots.add_parsable_certificates(loaded.certs);
-        roots
+        roots.add_parsable_certificates(loaded.certs.iter().cloned());
+        (roots, loaded.certs)
     })
 }
 
@@ -143,55 +148,5 @@ fn invalid(path: &Path, reason: &dyn std::fmt::Display) -> RegistryError {
     RegistryError::Certificate {
         path: path.to_owned(),
         reason: reason.to_string(),
-    }
-}
-
-/// For registries declared insecure. Signatures are still checked: skipping them
-/// would save nothing.
-#[derive(Debug)]
-struct AcceptAnything(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAnything {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

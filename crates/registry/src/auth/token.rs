@@ -195,7 +195,7 @@ async fn exchange(
         if !response.status().is_success() {
             return Err(status_error(&method, realm, response).await);
         }
-        read_limited(response, MAX_TOKEN_ANSWER, "token").await
+        read_limited(response, MAX_TOKEN_ANSWER, "token", TIMEOUT).await
     };
     let body = tokio::time::timeout(TIMEOUT, exchange)
         .await

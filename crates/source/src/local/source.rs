@@ -1,12 +1,31 @@
 //! Snapshots of local directories.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_store::{Ref, Store};
+use kiln_store::checksum::Checksums;
+use kiln_store::{MutableOptions, RecordType, Ref, Store};
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
-use super::identifier::LocalIdentifier;
+use super::entry::{Entry, Time};
+use super::filter::Filter;
+use super::follow::follow;
+use super::identifier::{Differ, LocalIdentifier};
+use super::index::{Index, Indexed, Trust};
+use super::plan::{Compare, Step, plan};
+use super::root::SourceRoot;
+use super::scan::{ScanError, scan};
+use super::write::{Made, Writer};
+use crate::attribute::{go_json, sha256};
 use crate::error::SourceError;
+
+/// Names of the values kept with a snapshot.
+const INDEX: &str = "local.index";
+const CHECKSUMS: &str = "checksums";
 
 /// How far a transfer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +56,7 @@ impl LocalSource {
     /// `shared_key` names the client's side of the transfer. A snapshot made before under
     /// the same key is what this one is compared to: if nothing changed, it is returned
     /// itself; otherwise unchanged files are hard links into it. Owners are root in the
-    /// snapshot.
+    /// snapshot. Dropping the future stops the work.
     pub async fn snapshot(
         &self,
         identifier: &LocalIdentifier,
@@ -45,7 +64,266 @@ impl LocalSource {
         shared_key: &str,
         progress: LocalProgress,
     ) -> Result<Ref, SourceError> {
-        let _ = (&self.store, identifier, directory, shared_key, progress);
-        Err(SourceError::Internal("not built yet".to_owned()))
+        if identifier.metadata_only {
+            return Err(SourceError::Attribute {
+                what: "local.metadatatransfer",
+                value: "true".to_owned(),
+                reason: ": transferring metadata alone is not supported yet".to_owned(),
+            });
+        }
+        let stop = StopOnDrop(Arc::default());
+        let transfer = Transfer {
+            store: self.store.clone(),
+            identifier: identifier.clone(),
+            directory: directory.to_owned(),
+            shared_key: shared_key.to_owned(),
+            progress,
+            stop: Arc::clone(&stop.0),
+        };
+        match tokio::task::spawn_blocking(move || transfer.run()).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(SourceError::Internal(error.to_string())),
+        }
+    }
+}
+
+/// Tells the threads that nobody waits for them any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Transfer {
+    store: Store,
+    identifier: LocalIdentifier,
+    directory: PathBuf,
+    shared_key: String,
+    progress: LocalProgress,
+    stop: Arc<AtomicBool>,
+}
+
+/// A snapshot made before, to compare with.
+struct Before {
+    snapshot: Ref,
+    tree: PathBuf,
+    index: Index,
+    /// Made with the same filter, so that it may be the result itself.
+    same_filter: bool,
+}
+
+impl Transfer {
+    fn run(&self) -> Result<Ref, SourceError> {
+        let begin = now();
+        let root = SourceRoot::open(&self.directory)
+            .map_err(|error| self.read_error("open", self.directory.clone(), error))?;
+        let filter = Filter::new(&self.identifier, self.followed(&root)?)?;
+        let entries = scan(&root, &filter, &self.stop).map_err(|error| self.scan_error(error))?;
+        let keys = self.keys()?;
+        let before = self.before(&keys)?;
+        let compare = match self.identifier.differ {
+            Differ::Metadata => Compare::Stamps,
+            Differ::None => Compare::Never,
+        };
+        let partners = match &before {
+            Some(before) => before.index.align(&entries),
+            None => vec![None; entries.len()],
+        };
+        let steps = plan(&entries, &partners, compare);
+        let is_same = |before: &&Before| {
+            before.same_filter
+                && before.index.0.len() == entries.len()
+                && steps.iter().all(|step| *step == Step::Keep)
+        };
+        if let Some(before) = before.as_ref().filter(is_same) {
+            (self.progress)(TransferProgress {
+                bytes: 0,
+                files: entries.len() as u64,
+            });
+            return Ok(before.snapshot.clone());
+        }
+        self.write(&root, &entries, steps, before.as_ref(), &keys, begin)
+    }
+
+    /// Makes a new snapshot, unless a closer look shows that the one before will do.
+    fn write(
+        &self,
+        root: &SourceRoot,
+        entries: &[Entry],
+        mut steps: Vec<Step>,
+        before: Option<&Before>,
+        keys: &[String; 2],
+        begin: Time,
+    ) -> Result<Ref, SourceError> {
+        let tree = before.map(|before| before.tree.as_path());
+        let writer = Writer::new(
+            root,
+            entries,
+            tree,
+            &self.identifier.name,
+            &self.stop,
+            &self.progress,
+        )?;
+        writer.check(&mut steps)?;
+        let all_kept = steps.iter().all(|step| *step == Step::Keep);
+        if let Some(before) = before
+            && all_kept
+            && before.same_filter
+            && before.index.0.len() == entries.len()
+        {
+            let made = entries
+                .iter()
+                .map(|entry| Some(Made::of(&entry.stamp)))
+                .collect();
+            before
+                .snapshot
+                .set_value(INDEX, &index_of(entries, made, begin).to_bytes())?;
+            return Ok(before.snapshot.clone());
+        }
+        let options = MutableOptions {
+            description: format!("local source for {}", self.identifier.name),
+            record_type: RecordType::SourceLocal,
+            created: None,
+        };
+        let target = self.store.mutable(None, options)?;
+        let made = writer.write(target.upper_dir(), &steps)?;
+        let snapshot = target.commit()?;
+        snapshot.set_value(INDEX, &index_of(entries, made, begin).to_bytes())?;
+        if let Some(before) = before {
+            inherit_checksums(before, &snapshot, entries, &steps)?;
+        }
+        for key in keys {
+            self.store.set_key(key, &snapshot)?;
+        }
+        Ok(snapshot)
+    }
+
+    /// The key of this very filter, and that of the last snapshot with any.
+    fn keys(&self) -> Result<[String; 2], SourceError> {
+        let id = &self.identifier;
+        let filter = sha256(go_json(&(&id.include, &id.exclude, &id.follow))?.as_bytes());
+        Ok([
+            format!("local:{}:{filter}", self.shared_key),
+            format!("local:{}", self.shared_key),
+        ])
+    }
+
+    fn before(&self, keys: &[String; 2]) -> Result<Option<Before>, SourceError> {
+        for (key, same_filter) in keys.iter().zip([true, false]) {
+            let Some(snapshot) = self.store.ref_by_key(key)? else {
+                continue;
+            };
+            let (Some(tree), Some(index)) = (snapshot.local_dir()?, snapshot.value(INDEX)?) else {
+                continue;
+            };
+            if let Some(index) = Index::from_bytes(&index) {
+                return Ok(Some(Before {
+                    snapshot,
+                    tree,
+                    index,
+                    same_filter,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn followed(&self, root: &SourceRoot) -> Result<Option<Vec<String>>, SourceError> {
+        let Some(paths) = &self.identifier.follow else {
+            return Ok(None);
+        };
+        follow(root, paths)
+            .map_err(|error| self.read_error("follow", PathBuf::from(paths.join(", ")), error))
+    }
+
+    fn scan_error(&self, error: ScanError) -> SourceError {
+        if self.stop.load(Ordering::Relaxed) {
+            return SourceError::Stopped {
+                name: self.identifier.name.clone(),
+            };
+        }
+        self.read_error(
+            error.action,
+            PathBuf::from(OsStr::from_bytes(&error.path)),
+            error.error,
+        )
+    }
+
+    fn read_error(&self, action: &'static str, path: PathBuf, error: Errno) -> SourceError {
+        SourceError::Read {
+            name: self.identifier.name.clone(),
+            action,
+            path,
+            source: error.into(),
+        }
+    }
+}
+
+/// Checksums of what both snapshots have need not be computed again.
+fn inherit_checksums(
+    before: &Before,
+    snapshot: &Ref,
+    entries: &[Entry],
+    steps: &[Step],
+) -> Result<(), SourceError> {
+    let Some(kept) = before.snapshot.value(CHECKSUMS)? else {
+        return Ok(());
+    };
+    let Ok(checksums) = Checksums::from_bytes(&kept) else {
+        return Ok(());
+    };
+    let mut changed: Vec<String> = Vec::new();
+    let mut gone = before
+        .index
+        .0
+        .iter()
+        .map(|indexed| &indexed.entry)
+        .peekable();
+    for (entry, step) in entries.iter().zip(steps) {
+        while let Some(old) =
+            gone.next_if(|old| super::entry::walk_order(&old.path, &entry.path).is_lt())
+        {
+            changed.push(String::from_utf8_lossy(&old.path).into_owned());
+        }
+        gone.next_if(|old| old.path == entry.path);
+        if *step != Step::Keep {
+            changed.push(String::from_utf8_lossy(&entry.path).into_owned());
+        }
+    }
+    changed.extend(gone.map(|old| String::from_utf8_lossy(&old.path).into_owned()));
+    let derived = checksums.derive(changed.iter().map(String::as_str));
+    snapshot.set_value(CHECKSUMS, &derived.to_bytes())?;
+    Ok(())
+}
+
+fn index_of(entries: &[Entry], made: Vec<Option<Made>>, begin: Time) -> Index {
+    let indexed = entries.iter().zip(made).filter_map(|(entry, made)| {
+        let made = made?;
+        // Only what was last changed before we began cannot have changed since without
+        // showing it.
+        let trust = if made.stamp.ctime < begin {
+            made.trust
+        } else {
+            Trust::ReadAgain
+        };
+        Some(Indexed {
+            entry: Entry {
+                path: entry.path.clone(),
+                stamp: made.stamp,
+            },
+            trust,
+        })
+    });
+    Index(indexed.collect())
+}
+
+/// The clock that file systems take their times from.
+fn now() -> Time {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    Time {
+        seconds: now.tv_sec,
+        nanos: now.tv_nsec as u32,
     }
 }

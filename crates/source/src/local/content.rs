@@ -1,0 +1,127 @@
+//! Copying and comparing the content of files that may change meanwhile.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{AtFlags, SeekFrom, StatxFlags};
+use rustix::io::Errno;
+
+use super::entry::Stamp;
+
+/// From this size on, the kernel is asked to share blocks instead of copying.
+const WORTH_CLONING: u64 = 64 << 10;
+const BUFFER: usize = 256 << 10;
+
+/// What one thread copies with.
+pub(super) struct Copier {
+    buffer: Vec<u8>,
+}
+
+impl Default for Copier {
+    fn default() -> Self {
+        Self {
+            buffer: vec![0; BUFFER],
+        }
+    }
+}
+
+/// Whether the two file systems can share blocks; learnt from the first attempt.
+pub(super) struct Cloning(AtomicBool);
+
+impl Default for Cloning {
+    fn default() -> Self {
+        Self(AtomicBool::new(true))
+    }
+}
+
+impl Copier {
+    /// Copies the first `size` bytes of a file, holes as holes. `false` if it is shorter.
+    pub(super) fn copy(
+        &mut self,
+        from: &File,
+        to: &File,
+        size: u64,
+        cloning: &Cloning,
+        progress: &dyn Fn(u64),
+    ) -> io::Result<bool> {
+        if size >= WORTH_CLONING && cloning.0.load(Ordering::Relaxed) {
+            match rustix::fs::ioctl_ficlone(to, from) {
+                Ok(()) => {
+                    rustix::fs::ftruncate(to, size)?;
+                    progress(size);
+                    return Ok(true);
+                }
+                Err(_) => cloning.0.store(false, Ordering::Relaxed),
+            }
+        }
+        let stat = rustix::fs::fstat(from)?;
+        let is_sparse = size >= WORTH_CLONING && (stat.st_blocks as u64) * 512 < size;
+        if !is_sparse {
+            return self.copy_range(from, to, 0, size, progress);
+        }
+        rustix::fs::ftruncate(to, size)?;
+        let mut at = 0;
+        while at < size {
+            let start = match rustix::fs::seek(from, SeekFrom::Data(at)) {
+                Ok(start) if start < size => start,
+                Ok(_) | Err(Errno::NXIO) => return Ok(true),
+                Err(_) => return self.copy_range(from, to, at, size, progress),
+            };
+            let end = rustix::fs::seek(from, SeekFrom::Hole(start))?.min(size);
+            if !self.copy_range(from, to, start, end, progress)? {
+                return Ok(false);
+            }
+            at = end;
+        }
+        Ok(true)
+    }
+
+    fn copy_range(
+        &mut self,
+        from: &File,
+        to: &File,
+        mut at: u64,
+        end: u64,
+        progress: &dyn Fn(u64),
+    ) -> io::Result<bool> {
+        while at < end {
+            let most = usize::try_from(end - at)
+                .unwrap_or(usize::MAX)
+                .min(self.buffer.len());
+            let count = from.read_at(&mut self.buffer[..most], at)?;
+            if count == 0 {
+                return Ok(false);
+            }
+            to.write_all_at(&self.buffer[..count], at)?;
+            at += count as u64;
+            progress(count as u64);
+        }
+        Ok(true)
+    }
+
+    /// Whether two files have the same content.
+    pub(super) fn same(&mut self, a: &File, b: &File) -> io::Result<bool> {
+        let (first, second) = self.buffer.split_at_mut(BUFFER / 2);
+        let mut at = 0;
+        loop {
+            let count = a.read_at(first, at)?;
+            if count == 0 {
+                return Ok(b.read_at(&mut second[..1], at)? == 0);
+            }
+            match b.read_exact_at(&mut second[..count], at) {
+                Ok(()) if first[..count] == second[..count] => at += count as u64,
+                Ok(()) => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The stamp of an open file.
+pub(super) fn stamp_of(file: impl rustix::fd::AsFd) -> Result<Stamp, Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::statx(file, c"", flags, StatxFlags::BASIC_STATS).map(|stat| Stamp::of(&stat))
+}

@@ -1,0 +1,98 @@
+//! What is to be done for each file of a new snapshot.
+
+use std::collections::HashMap;
+
+use super::entry::{Entry, Kind};
+use super::index::{Indexed, Trust};
+
+/// How a file of the snapshot comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The snapshot before has it, and its stamp proves that it is unchanged.
+    Keep,
+    /// The snapshot before may have it: look closer, then keep or make it.
+    Check,
+    /// Make it from the source.
+    Make,
+    /// Another name of the file at this place in the list.
+    Link(usize),
+}
+
+/// Whether files may be taken from the snapshot before without looking at them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compare {
+    /// Yes, by their stamps.
+    Stamps,
+    /// No.
+    Never,
+}
+
+/// One step for each entry. `partners` are the same paths as they were before.
+pub(super) fn plan(
+    entries: &[Entry],
+    partners: &[Option<&Indexed>],
+    compare: Compare,
+) -> Vec<Step> {
+    let mut first_names: HashMap<(u64, u64), usize> = HashMap::new();
+    let mut steps = Vec::with_capacity(entries.len());
+    for (at, (entry, partner)) in entries.iter().zip(partners).enumerate() {
+        let step = match partner {
+            Some(partner) if compare == Compare::Stamps => by_stamp(entry, partner),
+            _ => Step::Make,
+        };
+        let is_first_name = !entry.stamp.is_linked()
+            || *first_names
+                .entry((entry.stamp.device, entry.stamp.inode))
+                .or_insert(at)
+                == at;
+        steps.push(match step {
+            Step::Keep => Step::Keep,
+            step if is_first_name => step,
+            _ => Step::Link(first_names[&(entry.stamp.device, entry.stamp.inode)]),
+        });
+    }
+    detach_kept_names(entries, &mut steps);
+    steps
+}
+
+fn by_stamp(entry: &Entry, partner: &Indexed) -> Step {
+    let (now, before) = (&entry.stamp, &partner.entry.stamp);
+    if now == before && partner.trust == Trust::Stamp {
+        return Step::Keep;
+    }
+    // Equal content does not make two files one, nor one file two.
+    let same_names = now.inode == before.inode || !(now.is_linked() || before.is_linked());
+    if now.resembles(before) && same_names && now.kind != Kind::Socket {
+        Step::Check
+    } else {
+        Step::Make
+    }
+}
+
+/// A kept file must not stay joined with a name that is not kept, and the other way
+/// round: if any name of an inode is made anew, all are.
+fn detach_kept_names(entries: &[Entry], steps: &mut [Step]) {
+    let mut groups: HashMap<(u64, u64), Vec<usize>> = HashMap::new();
+    for (at, entry) in entries
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| entry.stamp.is_linked())
+    {
+        groups
+            .entry((entry.stamp.device, entry.stamp.inode))
+            .or_default()
+            .push(at);
+    }
+    for group in groups.into_values() {
+        if group.iter().all(|&at| steps[at] == Step::Keep) {
+            continue;
+        }
+        for (index, &at) in group.iter().enumerate() {
+            steps[at] = if index == 0 {
+                Step::Make
+            } else {
+                Step::Link(group[0])
+            };
+        }
+    }
+}

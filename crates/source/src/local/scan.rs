@@ -1,0 +1,201 @@
+//! Walking a directory with several threads.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags};
+use rustix::io::Errno;
+
+use super::crew::{self, Tasks};
+use super::entry::{Entry, Kind, Stamp, walk_order};
+use super::filter::{Filter, FilterState, Verdict};
+use super::root::SourceRoot;
+
+const BUFFER: usize = 32 << 10;
+
+/// A walk that failed, and where.
+#[derive(Debug)]
+pub(super) struct ScanError {
+    pub(super) action: &'static str,
+    pub(super) path: Vec<u8>,
+    pub(super) error: Errno,
+}
+
+/// A directory to be read.
+struct Task {
+    /// The open directory it is in, and its name there; the root for an empty path.
+    parent: Arc<OwnedFd>,
+    path: Vec<u8>,
+    name_at: usize,
+    state: FilterState,
+    verdict: Verdict,
+}
+
+#[derive(Default)]
+struct Found {
+    kept: Vec<Entry>,
+    /// Directories that belong to the source only if something below them does.
+    passed: Vec<Entry>,
+}
+
+/// Everything in `root` that the filter keeps, with the directories above it, in the
+/// order of a walk.
+pub(super) fn scan(
+    root: &SourceRoot,
+    filter: &Filter,
+    stop: &AtomicBool,
+) -> Result<Vec<Entry>, ScanError> {
+    let top = root.directory(b"").map_err(|error| ScanError {
+        action: "open",
+        path: Vec::new(),
+        error,
+    })?;
+    let first = Task {
+        parent: Arc::new(top),
+        path: Vec::new(),
+        name_at: 0,
+        state: FilterState::default(),
+        verdict: Verdict::Keep,
+    };
+    let found = crew::run(vec![first], |task, found: &mut Found, tasks| {
+        if stop.load(Ordering::Relaxed) {
+            return Err(ScanError {
+                action: "read",
+                path: task.path,
+                error: Errno::CANCELED,
+            });
+        }
+        read_directory(task, filter, found, tasks)
+    })?;
+    let mut entries = Vec::with_capacity(found.iter().map(|part| part.kept.len()).sum());
+    let mut passed = Vec::new();
+    for part in found {
+        entries.extend(part.kept);
+        passed.extend(part.passed);
+    }
+    entries.sort_unstable_by(|a, b| walk_order(&a.path, &b.path));
+    add_ancestors(&mut entries, passed);
+    Ok(entries)
+}
+
+fn read_directory(
+    task: Task,
+    filter: &Filter,
+    found: &mut Found,
+    tasks: &Tasks<Task>,
+) -> Result<(), ScanError> {
+    let failed = |action, path: &[u8], error| ScanError {
+        action,
+        path: path.to_owned(),
+        error,
+    };
+    let directory = match open(&task) {
+        Ok(directory) => Arc::new(directory),
+        // It went while we walked, or is closed to us and not wanted itself.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+        Err(Errno::ACCESS) if task.verdict == Verdict::Pass => return Ok(()),
+        Err(error) => return Err(failed("open directory", &task.path, error)),
+    };
+    let mut buffer = Vec::with_capacity(BUFFER);
+    let mut listing = RawDir::new(&*directory, buffer.spare_capacity_mut());
+    while let Some(item) = listing.next() {
+        let item = item.map_err(|error| failed("read directory", &task.path, error))?;
+        let name = item.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let mut path = Vec::with_capacity(task.path.len() + 1 + name.count_bytes());
+        path.extend_from_slice(&task.path);
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        let name_at = path.len();
+        path.extend_from_slice(name.to_bytes());
+        let (is_directory, mut stamp) = match item.file_type() {
+            FileType::Unknown => match look(&directory, name) {
+                Ok(Some(stamp)) => (stamp.kind == Kind::Directory, Some(stamp)),
+                Ok(None) => continue,
+                Err(error) => return Err(failed("stat", &path, error)),
+            },
+            known => (known == FileType::Directory, None),
+        };
+        let (verdict, state) = match is_directory {
+            true => filter.directory(&path, &task.state),
+            false => (filter.file(&path, &task.state), FilterState::default()),
+        };
+        if verdict == Verdict::Skip {
+            continue;
+        }
+        if stamp.is_none() {
+            stamp = look(&directory, name).map_err(|error| failed("stat", &path, error))?;
+        }
+        let Some(stamp) = stamp else { continue };
+        let entry = Entry {
+            path: path.clone(),
+            stamp,
+        };
+        match verdict {
+            Verdict::Keep => found.kept.push(entry),
+            _ => found.passed.push(entry),
+        }
+        if is_directory && stamp.kind == Kind::Directory {
+            tasks.push(Task {
+                parent: Arc::clone(&directory),
+                path,
+                name_at,
+                state,
+                verdict,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn open(task: &Task) -> Result<OwnedFd, Errno> {
+    let name: &[u8] = if task.path.is_empty() {
+        b"."
+    } else {
+        &task.path[task.name_at..]
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(&*task.parent, name, flags, Mode::empty())
+}
+
+/// What a name stands for; `None` if it is gone.
+fn look(directory: &OwnedFd, name: &CStr) -> Result<Option<Stamp>, Errno> {
+    match rustix::fs::statx(
+        directory,
+        name,
+        AtFlags::SYMLINK_NOFOLLOW,
+        StatxFlags::BASIC_STATS,
+    ) {
+        Ok(stat) => Ok(Some(Stamp::of(&stat))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds the directories of `passed` that have any of the sorted `entries` below them.
+fn add_ancestors(entries: &mut Vec<Entry>, passed: Vec<Entry>) {
+    if passed.is_empty() {
+        return;
+    }
+    let has_below = |directory: &Entry| {
+        let next =
+            entries.partition_point(|entry| walk_order(&entry.path, &directory.path).is_lt());
+        entries.get(next).is_some_and(|entry| {
+            entry
+                .path
+                .strip_prefix(directory.path.as_slice())
+                .is_some_and(|rest| rest.first() == Some(&b'/'))
+        })
+    };
+    let mut wanted: Vec<Entry> = passed
+        .into_iter()
+        .filter(|directory| has_below(directory))
+        .collect();
+    entries.append(&mut wanted);
+    entries.sort_by(|a, b| walk_order(&a.path, &b.path));
+}

@@ -1,0 +1,70 @@
+//! Tests of the sources, through their public interface.
+
+mod filter;
+mod image;
+mod layout;
+mod local;
+mod tree;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kiln_source::{LocalIdentifier, LocalProgress, LocalSource, PullProgress, SourceError};
+use kiln_store::lease::Lease;
+use kiln_store::{Ref, Store, StoreOptions};
+use tempfile::TempDir;
+
+/// A store of its own.
+pub(crate) struct Fixture {
+    pub(crate) dir: TempDir,
+    pub(crate) store: Store,
+    _lease: Lease,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("directory");
+        let store = Store::open(StoreOptions {
+            root: dir.path().join("root"),
+        })
+        .expect("store");
+        let lease = store.lease().expect("lease");
+        Self {
+            dir,
+            store,
+            _lease: lease,
+        }
+    }
+
+    /// An empty directory.
+    pub(crate) fn directory(&self, name: &str) -> std::path::PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::create_dir_all(&path).expect("directory");
+        path
+    }
+
+    pub(crate) async fn snapshot(
+        &self,
+        directory: &Path,
+        identifier: &LocalIdentifier,
+    ) -> Result<Ref, SourceError> {
+        LocalSource::new(self.store.clone())
+            .snapshot(identifier, directory, "key", quiet())
+            .await
+    }
+}
+
+pub(crate) fn context() -> LocalIdentifier {
+    LocalIdentifier {
+        name: "context".into(),
+        ..LocalIdentifier::default()
+    }
+}
+
+pub(crate) fn quiet() -> LocalProgress {
+    Arc::new(|_| {})
+}
+
+pub(crate) fn unwatched() -> PullProgress {
+    Arc::new(|_, _| {})
+}
