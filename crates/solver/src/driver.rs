@@ -13,15 +13,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
+use crate::call::Call;
 use crate::context::{LiveJobs, OpContext};
 use crate::core::{Action, Core, Event, Outcome, RequestId, Solve, TaskId, VertexId};
 use crate::error::{JobError, SolveError};
 use crate::graph::Graph;
-use crate::key::{Key, Record};
-use crate::ledger::{self, Ledger};
+use crate::ledger;
 use crate::observe::{JobId, Observer, Progress, VertexEvent, VertexInfo};
 use crate::op::Op;
-use crate::promote;
 use crate::solver::Solved;
 
 /// What comes with a solve and is not the core's business.
@@ -53,11 +52,11 @@ struct State<O: Op> {
 }
 
 /// A vertex as far as it is not the core's business.
-struct Work<O: Op> {
-    op: Arc<O>,
-    info: Arc<VertexInfo>,
-    jobs: LiveJobs,
-    imported: Arc<Vec<Cache<O::Output>>>,
+pub(crate) struct Work<O: Op> {
+    pub op: Arc<O>,
+    pub info: Arc<VertexInfo>,
+    pub jobs: LiveJobs,
+    pub imported: Arc<Vec<Cache<O::Output>>>,
 }
 
 impl<O: Op> Clone for Work<O> {
@@ -109,7 +108,8 @@ impl<O: Op> Driver<O> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn in_order(&self, job: impl FnOnce() + Send + 'static) {
+    /// Runs work on keys after all that was given before.
+    pub(crate) fn in_order(&self, job: impl FnOnce() + Send + 'static) {
         if self.ledger.send(Box::new(job)).is_err() {
             tracing::error!("the runtime of the solver is gone");
         }
@@ -136,6 +136,18 @@ impl<O: Op> Driver<O> {
             .subscribe()
             .wait_for(|running| *running == 0)
             .await;
+    }
+
+    pub(crate) fn local(&self) -> &Cache<O::Output> {
+        &self.local
+    }
+
+    pub(crate) fn observers(&self, jobs: &LiveJobs) -> Vec<Arc<dyn Observer>> {
+        let state = self.lock();
+        let jobs = jobs.list();
+        jobs.iter()
+            .filter_map(|job| state.observers.get(job).cloned())
+            .collect()
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -370,7 +382,7 @@ impl<O: Op> Driver<O> {
     }
 }
 
-fn event(vertex: &Arc<VertexInfo>, progress: Progress) -> VertexEvent {
+pub(crate) fn event(vertex: &Arc<VertexInfo>, progress: Progress) -> VertexEvent {
     VertexEvent {
         vertex: vertex.clone(),
         progress,
@@ -382,150 +394,4 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "no message".to_owned())
-}
-
-/// One task for one vertex.
-struct Call<O: Op> {
-    driver: Arc<Driver<O>>,
-    work: Work<O>,
-    cx: OpContext,
-}
-
-impl<O: Op> Clone for Call<O> {
-    fn clone(&self) -> Self {
-        Self {
-            driver: self.driver.clone(),
-            work: self.work.clone(),
-            cx: self.cx.clone(),
-        }
-    }
-}
-
-impl<O: Op> Call<O> {
-    fn ledger(&self) -> Ledger<'_, O::Output> {
-        Ledger {
-            local: &self.driver.local,
-            imported: &self.work.imported,
-        }
-    }
-
-    fn tell(&self, progress: Progress) {
-        let observers: Vec<Arc<dyn Observer>> = {
-            let state = self.driver.lock();
-            let jobs = self.work.jobs.list();
-            jobs.iter()
-                .filter_map(|job| state.observers.get(job).cloned())
-                .collect()
-        };
-        let event = event(&self.work.info, progress);
-        observers
-            .iter()
-            .for_each(|observer| observer.vertex(event.clone()));
-    }
-
-    /// Tells how a call ended if it failed, and how it ended at all if observers
-    /// know that it began.
-    fn ended<T>(&self, result: Result<T, O::Error>, told: Told) -> Result<T, Arc<O::Error>> {
-        match (&result, told) {
-            (Ok(_), Told::Nothing) => {}
-            (Ok(_), Told::Started) => self.tell(Progress::Completed),
-            (Err(_), Told::Nothing) if self.cx.cancelled.is_cancelled() => {}
-            (Err(_), Told::Started) if self.cx.cancelled.is_cancelled() => {
-                self.tell(Progress::Cancelled);
-            }
-            (Err(error), _) => self.tell(Progress::Failed(error.to_string().into())),
-        }
-        result.map_err(Arc::new)
-    }
-
-    async fn cache_map(self, index: usize) -> Outcome<O::Output, O::Error> {
-        // Finding out what a source stands for may take long; for others it is nothing.
-        let told = if self.work.info.inputs.is_empty() {
-            Told::Started
-        } else {
-            Told::Nothing
-        };
-        if told == Told::Started {
-            self.tell(Progress::Started);
-        }
-        let result = self.work.op.cache_map(&self.cx, index).await;
-        Outcome::CacheMap(self.ended(result, told))
-    }
-
-    async fn content_digest(self, input: usize, output: O::Output) -> Outcome<O::Output, O::Error> {
-        let result = self.work.op.content_digest(&self.cx, input, &output).await;
-        Outcome::ContentDigest(self.ended(result, Told::Nothing))
-    }
-
-    async fn prepare(self, input: usize, output: O::Output) -> Outcome<O::Output, O::Error> {
-        let result = self.work.op.prepare(&self.cx, input, &output).await;
-        Outcome::Prepared(self.ended(result, Told::Nothing))
-    }
-
-    async fn execute(self, inputs: Vec<O::Output>) -> Outcome<O::Output, O::Error> {
-        let permit = match self.work.op.acquire(&self.cx).await {
-            Ok(permit) => permit,
-            Err(error) => return Outcome::Executed(self.ended(Err(error), Told::Nothing)),
-        };
-        self.tell(Progress::Started);
-        let result = self.work.op.execute(&self.cx, inputs).await;
-        drop(permit);
-        Outcome::Executed(self.ended(result, Told::Started))
-    }
-
-    /// Takes a result out of a cache; an imported one is kept in the local cache.
-    async fn load(self, record: Record) -> Outcome<O::Output, O::Error> {
-        self.tell(Progress::CacheStarted);
-        let mut caches = std::iter::once(&self.driver.local).chain(self.work.imported.iter());
-        let loaded = match caches.find(|cache| *cache.id == *record.cache) {
-            Some(cache) => match cache.results.load(&record.id).await {
-                Ok(output) => Some((cache, output)),
-                Err(error) => {
-                    let (cache, id) = (&cache.id, &record.id);
-                    tracing::warn!(cache, id, %error, "cannot load cached result; going on without");
-                    None
-                }
-            },
-            None => None,
-        };
-        let Some((cache, output)) = loaded else {
-            self.tell(Progress::CacheMissed);
-            return Outcome::Loaded(None);
-        };
-        if cache.id != self.driver.local.id {
-            let saved = promote::save(&self.driver.local, cache, &record, &output).await;
-            let local = self.driver.local.clone();
-            // Before anybody can ask for the keys: order does that.
-            self.driver.in_order(move || promote::commit(&local, saved));
-        }
-        self.tell(Progress::Cached);
-        Outcome::Loaded(Some(output))
-    }
-
-    async fn commit(self, keys: Vec<Arc<Key>>, output: O::Output) -> Outcome<O::Output, O::Error> {
-        let created = SystemTime::now();
-        let local = self.driver.local.clone();
-        let id = match local.results.save(&output, created).await {
-            Ok(id) => id,
-            Err(error) => {
-                tracing::warn!(cache = local.id, %error, "cannot save result; going on without");
-                return Outcome::Committed(Vec::new());
-            }
-        };
-        let (sender, records) = oneshot::channel();
-        self.driver.in_order(move || {
-            let records = keys
-                .iter()
-                .map(|key| ledger::commit(&local, key, &id, created));
-            let _ = sender.send(records.collect());
-        });
-        Outcome::Committed(records.await.unwrap_or_default())
-    }
-}
-
-/// Whether observers know that a call began.
-#[derive(Clone, Copy, PartialEq)]
-enum Told {
-    Nothing,
-    Started,
 }

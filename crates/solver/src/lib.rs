@@ -21,6 +21,7 @@ mod observe;
 mod error;
 mod solver;
 
+mod call;
 mod core;
 mod driver;
 

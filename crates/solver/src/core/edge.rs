@@ -6,6 +6,8 @@ use std::sync::Arc;
 use oci_spec::image::Digest;
 
 use super::ids::{EdgeId, RequestId, TaskId, VertexId};
+use super::index::{Trait, Way};
+use crate::digest::root_key;
 use crate::error::SolveError;
 use crate::key::{ExtraInputs, Key, KeyUse, Record, TracedKey};
 use crate::op::CacheMap;
@@ -101,8 +103,10 @@ pub(crate) struct Edge<T, E: std::error::Error + 'static> {
     pub tried: BTreeSet<(Arc<str>, String)>,
     /// Questions to caches without answer. The edge does not move meanwhile.
     pub lookups: usize,
-    /// Whether the edge may have become equal to another one.
-    pub index_stale: bool,
+    /// Inputs that may have something new to tell.
+    pub changed: BTreeSet<usize>,
+    /// What became known of what the edge is, and is not in the index yet.
+    pub news: Vec<Trait>,
     pub extra: ExtraInputs,
     /// What it was last working towards.
     pub pursued: Reach,
@@ -141,7 +145,8 @@ impl<T, E: std::error::Error + 'static> Edge<T, E> {
             candidates: Vec::new(),
             tried: BTreeSet::new(),
             lookups: 0,
-            index_stale: false,
+            changed: BTreeSet::new(),
+            news: Vec::new(),
             extra: ExtraInputs::default(),
             pursued: Reach::Nothing,
             told: (Reach::Nothing, 0, false),
@@ -178,14 +183,33 @@ impl<T, E: std::error::Error + 'static> Edge<T, E> {
         self.map.as_ref()?.deps.get(index)?.selector.as_ref()
     }
 
+    /// Takes down a way to an input, or that there are no inputs.
+    pub(crate) fn learn(&mut self, way: Option<(usize, Way)>) {
+        let Some(map) = &self.map else { return };
+        let Ok(output) = i64::try_from(self.output) else {
+            return;
+        };
+        self.news.push(Trait {
+            digest: root_key(&map.digest, output),
+            way,
+        });
+    }
+
+    /// Takes down where an input comes from.
+    pub(crate) fn learn_edge(&mut self, index: usize) {
+        let selector = self.selector(index).cloned();
+        self.learn(Some((index, Way::Edge(self.deps[index].edge, selector))));
+    }
+
     /// Drops what only a search needs.
     pub(crate) fn forget_search(&mut self) {
         for dep in &mut self.deps {
             dep.keys = Vec::new();
             dep.output = None;
             dep.matches = BTreeMap::new();
-            dep.content = Content::Open;
         }
+        self.changed = BTreeSet::new();
+        self.news = Vec::new();
         self.candidates = Vec::new();
         self.joined = HashSet::new();
         self.tried = BTreeSet::new();

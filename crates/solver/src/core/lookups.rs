@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::edge::{Content, Edge};
+use super::index::Way;
 use super::{Action, Core, EdgeId, Purpose, Query};
 use crate::digest::root_key;
 use crate::key::{Key, KeyUse, Origin, Record, Source, TracedKey};
@@ -81,8 +82,9 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
             Lookup::Content(input, key) => {
                 let dep = &mut edge.deps[input];
                 take_matches(&mut dep.matches, keys);
+                let digest = key.key.digest.clone();
                 dep.content = Content::Probed(Some(key));
-                edge.index_stale = true;
+                edge.learn(Some((input, Way::Content(digest))));
             }
         }
         self.edges.put_back(id, edge);

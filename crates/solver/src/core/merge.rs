@@ -1,31 +1,51 @@
 //! Edges that turn out to be the same work become one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::PoisonError;
 
 use super::edge::{Asker, Content, Edge, EdgeState};
-use super::index::{Identity, Way};
+use super::index::Trait;
 use super::{Action, Core, EdgeId, VertexId};
-use crate::digest::root_key;
 use crate::key::KeyUse;
 
 impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
     /// Looks for an equal edge; answers whether this one was merged into it.
+    /// Called when something new is known about what the edge is.
     pub(super) fn merge_if_equal(&mut self, id: EdgeId, edge: &mut Edge<T, E>) -> bool {
-        edge.index_stale = false;
-        let Some(identity) = identity(edge) else {
-            return false;
-        };
-        let equal = self.index.equal(&identity);
-        let target = equal
+        let news: Vec<Trait> = edge.news.drain(..).collect();
+        let sharing: BTreeSet<EdgeId> = news
+            .iter()
+            .flat_map(|known| self.index.sharing(known))
+            .collect();
+        let target = sharing
             .into_iter()
-            .find(|other| *other != id && self.fits(id, edge, *other));
+            .find(|other| *other != id && self.equal(edge, *other) && self.fits(id, edge, *other));
         if let Some(target) = target {
             self.merge(id, edge, target);
             return true;
         }
-        self.index.insert(id, identity);
+        news.into_iter()
+            .for_each(|known| self.index.insert(id, known));
         false
+    }
+
+    /// Whether an edge which shares something with this one shares everything.
+    fn equal(&self, edge: &Edge<T, E>, other: EdgeId) -> bool {
+        let Some(other) = self.edges.get(other) else {
+            return false;
+        };
+        edge.deps.len() == other.deps.len()
+            && (0..edge.deps.len()).all(|index| {
+                let (ours, theirs) = (&edge.deps[index], &other.deps[index]);
+                let same_edge = self.resolve(ours.edge) == self.resolve(theirs.edge)
+                    && edge.selector(index) == other.selector(index);
+                same_edge
+                    || matches!(
+                        (&ours.content, &theirs.content),
+                        (Content::Probed(Some(ours)), Content::Probed(Some(theirs)))
+                            if ours.key.digest == theirs.key.digest
+                    )
+            })
     }
 
     /// Whether `other`, which is equal, may stand for the edge.
@@ -100,7 +120,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
         let (from, into) = (edge.vertex, into.vertex);
         for asker in wants.into_keys() {
             match asker {
-                Asker::Edge(user, _) => self.touch(user),
+                Asker::Edge(user, input) => self.touch_input(user, input),
                 Asker::Request(request) => {
                     if let Some((_, edge)) = self.requests.get_mut(&request) {
                         *edge = target;
@@ -120,24 +140,6 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
         edge.forget_search();
         self.touch(target);
     }
-}
-
-/// What the edge is, as far as it is known by now.
-fn identity<T, E: std::error::Error + 'static>(edge: &Edge<T, E>) -> Option<Identity> {
-    let map = edge.map.as_ref()?;
-    let output = i64::try_from(edge.output).ok()?;
-    let inputs = (0..edge.deps.len()).map(|index| {
-        let dep = &edge.deps[index];
-        let mut ways = vec![Way::Edge(dep.edge, edge.selector(index).cloned())];
-        if let Content::Probed(Some(key)) = &dep.content {
-            ways.push(Way::Content(key.key.digest.clone()));
-        }
-        ways
-    });
-    Some(Identity {
-        digest: root_key(&map.digest, output),
-        inputs: inputs.collect(),
-    })
 }
 
 /// The keys of inputs which lead to the edge but not to the one it becomes.

@@ -13,6 +13,7 @@ mod jobs;
 mod lookups;
 mod merge;
 mod plan;
+mod results;
 mod settle;
 mod vertex;
 
@@ -135,6 +136,14 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
         if self.queued.insert(edge) {
             self.queue.push_back(edge);
         }
+    }
+
+    /// Has the edge look at one of its inputs.
+    fn touch_input(&mut self, edge: EdgeId, input: usize) {
+        if let Some(state) = self.edges.get_mut(edge) {
+            state.changed.insert(input);
+        }
+        self.touch(edge);
     }
 
     /// The edge that stands for this one.

@@ -1,14 +1,10 @@
 //! What an edge does when something around it has changed.
 
-use std::sync::Arc;
-
 use super::edge::{Asker, Content, Edge, EdgeState, Reach};
 use super::lookups::Lookup;
-use super::vertex::{Call, InputWork, Slot};
-use super::{Action, Core, EdgeId, Purpose, TaskId, VertexId};
-use crate::digest::root_key;
+use super::vertex::{Call, InputWork};
+use super::{Action, Core, EdgeId, VertexId};
 use crate::error::SolveError;
-use crate::key::{Key, Record, Source, TracedKey};
 
 impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
     /// Brings an edge as far as it gets with what is known, and tells askers.
@@ -54,7 +50,8 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
     fn fault(&self, edge: &Edge<T, E>) -> Option<SolveError<E>> {
         let own = self.vertices.get(edge.vertex)?.fault.clone();
         own.or_else(|| {
-            edge.deps.iter().find_map(|dep| {
+            edge.changed.iter().find_map(|index| {
+                let dep = &edge.deps[*index];
                 let input = self.edges.get(self.resolve(dep.edge))?;
                 match &input.state {
                     EdgeState::Failed(fault) if dep.asked > input.reach => Some(fault.clone()),
@@ -64,7 +61,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
         })
     }
 
-    fn fail(&mut self, id: EdgeId, edge: &mut Edge<T, E>, fault: SolveError<E>) {
+    pub(super) fn fail(&mut self, id: EdgeId, edge: &mut Edge<T, E>, fault: SolveError<E>) {
         self.release(id, edge);
         edge.forget_search();
         edge.state = EdgeState::Failed(fault);
@@ -83,7 +80,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
             return;
         }
         edge.reach = edge.reach.max(edge.judge_reach());
-        if edge.index_stale && self.merge_if_equal(id, edge) {
+        if !edge.news.is_empty() && self.merge_if_equal(id, edge) {
             return;
         }
         self.pursue(id, edge, demand);
@@ -112,7 +109,13 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
         edge.maps_seen += 1;
         edge.digests.push(map.digest.clone());
         edge.map = Some(map);
-        edge.index_stale = true;
+        if edge.deps.is_empty() {
+            edge.learn(None);
+        }
+        for index in 0..edge.deps.len() {
+            edge.learn_edge(index);
+            edge.changed.insert(index);
+        }
         if edge.deps.is_empty() && !ignores {
             self.look_up(id, edge, Lookup::Root);
         } else if edge.more_maps() {
@@ -129,18 +132,18 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
             .vertices
             .get(edge.vertex)
             .is_none_or(|state| state.options.ignore_cache);
-        for index in 0..edge.deps.len() {
+        for index in std::mem::take(&mut edge.changed) {
             let source = self.resolve(edge.deps[index].edge);
-            let dep = &mut edge.deps[index];
-            if dep.edge != source {
+            if edge.deps[index].edge != source {
                 // Merged: its keys are other ways to the same thing.
-                dep.edge = source;
-                dep.seen = 0;
-                edge.index_stale = true;
+                edge.deps[index].edge = source;
+                edge.deps[index].seen = 0;
+                edge.learn_edge(index);
             }
             let Some(input) = self.edges.get(source) else {
                 continue;
             };
+            let dep = &mut edge.deps[index];
             dep.reach = dep.reach.max(input.reach);
             if let EdgeState::Done { output, keys } = &input.state
                 && dep.output.is_none()
@@ -203,16 +206,26 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
             .iter()
             .all(|dep| dep.output.is_some() || dep.asked == Reach::Result);
         for input in 0..edge.deps.len() {
-            let Some((output, _)) = edge.deps[input].output.clone() else {
+            let vertex = edge.vertex;
+            let Some((output, _)) = &edge.deps[input].output else {
                 continue;
             };
-            let vertex = edge.vertex;
-            if edge.by_content(input) {
-                if matches!(edge.deps[input].content, Content::Open) && (known || hopeless) {
-                    self.take_content(id, edge, input, output);
-                }
-            } else if demand == Reach::Result && (hopeless || evaluating) {
-                self.want_input(vertex, id, input, |task| Action::Prepare {
+            let by_content = edge.by_content(input);
+            let due = if by_content {
+                matches!(edge.deps[input].content, Content::Open) && (known || hopeless)
+            } else {
+                demand == Reach::Result
+                    && (hopeless || evaluating)
+                    && self.has_not_prepared(vertex, input)
+            };
+            if !due {
+                continue;
+            }
+            let output = output.clone();
+            if by_content {
+                self.take_content(id, edge, input, output);
+            } else {
+                self.want(vertex, Call::Input(input), id, |task| Action::Prepare {
                     task,
                     vertex,
                     input,
@@ -222,20 +235,9 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
         }
     }
 
-    fn want_input(
-        &mut self,
-        vertex: VertexId,
-        id: EdgeId,
-        input: usize,
-        start: impl FnOnce(TaskId) -> Action<T, E>,
-    ) {
-        let done = self
-            .vertices
-            .get(vertex)
-            .is_some_and(|v| v.input_done(input).is_some());
-        if !done {
-            self.want(vertex, Call::Input(input), id, start);
-        }
+    fn has_not_prepared(&self, vertex: VertexId, input: usize) -> bool {
+        let state = self.vertices.get(vertex);
+        state.is_some_and(|state| state.input_done(input).is_none())
     }
 
     /// Takes over an input's content digest, or asks for it.
@@ -286,6 +288,9 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
     }
 
     fn ask(&mut self, id: EdgeId, edge: &mut Edge<T, E>, index: usize, reach: Reach) {
+        if edge.deps[index].asked == reach {
+            return;
+        }
         let source = self.resolve(edge.deps[index].edge);
         let dep = &mut edge.deps[index];
         let Some(input) = self.edges.get_mut(source) else {
@@ -297,15 +302,16 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
         } else {
             input.wants.insert(asker, reach);
         }
-        let changed = dep.asked != reach;
-        let ahead = input.reach > dep.reach || input.keys.len() > dep.seen || input.ended();
+        let ahead = source != dep.edge
+            || input.reach > dep.reach
+            || input.keys.len() > dep.seen
+            || input.ended();
         dep.asked = reach;
-        if changed {
-            self.touch(source);
-            // It will not repeat what it told before we asked.
-            if ahead && reach != Reach::Nothing {
-                self.touch(id);
-            }
+        self.touch(source);
+        // It will not repeat what it told before we asked.
+        if ahead && reach != Reach::Nothing {
+            edge.changed.insert(index);
+            self.touch(id);
         }
     }
 
@@ -320,166 +326,14 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
         self.unwant(edge.vertex, id);
     }
 
-    fn load(&mut self, id: EdgeId, edge: &mut Edge<T, E>, record: Record) {
-        self.release(id, edge);
-        let task = self.task(Purpose::Load(id));
-        self.actions.push(Action::Load {
-            task,
-            vertex: edge.vertex,
-            record: record.clone(),
-        });
-        edge.state = EdgeState::Loading { task, record };
-    }
-
-    /// A record was loaded, or turned out to be lost.
-    pub(super) fn loaded(&mut self, id: EdgeId, output: Option<T>) {
-        let Some(edge) = self.edges.get_mut(id) else {
-            return;
-        };
-        let EdgeState::Loading { record, .. } = &edge.state else {
-            return;
-        };
-        let record = record.clone();
-        edge.state = EdgeState::Probing;
-        match output {
-            Some(output) => {
-                let extra = edge.extra.clone();
-                let source = Arc::new(Source::Made {
-                    record: Some(record.clone()),
-                    extra,
-                });
-                finish(
-                    edge,
-                    output,
-                    vec![TracedKey {
-                        key: record.key,
-                        source,
-                    }],
-                );
-            }
-            None => {
-                edge.candidates
-                    .retain(|other| (&other.cache, &other.id) != (&record.cache, &record.id));
-                edge.tried.insert((record.cache, record.id));
-            }
-        }
-        self.touch(id);
-    }
-
-    /// Waits for the execution of the vertex, then saves what it made.
-    fn execute(&mut self, id: EdgeId, edge: &mut Edge<T, E>) {
-        edge.state = EdgeState::Executing;
-        let Some(vertex) = self.vertices.get(edge.vertex) else {
-            return;
-        };
-        if let Some(fault) = vertex.fault.clone() {
-            return self.fail(id, edge, fault);
-        }
-        let Slot::Done(outputs) = &vertex.execution else {
-            let vertex = edge.vertex;
-            let outputs = edge
-                .deps
-                .iter()
-                .filter_map(|dep| Some(dep.output.as_ref()?.0.clone()));
-            let inputs: Vec<T> = outputs.collect();
-            self.want(vertex, Call::Execute, id, |task| Action::Execute {
-                task,
-                vertex,
-                inputs,
-            });
-            return;
-        };
-        let Some(output) = outputs.get(edge.output).cloned() else {
-            let fault = SolveError::NoSuchOutput {
-                vertex: vertex.info.definition.clone(),
-                name: vertex.info.name.clone(),
-                output: edge.output,
-                count: outputs.len(),
-            };
-            return self.fail(id, edge, fault);
-        };
-        let keys = self.keys_to_save(edge);
-        self.release(id, edge);
-        let task = self.task(Purpose::Commit(id));
-        let (vertex, saved) = (edge.vertex, output.clone());
-        self.actions.push(Action::Commit {
-            task,
-            vertex,
-            keys: keys.clone(),
-            output: saved,
-        });
-        edge.state = EdgeState::Committing { output, keys };
-    }
-
-    /// The keys of a result that was made here.
-    fn keys_to_save(&self, edge: &Edge<T, E>) -> Vec<Arc<Key>> {
-        let inputs: Vec<_> = (0..edge.deps.len())
-            .map(|index| edge.input_keys(index))
-            .collect();
-        let output = i64::try_from(edge.output).unwrap_or_default();
-        // With inputs there is one map; without, each map names the result.
-        let digests = if inputs.is_empty() {
-            &edge.digests[..]
-        } else {
-            &edge.digests[..1]
-        };
-        digests
-            .iter()
-            .map(|digest| {
-                let key = Key::new(root_key(digest, output), inputs.clone(), self.origin(edge));
-                Arc::new(key)
-            })
-            .collect()
-    }
-
-    /// A result was saved, or not: that costs a later build time, no more.
-    pub(super) fn committed(&mut self, id: EdgeId, records: Vec<Option<Record>>) {
-        let Some(edge) = self.edges.get_mut(id) else {
-            return;
-        };
-        let EdgeState::Committing { output, keys } = &edge.state else {
-            return;
-        };
-        let (output, keys) = (output.clone(), keys.clone());
-        let records = records.into_iter().chain(std::iter::repeat(None));
-        let mut made: Vec<TracedKey> = keys
-            .into_iter()
-            .zip(records)
-            .map(|(key, record)| {
-                let source = Source::Made {
-                    record,
-                    extra: edge.extra.clone(),
-                };
-                TracedKey {
-                    key,
-                    source: Arc::new(source),
-                }
-            })
-            .collect();
-        if made.len() > 1 {
-            let all = Arc::new(Source::Several(made.clone()));
-            made.iter_mut().for_each(|key| key.source = all.clone());
-        }
-        // What builds on a vertex that had to run must not match by its keys alone.
-        let ignores = self
-            .vertices
-            .get(edge.vertex)
-            .is_none_or(|state| state.options.ignore_cache);
-        if !ignores {
-            edge.keys.extend(made.iter().cloned());
-        }
-        finish(edge, output, made);
-        self.touch(id);
-    }
-
     /// Lets askers look again if there is something new.
     fn tell(&mut self, edge: &mut Edge<T, E>) {
         let news = (edge.reach, edge.keys.len(), edge.ended());
         if edge.told != news {
             edge.told = news;
             for asker in edge.wants.keys() {
-                if let Asker::Edge(user, _) = asker {
-                    self.touch(*user);
+                if let Asker::Edge(user, input) = asker {
+                    self.touch_input(*user, *input);
                 }
             }
         }
@@ -501,15 +355,4 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
             }
         }
     }
-}
-
-/// Turns an edge into its result.
-fn finish<T, E: std::error::Error + 'static>(
-    edge: &mut Edge<T, E>,
-    output: T,
-    keys: Vec<TracedKey>,
-) {
-    edge.reach = Reach::Result;
-    edge.state = EdgeState::Done { output, keys };
-    edge.forget_search();
 }

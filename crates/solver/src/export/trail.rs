@@ -120,10 +120,22 @@ pub(super) fn record<T, R: Clone + PartialEq>(
             }
             continue;
         }
-        if !ignore_backlinks {
-            recorder.backlinks_of(node)?;
+        let known = if ignore_backlinks {
+            Vec::new()
+        } else {
+            recorder.backlinks_of(node)?
+        };
+        let mut added = recorder.add(node, &items, results[index].as_ref())?;
+        if added.is_empty() {
+            // The ways of this build mean nothing to others, such as those
+            // from a client's files; but the cache knows others.
+            let result: Vec<_> = results[index].iter().cloned().collect();
+            for item in &known {
+                recorder.chains.add_to(*item, result.clone());
+            }
+            added = known;
         }
-        items[index] = Some(recorder.add(node, &items, results[index].as_ref())?);
+        items[index] = Some(added);
     }
     Ok(())
 }
@@ -192,14 +204,17 @@ impl<T, R: Clone + PartialEq> Recorder<'_, T, R> {
     }
 
     /// Adds the ways to a key that caches know from other builds.
-    fn backlinks_of(&mut self, node: &Node) -> Result<(), CacheError> {
+    fn backlinks_of(&mut self, node: &Node) -> Result<Vec<ItemId>, CacheError> {
         let ids = node.key.ids().clone();
+        let mut items = Vec::new();
         for (cache, id) in ids {
             if let Some(cache) = self.caches.iter().find(|other| *other.id == *cache) {
-                self.follow_back(cache, id)?;
+                self.follow_back(cache, id.clone())?;
+                let known = self.backlinks.get(&(cache.id.clone(), id));
+                items.extend(known.into_iter().flatten());
             }
         }
-        Ok(())
+        Ok(items)
     }
 
     fn follow_back(&mut self, cache: &Cache<T>, id: String) -> Result<(), CacheError> {

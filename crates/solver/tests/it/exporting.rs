@@ -105,7 +105,8 @@ fn max() -> ExportOptions {
     }
 }
 
-const LOCAL: &str = "random:4af1";
+/// Keys of a client's files: made up for each session, or the same again.
+const SESSIONS: [&str; 3] = ["random:4af1", "random:90c3", "random:90c3"];
 /// Digests of file ops as upstream computes them.
 const COPY_SH: &str = "sha256:67447d521ee173bdc6f606f9fc7027b688f9da60408eba4b2d8cbb541059fb17";
 const COPY_SRC: &str = "sha256:f744b6ec9abd0a94b8e3bb638f020b1660ad0cb798eb2e1c752a91672c111366";
@@ -128,22 +129,24 @@ fn selected(selector: &str, content: bool) -> CacheDep {
 #[tokio::test]
 async fn a_copy_out_of_a_stage_is_exported_as_upstream_does() {
     let log = Log::default();
-    let toys = [
-        Toy::new(&log, "local").keyed(&[LOCAL]),
-        Toy::new(&log, "base")
-            .keyed(&[COPY_SH])
-            .on_dep("local", 0, selected(SELECT, true)),
-        Toy::new(&log, "one")
-            .keyed(&[COPY_SRC])
-            .on("base")
-            // It looks at another part of the same input: another content.
-            .on_dep("local", 1, selected(SELECT, true)),
-        Toy::new(&log, "last").keyed(&[COPY_TWO]).on("base").on_dep(
-            "one",
-            0,
-            selected(TWO_PATHS, true),
-        ),
-    ];
+    let toys = |session| {
+        [
+            Toy::new(&log, "local").keyed(&[session]),
+            Toy::new(&log, "base")
+                .keyed(&[COPY_SH])
+                .on_dep("local", 0, selected(SELECT, true)),
+            Toy::new(&log, "one")
+                .keyed(&[COPY_SRC])
+                .on("base")
+                // It looks at another part of the same input: another content.
+                .on_dep("local", 1, selected(SELECT, true)),
+            Toy::new(&log, "last").keyed(&[COPY_TWO]).on("base").on_dep(
+                "one",
+                0,
+                selected(TWO_PATHS, true),
+            ),
+        ]
+    };
     let mut names = names(&[], &[(1, "sh"), (101, "src"), (104, "picked")]);
     for (digest, name) in [
         (
@@ -171,9 +174,9 @@ async fn a_copy_out_of_a_stage_is_exported_as_upstream_does() {
         "src -",
     ];
     let store = Store::new("local");
-    // First executed, then taken from the cache; both export the same.
-    for _ in 0..2 {
-        let solved = build(&store, &toys, "last").await.unwrap();
+    // First executed, then taken from the cache; all export the same.
+    for session in SESSIONS {
+        let solved = build(&store, &toys(session), "last").await.unwrap();
         let records = export(&[solved], &max(), &Identity).await.unwrap();
         assert_eq!(lines(&records, &names), expected);
     }
@@ -188,33 +191,35 @@ async fn joined_stages_are_exported_as_upstream_does() {
             .on(base)
             .on_dep(from, output, selected(selector, true))
     };
-    let toys = [
-        Toy::new(&log, "local").keyed(&[LOCAL]),
-        Toy::new(&log, "base").on_dep("local", 0, selected("/sh", true)),
-        copy("a", "base", "local", 1, "/src").value(99),
-        // Its content happens to be what "a" was made from.
-        copy("b", "base", "local", 0, "/etc").value(500),
-        copy("from-a", "base", "a", 1, "/s"),
-        copy("from-b", "from-a", "b", 0, "/e"),
-        Toy::new(&log, "z").on_dep("from-b", 0, selected("/", false)),
-    ];
+    let toys = |session| {
+        [
+            Toy::new(&log, "local").keyed(&[session]),
+            Toy::new(&log, "base").on_dep("local", 0, selected("/sh", true)),
+            copy("a", "base", "local", 1, "/src").value(99),
+            // Its content happens to be what "a" was made from.
+            copy("b", "base", "local", 0, "/etc").value(500),
+            copy("from-a", "base", "a", 0, "/s"),
+            copy("from-b", "from-a", "b", 0, "/e"),
+            Toy::new(&log, "z").on_dep("from-b", 0, selected("/", false)),
+        ]
+    };
     let ops = ["base", "a", "b", "from-a", "from-b", "z", "/s", "/e", "/"];
-    let names = names(&ops, &[(1, "1"), (101, "101"), (302, "302"), (503, "503")]);
+    let names = names(&ops, &[(1, "1"), (101, "101"), (202, "202"), (503, "503")]);
     let expected = [
         "1 -",
         "101 -",
-        "302 -",
+        "202 -",
         "503 -",
         "a R [base] [101]",
         "b R [base] [1]",
         "base R [1]",
-        "from-a R [base] [302, a /s]",
+        "from-a R [base] [202, a /s]",
         "from-b R [from-a] [503, b /e]",
         "z R [from-b /]",
     ];
     let store = Store::new("local");
-    for _ in 0..2 {
-        let solved = build(&store, &toys, "z").await.unwrap();
+    for session in SESSIONS {
+        let solved = build(&store, &toys(session), "z").await.unwrap();
         let records = export(&[solved], &max(), &Identity).await.unwrap();
         assert_eq!(lines(&records, &names), expected);
     }
