@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use tokio::sync::oneshot;
 
 use crate::context::OpContext;
-use crate::core::Outcome;
-use crate::driver::{Driver, Work, event};
+use crate::core::{Outcome, VertexId};
+use crate::driver::{Driver, Work};
 use crate::key::{Key, Record};
 use crate::ledger::{self, Ledger};
 use crate::observe::Progress;
@@ -19,6 +19,7 @@ pub(crate) struct Call<O: Op> {
     pub driver: Arc<Driver<O>>,
     pub work: Work<O>,
     pub cx: OpContext,
+    pub vertex: VertexId,
 }
 
 impl<O: Op> Clone for Call<O> {
@@ -27,6 +28,7 @@ impl<O: Op> Clone for Call<O> {
             driver: self.driver.clone(),
             work: self.work.clone(),
             cx: self.cx.clone(),
+            vertex: self.vertex,
         }
     }
 }
@@ -40,11 +42,7 @@ impl<O: Op> Call<O> {
     }
 
     pub(crate) fn tell(&self, progress: Progress) {
-        let observers = self.driver.observers(&self.work.jobs);
-        let event = event(&self.work.info, progress);
-        observers
-            .iter()
-            .for_each(|observer| observer.vertex(event.clone()));
+        self.driver.tell(self.vertex, progress);
     }
 
     /// Tells how a call ended if it failed, and how it ended at all if observers
@@ -95,9 +93,11 @@ impl<O: Op> Call<O> {
     }
 
     pub(crate) async fn execute(self, inputs: Vec<O::Output>) -> Outcome<O::Output, O::Error> {
-        let permit = match self.work.op.acquire(&self.cx).await {
-            Ok(permit) => permit,
-            Err(error) => return Outcome::Executed(self.ended(Err(error), Told::Nothing)),
+        let acquire = self.work.op.acquire(&self.cx);
+        let permit = match self.cx.cancelled.run_until_cancelled(acquire).await {
+            Some(Ok(permit)) => permit,
+            Some(Err(error)) => return Outcome::Executed(self.ended(Err(error), Told::Nothing)),
+            None => return Outcome::Abandoned,
         };
         self.tell(Progress::Started);
         let result = self.work.op.execute(&self.cx, inputs).await;
@@ -126,9 +126,14 @@ impl<O: Op> Call<O> {
         };
         if cache.id != self.driver.local().id {
             let saved = promote::save(self.driver.local(), cache, &record, &output).await;
+            let (sender, done) = oneshot::channel();
             let local = self.driver.local().clone();
-            // Before anybody can ask for the keys: order does that.
-            self.driver.in_order(move || promote::commit(&local, saved));
+            self.driver.in_order(move || {
+                promote::commit(&local, saved);
+                let _ = sender.send(());
+            });
+            // Whoever hears of the result may count on finding it again.
+            let _ = done.await;
         }
         self.tell(Progress::Cached);
         Outcome::Loaded(Some(output))
@@ -150,10 +155,9 @@ impl<O: Op> Call<O> {
         };
         let (sender, records) = oneshot::channel();
         self.driver.in_order(move || {
-            let records = keys
-                .iter()
-                .map(|key| ledger::commit(&local, key, &id, created));
-            let _ = sender.send(records.collect());
+            let save = |key: &Arc<Key>| ledger::commit(&local, key, &id, created);
+            // Nobody receives it if the store panics; then there are no records.
+            let _ = sender.send(keys.iter().map(save).collect());
         });
         Outcome::Committed(records.await.unwrap_or_default())
     }

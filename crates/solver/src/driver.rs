@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::runtime::Handle;
@@ -18,10 +18,13 @@ use crate::context::{LiveJobs, OpContext};
 use crate::core::{Action, Core, Event, Outcome, RequestId, Solve, TaskId, VertexId};
 use crate::error::{JobError, SolveError};
 use crate::graph::Graph;
-use crate::ledger;
-use crate::observe::{JobId, Observer, Progress, VertexEvent, VertexInfo};
+use crate::observe::{JobId, Observer, Progress, VertexInfo};
 use crate::op::Op;
 use crate::solver::Solved;
+use crate::status::Status;
+
+/// How long a cancelled call may take to clean up before it is dropped.
+const CLEAN_UP: Duration = Duration::from_secs(10);
 
 /// What comes with a solve and is not the core's business.
 pub(crate) struct Given<'a, O: Op> {
@@ -48,7 +51,7 @@ struct State<O: Op> {
     tasks: HashMap<TaskId, CancellationToken>,
     requests: HashMap<RequestId, oneshot::Sender<Answer<O>>>,
     next_request: u64,
-    observers: HashMap<JobId, Arc<dyn Observer>>,
+    status: Status,
 }
 
 /// A vertex as far as it is not the core's business.
@@ -78,9 +81,10 @@ impl<O: Op> Driver<O> {
             let mut batch = Vec::new();
             while work.recv_many(&mut batch, 64).await > 0 {
                 let jobs = std::mem::take(&mut batch);
-                let done = tokio::task::spawn_blocking(|| jobs.into_iter().for_each(|job| job()));
-                if let Err(error) = done.await {
-                    tracing::error!(%error, "work on cache keys failed");
+                // One panic must not take the others with it.
+                let all = || jobs.into_iter().for_each(or_default);
+                if let Err(error) = tokio::task::spawn_blocking(all).await {
+                    tracing::error!(%error, "the runtime of the solver is gone");
                 }
             }
         });
@@ -90,18 +94,15 @@ impl<O: Op> Driver<O> {
             tasks: HashMap::new(),
             requests: HashMap::new(),
             next_request: 0,
-            observers: HashMap::new(),
+            status: Status::default(),
         };
-        let cleaned = local.clone();
-        let driver = Self {
+        Arc::new(Self {
             local,
             runtime,
             state: Mutex::new(state),
             ledger,
             running: watch::Sender::new(0),
-        };
-        driver.in_order(move || ledger::release_unreferenced(&cleaned));
-        Arc::new(driver)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State<O>> {
@@ -117,16 +118,16 @@ impl<O: Op> Driver<O> {
 
     pub(crate) fn add_job(&self, id: &JobId, observer: Arc<dyn Observer>) -> Result<(), JobError> {
         let mut state = self.lock();
-        if state.observers.contains_key(id) {
-            return Err(JobError::Exists(id.clone()));
+        if state.status.add_job(id, observer) {
+            Ok(())
+        } else {
+            Err(JobError::Exists(id.clone()))
         }
-        state.observers.insert(id.clone(), observer);
-        Ok(())
     }
 
     pub(crate) fn end_job(self: &Arc<Self>, id: &JobId) {
         self.apply(Event::EndJob(id.clone()));
-        self.lock().observers.remove(id);
+        self.lock().status.remove_job(id);
     }
 
     pub(crate) async fn idle(&self) {
@@ -142,17 +143,13 @@ impl<O: Op> Driver<O> {
         &self.local
     }
 
-    pub(crate) fn observers(&self, jobs: &LiveJobs) -> Vec<Arc<dyn Observer>> {
-        let state = self.lock();
-        let jobs = jobs.list();
-        jobs.iter()
-            .filter_map(|job| state.observers.get(job).cloned())
-            .collect()
+    pub(crate) fn tell(&self, vertex: VertexId, progress: Progress) {
+        self.lock().status.tell(vertex, progress);
     }
 
     pub(crate) fn size(&self) -> usize {
         let state = self.lock();
-        state.core.size() + state.vertices.len() + state.requests.len() + state.observers.len()
+        state.core.size() + state.vertices.len() + state.requests.len() + state.status.len()
     }
 
     /// Starts a request, unless its job has ended.
@@ -205,8 +202,11 @@ impl<O: Op> Driver<O> {
                 position,
                 info,
                 jobs,
+                inputs,
             } => {
                 let Some(given) = given else { return };
+                let (known, set) = (info.clone(), jobs.clone());
+                state.status.add_vertex(vertex, known, set, inputs);
                 let op = given.graph.vertices()[position].op.clone();
                 let imported = Arc::default();
                 state.vertices.insert(
@@ -225,10 +225,7 @@ impl<O: Op> Driver<O> {
                 self.add_caches(state, vertex, given.caches);
             }
             Action::Added { vertex, job } => {
-                let work = state.vertices.get(&vertex);
-                if let (Some(work), Some(observer)) = (work, state.observers.get(&job)) {
-                    observer.vertex(event(&work.info, Progress::Added));
-                }
+                state.status.added(vertex, &job);
             }
             Action::Merged { from, into } => {
                 let name = |id| {
@@ -241,6 +238,7 @@ impl<O: Op> Driver<O> {
             }
             Action::Forget(vertex) => {
                 state.vertices.remove(&vertex);
+                state.status.forget(vertex);
             }
             Action::Cancel(task) => {
                 if let Some(token) = state.tasks.get(&task) {
@@ -279,6 +277,7 @@ impl<O: Op> Driver<O> {
                 cancelled: CancellationToken::new(),
             },
             work,
+            vertex,
         };
         match action {
             Action::CacheMap { index, .. } => {
@@ -312,14 +311,14 @@ impl<O: Op> Driver<O> {
                 });
             }
             Action::Query { query, .. } => self.in_order(move || {
-                let keys = call.ledger().query(&query);
-                call.driver
-                    .apply(Event::Finished(task, Outcome::Matches(keys)));
+                let keys = or_default(|| call.ledger().query(&query));
+                let finished = Event::Finished(task, Outcome::Matches(keys));
+                call.driver.apply(finished);
             }),
             Action::Records { key, .. } => self.in_order(move || {
-                let records = call.ledger().records(&key);
-                call.driver
-                    .apply(Event::Finished(task, Outcome::Records(records)));
+                let records = or_default(|| call.ledger().records(&key));
+                let finished = Event::Finished(task, Outcome::Records(records));
+                call.driver.apply(finished);
             }),
             _ => {}
         }
@@ -339,11 +338,17 @@ impl<O: Op> Driver<O> {
         let (driver, watched) = (self.clone(), call.clone());
         let run = AssertUnwindSafe(run(call)).catch_unwind();
         self.runtime.spawn(async move {
-            let outcome = run.await.unwrap_or_else(|panic| {
-                let message = panic_message(&*panic);
-                watched.tell(Progress::Failed(message.as_str().into()));
-                Outcome::Panicked(message)
-            });
+            let outcome = tokio::select! {
+                outcome = run => outcome.unwrap_or_else(|panic| {
+                    let message = panic_message(&*panic);
+                    watched.tell(Progress::Failed(message.as_str().into()));
+                    Outcome::Panicked(message)
+                }),
+                () = overdue(&watched.cx.cancelled) => {
+                    watched.tell(Progress::Cancelled);
+                    Outcome::Abandoned
+                }
+            };
             {
                 let mut state = driver.lock();
                 state.tasks.remove(&task);
@@ -382,12 +387,19 @@ impl<O: Op> Driver<O> {
     }
 }
 
-pub(crate) fn event(vertex: &Arc<VertexInfo>, progress: Progress) -> VertexEvent {
-    VertexEvent {
-        vertex: vertex.clone(),
-        progress,
-        time: SystemTime::now(),
-    }
+/// Ends when a call has been cancelled and has had its time to clean up.
+async fn overdue(cancelled: &CancellationToken) {
+    cancelled.cancelled().await;
+    tokio::time::sleep(CLEAN_UP).await;
+}
+
+/// A panic in a store is a failure of the cache, like others.
+fn or_default<T: Default>(work: impl FnOnce() -> T) -> T {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let message = panic_message(&*panic);
+        tracing::error!(message, "cache key store panicked; going on without");
+        T::default()
+    })
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

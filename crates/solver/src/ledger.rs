@@ -94,8 +94,10 @@ pub(crate) fn commit<T>(
     })
 }
 
-/// Forgets results that the result store has lost.
-pub(crate) fn release_unreferenced<T: Clone + Send + Sync + 'static>(cache: &Cache<T>) {
+/// Drops the keys of results that the result store has lost, as after pruning
+/// it. A build that meets such keys drops them itself; this takes care of those
+/// that no build meets any more. Blocks.
+pub fn forget_lost_results<T: Clone + Send + Sync + 'static>(cache: &Cache<T>) {
     let released = cache.keys.result_ids().and_then(|ids| {
         ids.iter()
             .filter(|id| !cache.results.exists(id))

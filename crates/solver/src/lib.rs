@@ -24,6 +24,7 @@ mod solver;
 mod call;
 mod core;
 mod driver;
+mod status;
 
 mod digest;
 mod key;
@@ -43,6 +44,7 @@ pub use export::{
     ExportResult, Remotes, export,
 };
 pub use graph::{Edge, Graph, GraphError, Vertex, VertexOptions};
+pub use ledger::forget_lost_results;
 pub use memory::{MemoryKeys, MemoryResults};
 pub use observe::{JobId, Observer, Progress, VertexEvent, VertexInfo};
 pub use op::{CacheDep, CacheMap, Op, Permit};

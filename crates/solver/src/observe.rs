@@ -76,8 +76,12 @@ pub struct VertexEvent {
     pub time: SystemTime,
 }
 
-/// Receives the events of one job. Called from inside the scheduler: it must
-/// return at once and must not call back.
+/// Receives the events of one job: for each vertex [`Progress::Added`] first,
+/// then what happened to it, before the job came as well. A vertex that is not
+/// needed since the cache knows what is built on it, is [`Progress::Cached`]
+/// without a start.
+///
+/// Called from inside the scheduler: it must return at once and must not call back.
 pub trait Observer: Send + Sync + 'static {
     /// Takes one event.
     fn vertex(&self, event: VertexEvent);

@@ -36,8 +36,14 @@ pub type Permit = Box<dyn Any + Send>;
 /// One kind of work. Calls for one vertex are never repeated while their
 /// answer stands, whatever number of jobs and outputs want it.
 ///
-/// Every call may be dropped by cancellation at any await, after
-/// [`OpContext::cancelled`] fired; clean-up belongs into destructors.
+/// When nobody wants the answer any more, [`OpContext::cancelled`] fires. The
+/// call should then clean up and end soon, with any answer: an error is not
+/// taken for a failure of the vertex. A call that still runs after ten seconds
+/// is dropped. [`CancellationToken::run_until_cancelled`] suits whatever needs
+/// no cleaning up. If the vertex is wanted again, it waits for that end.
+///
+/// [`CancellationToken::run_until_cancelled`]:
+///     tokio_util::sync::CancellationToken::run_until_cancelled
 #[async_trait]
 pub trait Op: Send + Sync + 'static {
     /// A result; cloning must be cheap.
@@ -72,7 +78,8 @@ pub trait Op: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Waits for what must be held during execution, before it counts as started.
+    /// Waits for what must be held during execution, before it counts as
+    /// started. Dropped at once when cancelled.
     async fn acquire(&self, cx: &OpContext) -> Result<Option<Permit>, Self::Error> {
         let _ = cx;
         Ok(None)

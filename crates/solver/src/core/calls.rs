@@ -77,7 +77,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
             Call::Input(input) => matches!(state.input_work.get(input), Some(Slot::Stopping(_))),
             Call::Execute => matches!(state.execution, Slot::Stopping(_)),
         };
-        state.waiting.retain(|(waited, _)| *waited != call);
+        state.stop_waiting(call);
         let edges: Vec<EdgeId> = state.edges.values().copied().collect();
         match call {
             Call::CacheMap => state.next_map = Slot::Idle,
@@ -112,6 +112,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
                 name: state.info.name.clone(),
                 message,
             })),
+            (_, Outcome::Abandoned) => Err(None),
             (call, _) => {
                 debug_assert!(false, "wrong kind of answer to {call:?}");
                 Ok(())

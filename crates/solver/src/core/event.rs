@@ -54,8 +54,10 @@ pub(crate) enum Outcome<T, E> {
     Committed(Vec<Option<Record>>),
     Matches(Vec<Arc<Key>>),
     Records(Vec<Record>),
-    /// Instead of any of the above.
+    /// Instead of any of the above: the call panicked.
     Panicked(String),
+    /// Instead of any of the above: the call was cancelled, and did not end.
+    Abandoned,
 }
 
 /// Asks caches where keys lead to.
@@ -80,6 +82,7 @@ pub(crate) enum Action<T, E: std::error::Error + 'static> {
         position: usize,
         info: Arc<VertexInfo>,
         jobs: LiveJobs,
+        inputs: Vec<VertexId>,
     },
     /// The job uses a vertex that was there already.
     Shared {

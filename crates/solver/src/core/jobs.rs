@@ -99,6 +99,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
                     .collect(),
             });
             let jobs = LiveJobs::default();
+            let below = inputs.iter().map(|(input, _)| *input).collect();
             let state = VertexState::new(info.clone(), jobs.clone(), shape.options.clone(), inputs);
             let vertex = self.vertices.add(state);
             self.active.insert(digest, vertex);
@@ -107,6 +108,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
                 position,
                 info,
                 jobs,
+                inputs: below,
             });
             placed[position] = Some(vertex);
             created.push(vertex);

@@ -117,8 +117,12 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
             (Purpose::Records(edge, key), Outcome::Records(records)) => {
                 self.found(edge, &key, records);
             }
-            (Purpose::Load(edge), Outcome::Panicked(_)) => self.loaded(edge, None),
-            (Purpose::Commit(edge), Outcome::Panicked(_)) => self.committed(edge, Vec::new()),
+            (Purpose::Load(edge), Outcome::Panicked(_) | Outcome::Abandoned) => {
+                self.loaded(edge, None)
+            }
+            (Purpose::Commit(edge), Outcome::Panicked(_) | Outcome::Abandoned) => {
+                self.committed(edge, Vec::new())
+            }
             (purpose, _) => debug_assert!(false, "wrong kind of answer to {purpose:?}"),
         }
     }

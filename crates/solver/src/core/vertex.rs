@@ -86,6 +86,14 @@ impl<T, E: std::error::Error + 'static> VertexState<T, E> {
             .is_some()
     }
 
+    /// Nobody waits for a call any more.
+    pub(crate) fn stop_waiting(&mut self, call: Call) {
+        let (from, to) = ((call, EdgeId(0)), (call, EdgeId(u64::MAX)));
+        while let Some(waiter) = self.waiting.range(from..=to).next().copied() {
+            self.waiting.remove(&waiter);
+        }
+    }
+
     pub(crate) fn waits(&self, edge: EdgeId) -> bool {
         self.waiting.iter().any(|(_, waiter)| *waiter == edge)
     }

@@ -180,3 +180,25 @@ async fn nothing_is_kept_after_the_last_job() {
     // What is exported later does not need the job.
     assert_eq!(solved.output, 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_op_that_does_not_heed_cancellation_is_dropped_in_the_end() {
+    let log = Log::default();
+    let here = Arc::new(Semaphore::new(0));
+    let toys = [Toy::new(&log, "deaf").doing(Deed::Hang(here.clone()))];
+    let solver = Store::new("local").solver();
+    let job = job(&solver, "job");
+    let solve = job.solve(graph(&toys), edge("deaf", 0), vec![]);
+    let end = async {
+        here.acquire().await.unwrap().forget();
+        job.cancel();
+    };
+    // The solve itself does not wait for that.
+    assert!(matches!(
+        tokio::join!(solve, end).0,
+        Err(SolveError::Cancelled)
+    ));
+    solver.idle().await;
+    drop(job);
+    assert_eq!(solver.size(), 0);
+}

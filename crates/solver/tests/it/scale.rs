@@ -163,13 +163,13 @@ async fn check_linear(
     inputs: impl Fn(usize, usize) -> Vec<usize> + Copy,
     depth: impl Fn(usize) -> u64,
 ) {
-    let (small, _) = calls(500, inputs).await;
-    let (large, value) = calls(2000, inputs).await;
-    assert_eq!(value, depth(2000));
+    let (small, _) = calls(250, inputs).await;
+    let (large, value) = calls(1000, inputs).await;
+    assert_eq!(value, depth(1000));
     for (small, large) in small.into_iter().zip(large) {
         assert!(
             large <= small * 4 + 100,
-            "{small} calls for 500 vertices, {large} for 2000"
+            "{small} calls for 250 vertices, {large} for 1000"
         );
     }
 }

@@ -55,6 +55,8 @@ pub(crate) enum Deed {
     /// Says that it is there through the first semaphore, goes on when the
     /// second has a permit for it, or ends when it is cancelled.
     Wait(Arc<Semaphore>, Arc<Semaphore>),
+    /// Says that it is there, and then never ends, come what may.
+    Hang(Arc<Semaphore>),
 }
 
 /// An op, and the vertex around it.
@@ -169,6 +171,10 @@ impl Op for Toy {
             Deed::Add => {}
             Deed::Fail => return Err(Broken("failed on purpose")),
             Deed::Panic => panic!("panicked on purpose"),
+            Deed::Hang(here) => {
+                here.add_permits(1);
+                std::future::pending::<()>().await;
+            }
             Deed::Wait(here, go) => {
                 here.add_permits(1);
                 tokio::select! {
