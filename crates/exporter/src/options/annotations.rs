@@ -118,7 +118,9 @@ fn parse_key(key: &str) -> Option<Result<Key, OptionError>> {
     let platform = match platform {
         None => Ok(String::new()),
         Some(text) => kiln_llb::platform::parse(text)
-            .map(|platform| kiln_llb::platform::format_all(&platform))
+            .map(|platform| {
+                kiln_llb::platform::format_all(&kiln_llb::platform::normalize(&platform))
+            })
             .map_err(|_| OptionError::AnnotationPlatform {
                 key: key.to_owned(),
                 platform: text.to_owned(),

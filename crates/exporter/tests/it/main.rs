@@ -1,0 +1,12 @@
+//! Exports of real refs, checked by other tools' readers.
+
+mod archive;
+mod compression;
+mod config;
+mod fixture;
+mod layers;
+mod layout;
+mod local;
+mod options;
+mod push;
+mod tree_tar;
