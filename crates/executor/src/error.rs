@@ -63,6 +63,9 @@ pub enum InvalidRequest {
     /// There is nothing to run.
     #[error("no command: the argument list is empty; name a program to run")]
     NoArgs,
+    /// There is nowhere to run it.
+    #[error("no root filesystem: the request has no mounts for it")]
+    NoRootfs,
     /// A NUL byte can be in no argument, variable or path.
     #[error("{what} contains a NUL byte: {value:?}")]
     NulByte {

@@ -13,6 +13,7 @@ mod capability;
 mod cgroup;
 mod kernel;
 mod rlimit;
+mod run;
 mod seccomp;
 mod streams;
 mod view;
@@ -24,6 +25,6 @@ pub use error::{ExecError, InvalidRequest};
 pub use executor::{Executor, ExitCause, ExitStatus};
 pub use io::{Control, ExecIo, WindowSize};
 pub use request::{
-    Access, Device, Dns, ExecRequest, HostAddress, Mount, MountPoint, Network, Resources, Rlimit,
-    RootAccess, Security, StubRemoval, Terminal,
+    Access, Device, Dns, ExecRequest, HostAddress, MemoryFile, Mount, MountPoint, Network,
+    Resources, Rlimit, RootAccess, Security, StubRemoval, Terminal,
 };

@@ -1,5 +1,6 @@
 //! What to run: plain data, nothing in it is open or alive.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -29,6 +30,8 @@ pub struct ExecRequest {
     pub hostname: String,
     /// What is mounted inside the root filesystem, in this order.
     pub mounts: Vec<MountPoint>,
+    /// Read-only files that are in memory only, such as secrets; mounted after [`ExecRequest::mounts`].
+    pub files: Vec<MemoryFile>,
     /// The network that the process sees.
     pub network: Network,
     /// How much the process is trusted.
@@ -69,6 +72,7 @@ impl ExecRequest {
             additional_gids: Vec::new(),
             hostname: String::new(),
             mounts: Vec::new(),
+            files: Vec::new(),
             network: Network::Sandbox,
             security: Security::Sandbox,
             rlimits: Vec::new(),
@@ -144,6 +148,31 @@ impl MountPoint {
             access: Access::ReadOnly,
             ..MountPoint::new(target, source)
         }
+    }
+}
+
+/// A file that never touches a disk and is gone with the step.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MemoryFile {
+    /// Where, from the root of the root filesystem.
+    pub target: PathBuf,
+    /// Content.
+    pub data: Vec<u8>,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+impl fmt::Debug for MemoryFile {
+    /// Without the content, which is likely to be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryFile")
+            .field("target", &self.target)
+            .field("size", &self.data.len())
+            .finish_non_exhaustive()
     }
 }
 

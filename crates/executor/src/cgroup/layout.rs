@@ -27,8 +27,8 @@ impl Hierarchy {
 pub(crate) enum Layout {
     /// One unified tree.
     V2(Hierarchy),
-    /// A tree per controller; a v2 tree beside them has none.
-    V1(Vec<Hierarchy>),
+    /// A tree per controller; where a v2 tree is mounted beside them.
+    V1(Vec<Hierarchy>, Option<PathBuf>),
     /// Nothing that can be used.
     None,
 }
@@ -87,7 +87,7 @@ fn parse(mountinfo: &str, membership: &str) -> Layout {
             .iter()
             .any(|hierarchy| hierarchy.has("memory") || hierarchy.has("devices")) =>
         {
-            Layout::V1(v1)
+            Layout::V1(v1, v2.map(|hierarchy| hierarchy.mount))
         }
         Some(hierarchy) => Layout::V2(hierarchy),
         None => Layout::None,
@@ -152,23 +152,26 @@ mod tests {
         let membership = "3:memory:/jobs/1\n2:cpu,cpuacct:/docker/7/x\n1:name=systemd:/\n0::/\n";
         assert_eq!(
             parse(v1, membership),
-            Layout::V1(vec![
-                hierarchy(
-                    &["cpu", "cpuacct"],
-                    "/sys/fs/cgroup/cpu,cpuacct",
-                    "/sys/fs/cgroup/cpu,cpuacct/x"
-                ),
-                hierarchy(
-                    &["memory"],
-                    "/sys/fs/cgroup/memory",
-                    "/sys/fs/cgroup/memory/jobs/1"
-                ),
-                hierarchy(
-                    &["name=systemd"],
-                    "/sys/fs/cgroup/systemd",
-                    "/sys/fs/cgroup/systemd"
-                ),
-            ])
+            Layout::V1(
+                vec![
+                    hierarchy(
+                        &["cpu", "cpuacct"],
+                        "/sys/fs/cgroup/cpu,cpuacct",
+                        "/sys/fs/cgroup/cpu,cpuacct/x"
+                    ),
+                    hierarchy(
+                        &["memory"],
+                        "/sys/fs/cgroup/memory",
+                        "/sys/fs/cgroup/memory/jobs/1"
+                    ),
+                    hierarchy(
+                        &["name=systemd"],
+                        "/sys/fs/cgroup/systemd",
+                        "/sys/fs/cgroup/systemd"
+                    ),
+                ],
+                Some(PathBuf::from("/sys/fs/cgroup/unified"))
+            )
         );
         assert_eq!(parse("", ""), Layout::None);
     }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::view::devices::{self, Rule};
-use crate::{Device, ExecError, Resources, Security};
+use crate::{Device, ExecError, ExecRequest, Resources, Security};
 use instance::{Instance, sweep};
 pub(crate) use instance::{kill_all, remove_tree};
 use layout::{Hierarchy, Layout};
@@ -36,12 +36,12 @@ pub(crate) enum Base {
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     kind: Version,
-    name: String,
+    beside: Option<PathBuf>,
 }
 
 #[derive(Debug)]
 enum Version {
-    V2(Instance),
+    V2(Hierarchy, Instance),
     V1(Vec<(Hierarchy, Instance)>),
     None,
 }
@@ -55,6 +55,18 @@ pub(crate) struct Wanted<'a> {
     pub(crate) devices: &'a [Device],
 }
 
+impl<'a> Wanted<'a> {
+    /// What `request` needs.
+    pub(crate) fn by(request: &'a ExecRequest) -> Wanted<'a> {
+        Wanted {
+            id: &request.id,
+            security: request.security,
+            resources: &request.resources,
+            devices: &request.devices,
+        }
+    }
+}
+
 /// A step's cgroup. Removed on drop.
 #[derive(Debug, Default)]
 pub(crate) struct StepCgroup {
@@ -65,7 +77,8 @@ pub(crate) struct StepCgroup {
     /// Directories to show at `/sys/fs/cgroup`: name there and path on the host (v1).
     pub(crate) shown: Vec<(String, PathBuf)>,
     memory: Option<OomCounter>,
-    made: Vec<PathBuf>,
+    /// Directories that are the step's alone.
+    pub(crate) made: Vec<PathBuf>,
 }
 
 /// Reads how often the kernel has killed for lack of memory.
@@ -90,22 +103,58 @@ impl Cgroups {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{count}-{:x}", std::process::id(), started());
-        let kind = Version::new(base, &name).unwrap_or_else(|error| {
+        let layout = layout::detect();
+        let beside = match &layout {
+            Ok(Layout::V1(_, beside)) => beside.clone(),
+            _ => None,
+        };
+        let kind = layout.and_then(|layout| Version::new(layout, base, &name)).unwrap_or_else(|error| {
             tracing::warn!(%error, "no cgroups: steps run without limits and cannot use devices");
             Version::None
         });
-        Cgroups { kind, name }
+        Cgroups { kind, beside }
     }
 
-    /// Name of this executor's directory, for runtimes that make the rest themselves.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// Where a runtime is to make the cgroup of the step `id`: the path from the root, and the directories
+    /// that it will be in.
+    pub(crate) fn runtime_step(&self, id: &str) -> (Option<String>, StepCgroup) {
+        let instances: Vec<(&Instance, &Path)> = match &self.kind {
+            Version::V2(hierarchy, instance) => vec![(instance, hierarchy.mount.as_path())],
+            Version::V1(hierarchies) => hierarchies
+                .iter()
+                .map(|(h, i)| (i, h.mount.as_path()))
+                .collect(),
+            Version::None => Vec::new(),
+        };
+        let mut step = StepCgroup::default();
+        step.made = instances
+            .iter()
+            .map(|(instance, _)| instance.dir.join(id))
+            .collect();
+        let memory = match &self.kind {
+            Version::V2(..) => step.made.first().map(|dir| dir.join("memory.events")),
+            Version::V1(hierarchies) => hierarchies
+                .iter()
+                .find(|(hierarchy, _)| hierarchy.has("memory"))
+                .map(|(_, instance)| instance.dir.join(id).join("memory.oom_control")),
+            Version::None => None,
+        };
+        step.memory = memory.map(|file| OomCounter { file, before: 0 });
+        let first = instances
+            .first()
+            .and_then(|(instance, mount)| instance.dir.strip_prefix(mount).ok());
+        (first.map(|dir| format!("/{}/{id}", dir.display())), step)
+    }
+
+    /// Where a cgroup v2 tree is mounted beside those of v1, which some runtimes cannot stand.
+    pub(crate) fn beside(&self) -> Option<&Path> {
+        self.beside.as_deref()
     }
 
     /// Whether device access of steps can be restricted.
     pub(crate) fn controls_devices(&self) -> bool {
         match &self.kind {
-            Version::V2(_) => true,
+            Version::V2(..) => true,
             Version::V1(hierarchies) => hierarchies
                 .iter()
                 .any(|(hierarchy, _)| hierarchy.has("devices")),
@@ -115,7 +164,7 @@ impl Cgroups {
 
     /// Whether steps see a cgroup v2 tree.
     pub(crate) fn is_unified(&self) -> bool {
-        matches!(self.kind, Version::V2(_))
+        matches!(self.kind, Version::V2(..))
     }
 
     /// Directories for a worker thread that runs one ordinary step after the other; none are needed on v2.
@@ -152,7 +201,7 @@ impl Cgroups {
         slot: Option<&Slot>,
     ) -> Result<StepCgroup, ExecError> {
         match &self.kind {
-            Version::V2(instance) => v2_step(instance, wanted),
+            Version::V2(_, instance) => v2_step(instance, wanted),
             Version::V1(hierarchies) => v1_step(hierarchies, wanted, slot),
             Version::None => match limits::v2(wanted.resources).first() {
                 Some(limit) => Err(unavailable(limit)),
@@ -163,9 +212,9 @@ impl Cgroups {
 }
 
 impl Version {
-    fn new(base: &Base, name: &str) -> io::Result<Version> {
-        match layout::detect()? {
-            Layout::V1(hierarchies) => {
+    fn new(layout: Layout, base: &Base, name: &str) -> io::Result<Version> {
+        match layout {
+            Layout::V1(hierarchies, _) => {
                 let mut instances = Vec::new();
                 for hierarchy in hierarchies {
                     let base = base_dir(base, &hierarchy);
@@ -181,7 +230,7 @@ impl Version {
                 let base = if enable_controllers(&wanted) || *base != Base::Own {
                     wanted
                 } else {
-                    hierarchy.mount
+                    hierarchy.mount.clone()
                 };
                 sweep(&base);
                 enable_controllers(&base);
@@ -201,7 +250,7 @@ impl Version {
                         &devices::rules(security, &[]).map_err(io::Error::other)?,
                     )?;
                 }
-                Ok(Version::V2(instance))
+                Ok(Version::V2(hierarchy, instance))
             }
             Layout::None => Err(io::Error::other("no cgroup file system is mounted")),
         }

@@ -11,12 +11,12 @@ use rustix::mount::MountFlags;
 use rustix::process::{Gid, Uid};
 use rustix::thread::CapabilitySet;
 
-use super::Settings;
 use super::assemble::View;
-use super::step::kernel;
 use crate::capability::{self, Capabilities};
 use crate::cgroup::StepCgroup;
 use crate::kernel::spawn::{ControllingTerminal, Plan, SpawnError, Stage};
+use crate::run::Settings;
+use crate::run::step::kernel;
 use crate::view::system::{MASKED_PATHS, READ_ONLY_PATHS, normal};
 use crate::{ExecError, ExecRequest, InvalidRequest, Security, rlimit, seccomp};
 

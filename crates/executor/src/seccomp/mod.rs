@@ -6,9 +6,7 @@ mod profile;
 use std::sync::OnceLock;
 
 pub(crate) use bpf::Instruction;
-pub(crate) use profile::{
-    ArgumentRule, Entry, Rule, entries, native_architectures, rule_arguments,
-};
+pub(crate) use profile::{Entry, Rule, entries, native_architectures, rule_arguments};
 
 /// The filter for a process with the default capabilities on this machine's architecture.
 pub(crate) fn default_filter() -> &'static [Instruction] {

@@ -14,7 +14,7 @@ use rustix::mount::{
 
 use super::options::{self, Bind, Flags, Options};
 use super::root::proc_path;
-use crate::Mount;
+use crate::{Access, Mount};
 
 /// The kernel takes mount data of less than a page.
 const DATA_LIMIT: usize = 4095;
@@ -34,20 +34,17 @@ pub(crate) fn mount_on(mount: &Mount, target: BorrowedFd<'_>) -> io::Result<()> 
     Ok(())
 }
 
+/// Whether a mount needs [`finish`].
+pub(crate) fn needs_finish(mount: &Mount, access: Access) -> bool {
+    let options = options::parse(&mount.options);
+    pending(mount, &options, access).any() || !options.propagation.is_empty()
+}
+
 /// What a mount still needs once it stands: flags that a bind mount cannot be given at once, propagation,
 /// and read-only where the step may not write. `place` must lead to the mount itself.
-pub(crate) fn finish(mount: &Mount, read_only: bool, place: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn finish(mount: &Mount, access: Access, place: BorrowedFd<'_>) -> io::Result<()> {
     let options = options::parse(&mount.options);
-    let is_bind = options.bind.is_some() || mount.kind == "bind";
-    let mut flags = if is_bind {
-        options.flags
-    } else {
-        Flags::default()
-    };
-    if read_only {
-        flags.set |= MountFlags::RDONLY;
-        flags.cleared -= MountFlags::RDONLY;
-    }
+    let flags = pending(mount, &options, access);
     if flags.any() {
         remount(place, flags)?;
     }
@@ -55,6 +52,21 @@ pub(crate) fn finish(mount: &Mount, read_only: bool, place: BorrowedFd<'_>) -> i
         rustix::mount::mount_change(proc_path(place), propagation)?;
     }
     Ok(())
+}
+
+/// Flags that the first mount call could not set.
+fn pending(mount: &Mount, options: &Options, access: Access) -> Flags {
+    let is_bind = options.bind.is_some() || mount.kind == "bind";
+    let mut flags = if is_bind {
+        options.flags
+    } else {
+        Flags::default()
+    };
+    if access == Access::ReadOnly {
+        flags.set |= MountFlags::RDONLY;
+        flags.cleared -= MountFlags::RDONLY;
+    }
+    flags
 }
 
 /// Changes the flags of the mount that `place` is the root of. Flags it has are kept unless cleared: inside

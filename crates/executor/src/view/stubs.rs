@@ -10,14 +10,14 @@ use super::root::Root;
 use crate::StubRemoval;
 
 /// What did not exist before the mounts of a step were made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stubs {
     missing: Vec<PathBuf>,
     parents: Vec<Parent>,
 }
 
 /// A directory in which a stub was made, as it was before and right after.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Parent {
     path: PathBuf,
     before: Timestamps,

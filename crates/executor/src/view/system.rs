@@ -31,16 +31,9 @@ pub(crate) const READ_ONLY_PATHS: [&str; 5] = [
 /// Kind of the mount that stands for the step's cgroup.
 pub(crate) const CGROUP: &str = "cgroup";
 
-/// Whether `/sys` and the cgroup tree may be written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kernel {
-    ReadOnly,
-    Writable,
-}
-
-/// The mounts of a step: the system's, then its own, where one at the place of an earlier one replaces it.
+/// The mounts of a step: the system's, with the given access to the kernel's trees, then its own, where one at the place of an earlier one replaces it.
 pub(crate) fn all(
-    kernel: Kernel,
+    kernel: Access,
     resolv: &Path,
     hosts: &Path,
     own: &[MountPoint],
@@ -73,11 +66,11 @@ pub(crate) fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-fn system(kernel: Kernel, resolv: &Path, hosts: &Path) -> Vec<MountPoint> {
+fn system(kernel: Access, resolv: &Path, hosts: &Path) -> Vec<MountPoint> {
     let sealed = ["nosuid", "noexec", "nodev"];
     let guarded: &[&str] = match kernel {
-        Kernel::ReadOnly => &["ro"],
-        Kernel::Writable => &["rw"],
+        Access::ReadOnly => &["ro"],
+        Access::ReadWrite => &["rw"],
     };
     let file = ["nosuid", "noexec", "nodev", "rbind", "ro"];
     vec![

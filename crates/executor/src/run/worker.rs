@@ -15,7 +15,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 use tokio::sync::oneshot;
 
 use super::Settings;
-use super::step::{self, Step};
+use super::step::{self, Step, kernel};
 use crate::cgroup::Slot;
 use crate::kernel::calls;
 use crate::{ExecError, ExitStatus};
@@ -68,7 +68,7 @@ impl Workers {
         let thread = thread::Builder::new()
             .name(format!("step-{number}"))
             .spawn(move || work(&jobs, &own, &pool, &settings, number))
-            .map_err(|error| step::kernel("start a thread", error))?;
+            .map_err(|error| kernel("start a thread", error))?;
         lock(&self.threads).push(thread);
         let _ = sender.send(Some(job));
         Ok(())
@@ -100,14 +100,10 @@ fn work(
     while let Ok(Some(Job { step, done })) = jobs.recv() {
         let (result, home) = match &worker {
             Ok(worker) => worker.run(settings, step),
-            Err(error) => (
-                Err(ExecError::Kernel {
-                    action: "prepare a thread for steps".to_owned(),
-                    cause: io::Error::new(error.kind(), error.to_string()),
-                    hint: super::privilege_hint(error),
-                }),
-                Ok(()),
-            ),
+            Err(error) => {
+                let error = io::Error::new(error.kind(), error.to_string());
+                (Err(kernel("prepare a thread for steps", error)), Ok(()))
+            }
         };
         let pool = pool.upgrade();
         if let (Some(pool), Ok(())) = (&pool, &home) {
@@ -165,7 +161,7 @@ impl Worker {
         settings: &Settings,
         step: Step,
     ) -> (Result<ExitStatus, ExecError>, io::Result<()>) {
-        match step::enter(&step) {
+        match step::enter(settings, &step) {
             Err(error) => (Err(error), self.go_home()),
             Ok(()) => {
                 let ended = step::run(settings, step, self.slot.as_ref());

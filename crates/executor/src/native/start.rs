@@ -1,0 +1,70 @@
+//! Starting a step's process ourselves, and waiting for it.
+
+use rustix::process::{DumpableBehavior, Signal, pidfd_send_signal};
+
+use super::{assemble, plan};
+use crate::cgroup::{Slot, Wanted};
+use crate::kernel::spawn;
+use crate::run::Settings;
+use crate::run::step::{Leftovers, Started, Stdio, Step, kernel, wait};
+use crate::{ExecError, ExitStatus};
+
+/// Runs `step` in the namespaces that the calling thread is in, which becomes confined to the step's root
+/// filesystem.
+pub(crate) fn start_and_wait(
+    settings: &Settings,
+    step: Step,
+    slot: Option<&Slot>,
+    leftovers: &mut Leftovers,
+) -> Result<ExitStatus, ExecError> {
+    let Step {
+        request,
+        network,
+        stdio,
+        life,
+        started,
+    } = step;
+    let cgroup = leftovers
+        .cgroup
+        .insert(settings.cgroups.step(Wanted::by(&request), slot)?);
+    let view = assemble::assemble(
+        settings,
+        &request,
+        network,
+        &cgroup.shown,
+        &mut leftovers.stubs,
+    )?;
+    let (stdio, terminal) = match stdio {
+        Stdio::Streams(streams) => (plan::Streams::Given(streams), None),
+        Stdio::Terminal => {
+            let (master, streams) = assemble::terminal(&view)?;
+            (plan::Streams::Terminal(streams), Some(master))
+        }
+    };
+    let plan = plan::plan(settings, &request, &view, cgroup, stdio)?;
+    assemble::enter_root(&view)?;
+    if life.is_cancelled() {
+        return Err(ExecError::Cancelled);
+    }
+
+    let process = spawn::spawn(&plan).map_err(|error| plan::explain(error, &request));
+    // Changing ids in memory that the child shares has cost this process its right to look at itself.
+    if settings.dumpable == DumpableBehavior::Dumpable {
+        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
+    }
+    let process = process?;
+    drop(plan);
+    let begun = life.begin(&process, Vec::new());
+    if begun.is_err() {
+        let _ = pidfd_send_signal(&process, Signal::KILL);
+    }
+    let _ = started.send(Started { terminal });
+
+    let status = wait(&process);
+    life.end();
+    begun.map_err(|error| kernel("watch the process", error))?;
+    if life.is_cancelled() {
+        return Err(ExecError::Cancelled);
+    }
+    status.map_err(|error| kernel("wait for the process", error))
+}

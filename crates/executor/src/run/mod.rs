@@ -1,0 +1,277 @@
+//! What both executors have in common: threads that run steps, streams, cancelling.
+
+pub(crate) mod rootfs;
+pub(crate) mod step;
+mod worker;
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::process::{DumpableBehavior, PidfdFlags, Signal};
+use rustix::termios::Winsize;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::cgroup::{Base, Cgroups};
+use crate::streams::{self, Pumps};
+use crate::{
+    Control, Dns, ExecError, ExecIo, ExecRequest, ExitStatus, InvalidRequest, Network, Terminal,
+    rlimit,
+};
+use step::{Life, Started, Stdio, Step, kernel};
+use worker::{Job, Workers};
+
+/// What all steps of one executor share.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A directory of the executor's own; several engines may share it.
+    pub state: PathBuf,
+    /// Parent of step cgroups, a path from the cgroup root; empty for the engine's own cgroup.
+    pub cgroup_parent: String,
+    /// What [`Network::Sandbox`] means.
+    pub sandbox_network: SandboxNetwork,
+    /// Overrides for `/etc/resolv.conf` of every step.
+    pub dns: Dns,
+}
+
+/// What the default network of a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxNetwork {
+    /// The host's: what the field falls back to where no bridge is configured.
+    Host,
+    /// Loopback only.
+    None,
+}
+
+impl Options {
+    /// Defaults with the given state directory.
+    pub fn new(state: impl Into<PathBuf>) -> Options {
+        Options {
+            state: state.into(),
+            cgroup_parent: String::new(),
+            sandbox_network: SandboxNetwork::Host,
+            dns: Dns::default(),
+        }
+    }
+
+    /// What a step's network is in the end.
+    fn resolve_network(&self, network: Network) -> Network {
+        match (network, self.sandbox_network) {
+            (Network::Sandbox, SandboxNetwork::Host) => Network::Host,
+            (Network::Sandbox, SandboxNetwork::None) => Network::None,
+            (asked, _) => asked,
+        }
+    }
+
+    /// Makes the state directory with an empty directory to mount on; returns that.
+    fn prepare(&self) -> Result<PathBuf, ExecError> {
+        let make = || -> io::Result<PathBuf> {
+            fs::create_dir_all(&self.state)?;
+            let mount_point = fs::canonicalize(&self.state)?.join("mnt");
+            fs::create_dir_all(&mount_point)?;
+            Ok(mount_point)
+        };
+        make().map_err(|error| {
+            kernel(
+                &format!("make the directory {}", self.state.display()),
+                error,
+            )
+        })
+    }
+}
+
+/// Who starts a step's process.
+#[derive(Debug)]
+pub(crate) enum Starter {
+    /// We do.
+    Kernel,
+    /// An OCI runtime does.
+    Runtime(crate::oci::Runtime),
+}
+
+/// Facts about this process and machine that every step needs.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) starter: Starter,
+    pub(crate) mount_point: PathBuf,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) dns: Dns,
+    /// Whether this process is in a user namespace, where less is allowed.
+    pub(crate) in_user_namespace: bool,
+    pub(crate) may_set_groups: bool,
+    pub(crate) dumpable: DumpableBehavior,
+    /// A descriptor of this process.
+    pub(crate) engine: OwnedFd,
+}
+
+/// Runs steps in threads.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    options: Options,
+    workers: Arc<Workers>,
+}
+
+impl Runner {
+    /// Prepares the state directory, looks at what the kernel offers and removes cgroups, with all processes
+    /// in them, of engines that have died.
+    pub(crate) fn new(options: Options, starter: Starter) -> Result<Runner, ExecError> {
+        let mount_point = options.prepare()?;
+        // Runtimes know one path for all hierarchies, so theirs starts at the root.
+        let base = match (options.cgroup_parent.as_str(), &starter) {
+            ("", Starter::Kernel) => Base::Own,
+            (path, _) => Base::Path(path.to_owned()),
+        };
+        let engine = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+            .map_err(|error| {
+                kernel(
+                    "open a process descriptor (Linux 5.3 or newer has them)",
+                    error,
+                )
+            })?;
+        let uid_map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let settings = Settings {
+            starter,
+            mount_point,
+            cgroups: Cgroups::new(&base),
+            dns: options.dns.clone(),
+            in_user_namespace: !uid_map.split_whitespace().eq(["0", "0", "4294967295"]),
+            may_set_groups: fs::read_to_string("/proc/self/setgroups")
+                .is_ok_and(|text| text.trim() == "allow"),
+            dumpable: rustix::process::dumpable_behavior().unwrap_or(DumpableBehavior::NotDumpable),
+            engine,
+        };
+        Ok(Runner {
+            options,
+            workers: Arc::new(Workers::new(Arc::new(settings))),
+        })
+    }
+
+    /// Runs one step; see [`crate::Executor::run`].
+    pub(crate) async fn run(
+        &self,
+        request: ExecRequest,
+        mut io: ExecIo,
+        cancel: CancellationToken,
+    ) -> Result<ExitStatus, ExecError> {
+        validate(&request)?;
+        let failed = |error| kernel("make pipes", error);
+        let (stdio, mut pumps) = match request.terminal {
+            Terminal::None => {
+                let (streams, pumps) = streams::connect(&mut io).map_err(failed)?;
+                (Stdio::Streams(streams), pumps)
+            }
+            Terminal::Pty => (Stdio::Terminal, Pumps::default()),
+        };
+        let life = KillOnDrop(Arc::new(Life::default()));
+        let (started, mut start) = oneshot::channel();
+        let (done, mut end) = oneshot::channel();
+        let network = self.options.resolve_network(request.network);
+        let step = Step {
+            request,
+            network,
+            stdio,
+            life: Arc::clone(&life.0),
+            started,
+        };
+        self.workers.submit(Job { step, done })?;
+
+        let mut control = io.control.take();
+        let mut told = io.started.take();
+        let mut master: Option<OwnedFd> = None;
+        let mut waiting = true;
+        let result = loop {
+            tokio::select! {
+                result = &mut end => break result.unwrap_or(Err(ExecError::Cancelled)),
+                () = cancel.cancelled(), if !life.0.is_cancelled() => life.0.cancel(),
+                started = &mut start, if waiting => {
+                    waiting = false;
+                    if let Ok(Started { terminal }) = started {
+                        if let Some(terminal) = terminal {
+                            master = terminal.try_clone().ok();
+                            pumps = streams::connect_terminal(terminal, &mut io).map_err(failed)?;
+                        }
+                        let _ = told.take().map(|told| told.send(()));
+                    }
+                }
+                wish = next(&mut control) => match wish {
+                    Some(wish) => obey(wish, &life.0, master.as_ref()),
+                    None => control = None,
+                },
+            }
+        };
+        if waiting
+            && let Ok(Started {
+                terminal: Some(terminal),
+            }) = start.try_recv()
+        {
+            pumps = streams::connect_terminal(terminal, &mut io).map_err(failed)?;
+        }
+        pumps.drain().await;
+        result
+    }
+}
+
+/// A run that is dropped instead of cancelled ends its process all the same.
+struct KillOnDrop(Arc<Life>);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// The next wish; never, where there can be none.
+async fn next(control: &mut Option<mpsc::Receiver<Control>>) -> Option<Control> {
+    match control {
+        Some(control) => control.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn obey(wish: Control, life: &Life, master: Option<&OwnedFd>) {
+    match wish {
+        Control::Signal(number) => {
+            if let Some(signal) = Signal::from_named_raw(number) {
+                life.signal(signal);
+            }
+        }
+        Control::Resize(size) => {
+            let size = Winsize {
+                ws_row: size.rows,
+                ws_col: size.columns,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
+            let _ = master.map(|master| rustix::termios::tcsetwinsize(master, size));
+            life.resized();
+        }
+    }
+}
+
+fn validate(request: &ExecRequest) -> Result<(), InvalidRequest> {
+    if request.id.is_empty() || !request.id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(InvalidRequest::Id(request.id.clone()));
+    }
+    if request.args.is_empty() {
+        return Err(InvalidRequest::NoArgs);
+    }
+    let nul = |what, value: &String| match value.contains('\0') {
+        true => Err(InvalidRequest::NulByte {
+            what,
+            value: value.clone(),
+        }),
+        false => Ok(()),
+    };
+    request
+        .args
+        .iter()
+        .try_for_each(|value| nul("argument", value))?;
+    request
+        .env
+        .iter()
+        .try_for_each(|value| nul("environment variable", value))?;
+    rlimit::parse(&request.rlimits).map(drop)
+}

@@ -1,0 +1,15 @@
+//! What users rely on, for every executor: our own, runc and crun.
+//!
+//! Needs root, runc, crun and busybox-static.
+
+mod fixture;
+
+mod cancel;
+mod exit;
+mod files;
+mod isolation;
+mod leaks;
+mod mounts;
+mod native_only;
+mod output;
+mod users;

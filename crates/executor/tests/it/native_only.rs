@@ -1,0 +1,151 @@
+//! What our own executor promises beyond what runtimes do.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use kiln_executor::native::{NativeExecutor, Options, SandboxNetwork};
+use kiln_executor::{ExecError, Executor, ExitCause, InvalidRequest, Resources, Rlimit};
+
+use crate::fixture::{Fixture, Kind};
+
+#[tokio::test]
+async fn resource_limits() {
+    let fixture = Fixture::new(Kind::Native);
+    let mut request = fixture.shell("ulimit -n; ulimit -H -n; ulimit -c");
+    let limit = |name: &str, soft, hard| Rlimit {
+        name: name.to_owned(),
+        soft,
+        hard,
+    };
+    request.rlimits = vec![limit("nofile", 100, 200), limit("core", 0, 0)];
+    assert_eq!(fixture.print_with(request).await, "100\n200\n0\n");
+
+    let mut request = fixture.shell("true");
+    request.rlimits = vec![limit("nonsense", 1, 1)];
+    match fixture.run(request).await {
+        Err(ExecError::Invalid(error)) => {
+            assert_eq!(error, InvalidRequest::Rlimit("nonsense".to_owned()))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn out_of_memory_is_told_apart() {
+    let fixture = Fixture::new(Kind::Native);
+    let mut request =
+        fixture.shell("head -c 200000000 /dev/zero | tail -c 100000000 | wc -c; exit 9");
+    request.resources = Resources {
+        memory: 20 << 20,
+        memory_swap: 20 << 20,
+        ..Resources::default()
+    };
+    let status = fixture.status(request).await.unwrap();
+    assert_eq!((status.code, status.cause), (9, ExitCause::OutOfMemory));
+    let status = fixture.status(fixture.shell("exit 9")).await.unwrap();
+    assert_eq!((status.code, status.cause), (9, ExitCause::Exited));
+}
+
+#[tokio::test]
+async fn cpu_limits_are_seen_by_the_step() {
+    let fixture = Fixture::new(Kind::Native);
+    let mut request = fixture
+        .shell("cat /sys/fs/cgroup/cpu*/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null; true");
+    request.resources = Resources {
+        cpu_quota: 50_000,
+        cpu_period: 100_000,
+        ..Resources::default()
+    };
+    assert!(fixture.print_with(request).await.starts_with("50000"));
+}
+
+#[tokio::test]
+async fn the_sandbox_network_is_an_option() {
+    let fixture = Fixture::new(Kind::Native);
+    let options = Options {
+        sandbox_network: SandboxNetwork::None,
+        ..Options::new(fixture.dir.path().join("state"))
+    };
+    let fixture = Fixture {
+        executor: Box::new(NativeExecutor::new(options).unwrap()),
+        ..fixture
+    };
+    assert_eq!(fixture.print("ls /sys/class/net").await, "lo\n");
+}
+
+#[tokio::test]
+async fn signals_end_the_first_process() {
+    let fixture = Fixture::new(Kind::Native);
+    // From inside only exec'ed programs without a handler can be ended by a fault.
+    let status = fixture
+        .status(fixture.request(&["sh", "-c", "ulimit -t 1; while :; do :; done"]))
+        .await
+        .unwrap();
+    assert_eq!((status.code, status.cause), (137, ExitCause::Signal(9)));
+}
+
+/// Runs in a process of its own, which is killed in the middle of a step.
+#[test]
+#[ignore = "started by the test below"]
+fn victim() {
+    let dir = std::env::var("VICTIM_DIR").unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let executor = NativeExecutor::new(Options::new(format!("{dir}/state"))).unwrap();
+        let mount = kiln_executor::Mount::bind(format!("{dir}/rootfs"));
+        let script = "(setsid sleep 1000 &) ; echo ready > /fifo; exec sleep 2000 > /fifo";
+        let request = kiln_executor::ExecRequest::new("victim", vec![mount], ["sh", "-c", script]);
+        executor
+            .run(
+                request,
+                kiln_executor::ExecIo::default(),
+                Default::default(),
+            )
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
+fn nothing_outlives_a_killed_engine() {
+    let fixture = Fixture::new(Kind::Native);
+    let fifo = fixture.rootfs().join("fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        0o666.into(),
+        0,
+    )
+    .unwrap();
+    let mounts = || {
+        fs::read_to_string("/proc/self/mountinfo")
+            .unwrap()
+            .lines()
+            .count()
+    };
+    let before = mounts();
+    let mut engine = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "native_only::victim", "--ignored", "--nocapture"])
+        .env("VICTIM_DIR", fixture.dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Both reads end only when every process of the step has closed its end: the second because it died.
+    assert_eq!(fs::read_to_string(&fifo).unwrap(), "ready\n");
+    let last = fs::File::open(&fifo).unwrap();
+    engine.kill().unwrap();
+    engine.wait().unwrap();
+    assert_eq!(std::io::read_to_string(last).unwrap(), "");
+    assert_eq!(mounts(), before);
+
+    // Its cgroups go with the next engine.
+    let pid = engine.id();
+    drop(NativeExecutor::new(Options::new(fixture.dir.path().join("state"))).unwrap());
+    let left = Command::new("find")
+        .args(["/sys/fs/cgroup", "-name", &format!("{pid}-*")])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(left.stdout).unwrap(), "");
+}
