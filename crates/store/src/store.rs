@@ -109,22 +109,21 @@ impl Store {
     /// Makes everything committed so far survive a power failure. Call once per build result.
     pub fn sync(&self) -> Result<(), StoreError> {
         let core = self.core();
-        // What is committed during the write-out is not covered by it.
+        // Only what is here before the write-out is covered by it.
         let begin = SystemTime::now();
-        let last: Row = core.database.query(|connection| {
-            connection.query_row(
-                "SELECT ifnull(max(row), 0) FROM refs WHERE boot IS NOT NULL",
-                [],
-                |row| row.get(0),
-            )
+        let rows: Vec<Row> = core.database.query(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT row FROM refs WHERE boot IS NOT NULL AND state != 'mutable' AND files != 'lazy'",
+            )?;
+            query.query_map([], |row| row.get(0))?.collect()
         })?;
         core.snapshots.sync()?;
         core.database.transact(|transaction| {
-            transaction.execute(
-                "UPDATE refs SET boot = NULL WHERE boot IS NOT NULL AND row <= ?1 AND state != 'mutable'
-                 AND files != 'lazy'",
-                [last],
-            )?;
+            let mut update =
+                transaction.prepare_cached("UPDATE refs SET boot = NULL WHERE row = ?1")?;
+            for row in rows {
+                update.execute([row])?;
+            }
             sweep::set_synced(transaction, begin)
         })?;
         Ok(())

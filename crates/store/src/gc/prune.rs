@@ -111,7 +111,6 @@ impl Pruning<'_> {
     /// Removes round by round: what is left without children may go in the next one. Whether it ran to the end.
     fn run(&mut self, removed: &mut dyn FnMut(UsageRecord) -> bool) -> Result<bool, StoreError> {
         loop {
-            // As upstream's: a limit of zero bytes cannot be told from none, so one byte stands for it.
             if self.keep.is_some_and(|keep| self.total <= keep) {
                 return Ok(true);
             }

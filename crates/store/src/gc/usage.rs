@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::UsageRecord;
 use super::filter::Filters;
 use crate::disk::AtPath;
-use crate::lease::locks::{LockFile, Mode, Purpose, Row};
+use crate::lease::locks::{Purpose, Row};
 use crate::refs::record::{State, from_nanoseconds};
 use crate::store::{Core, Store, StoreError};
 
@@ -66,7 +66,7 @@ impl Census {
         let mut census = core.database.query(Census::read)?;
         let locks = core.new_lock_owner()?;
         for (row, entry) in &mut census.entries {
-            entry.held = is_held(&locks, *row)?;
+            entry.held = locks.is_held(Purpose::Use, *row)?;
         }
         census.spread_use();
         census.spread_shared(&core.image_blobs()?);
@@ -231,15 +231,6 @@ impl Census {
             .map(|entry| entry.record)
             .collect()
     }
-}
-
-/// Whether any process, this one included, holds the row.
-fn is_held(locks: &LockFile, row: Row) -> Result<bool, StoreError> {
-    let free = locks.try_lock(Purpose::Use, row, Mode::Exclusive)?;
-    if free {
-        locks.unlock(Purpose::Use, row);
-    }
-    Ok(!free)
 }
 
 /// Bytes that could still be written to the file system of the store.

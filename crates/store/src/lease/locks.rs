@@ -84,6 +84,13 @@ impl LockFile {
         }
     }
 
+    /// Whether any other owner has the lock in whatever mode. Takes nothing, so it disturbs nobody.
+    pub(crate) fn is_held(&self, purpose: Purpose, row: Row) -> Result<bool, DiskError> {
+        let mut range = range(purpose, row, libc::F_WRLCK);
+        fcntl_range(&self.file, libc::F_OFD_GETLK, &mut range).at("look at lock", &self.path)?;
+        Ok(libc::c_int::from(range.l_type) != libc::F_UNLCK)
+    }
+
     /// Gives the lock up.
     pub(crate) fn unlock(&self, purpose: Purpose, row: Row) {
         // Unlocking one byte can only fail for lack of kernel memory; the lock then lives until the file closes.
@@ -103,15 +110,9 @@ impl LockFile {
             Patience::Wait => libc::F_OFD_SETLKW,
             Patience::Refuse => libc::F_OFD_SETLK,
         };
-        let range = libc::flock {
-            l_type: kind as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: offset(purpose, row),
-            l_len: 1,
-            l_pid: 0,
-        };
+        let mut range = range(purpose, row, kind);
         loop {
-            match fcntl_range(&self.file, command, &range) {
+            match fcntl_range(&self.file, command, &mut range) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
             }
@@ -126,6 +127,17 @@ fn kind(mode: Mode) -> libc::c_int {
     }
 }
 
+/// One byte, as the kernel wants it told.
+fn range(purpose: Purpose, row: Row, kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: offset(purpose, row),
+        l_len: 1,
+        l_pid: 0,
+    }
+}
+
 /// The purposes lie in halves of the file far apart.
 fn offset(purpose: Purpose, row: Row) -> i64 {
     match purpose {
@@ -136,9 +148,9 @@ fn offset(purpose: Purpose, row: Row) -> i64 {
 
 /// The one system call that no safe wrapper offers: rustix locks whole files only.
 #[allow(unsafe_code)]
-fn fcntl_range(file: &File, command: libc::c_int, range: &libc::flock) -> io::Result<()> {
-    // SAFETY: the descriptor is open while `file` is borrowed, and the OFD commands only read the struct.
-    let result = unsafe { libc::fcntl(file.as_raw_fd(), command, range) };
+fn fcntl_range(file: &File, command: libc::c_int, range: &mut libc::flock) -> io::Result<()> {
+    // SAFETY: the descriptor is open while `file` is borrowed, and the OFD commands read and write this struct only.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), command, std::ptr::from_mut(range)) };
     if result == -1 {
         Err(io::Error::last_os_error())
     } else {

@@ -1,0 +1,16 @@
+//! Tests of the store through its public API. Those that mount need root and fail without it.
+
+mod setup;
+
+mod child;
+
+mod cache_mounts;
+mod combine;
+mod content;
+mod database;
+mod errors;
+mod lazy;
+mod pattern;
+mod processes;
+mod prune;
+mod trees;
