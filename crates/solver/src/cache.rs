@@ -59,6 +59,12 @@ pub trait KeyStore: Send + Sync + 'static {
     fn has_link(&self, from: &str, link: &Link, to: &str) -> Result<bool, CacheError>;
     /// All links that lead to this key, with the keys they come from.
     fn backlinks(&self, to: &str) -> Result<Vec<(String, Link)>, CacheError>;
+
+    /// Does work that calls other methods several times. A database may make
+    /// one transaction of it; calls of other threads may come in between.
+    fn together(&self, work: &mut dyn FnMut() -> Result<(), CacheError>) -> Result<(), CacheError> {
+        work()
+    }
 }
 
 /// Keeps op outputs under ids.

@@ -182,8 +182,12 @@ impl<O: Op> Driver<O> {
         event: Event<O::Output, O::Error>,
         given: Option<&Given<'_, O>>,
     ) {
-        if let Event::GiveUp(request) = &event {
-            state.requests.remove(request);
+        match &event {
+            Event::GiveUp(request) => {
+                state.requests.remove(request);
+            }
+            Event::EndJob(job) => state.status.ending(job),
+            Event::Solve(_) | Event::Finished(..) => {}
         }
         for action in state.core.step(event) {
             self.perform(state, action, given);

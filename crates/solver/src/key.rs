@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use oci_spec::image::Digest;
 
-use crate::digest::{CONTENT, root_key};
+use crate::digest::{CONTENT, is_random, root_key};
 
 /// A vertex output by digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +25,14 @@ pub(crate) struct Key {
     pub inputs: Vec<Vec<KeyUse>>,
     /// Absent for keys of content.
     pub origin: Option<Origin>,
+    pub lasting: Lasting,
     ids: Mutex<BTreeMap<Arc<str>, String>>,
 }
 
 impl Key {
     pub(crate) fn new(digest: Digest, inputs: Vec<Vec<KeyUse>>, origin: Option<Origin>) -> Self {
         Self {
+            lasting: lasting(&digest, &inputs),
             digest,
             inputs,
             origin,
@@ -42,6 +44,7 @@ impl Key {
     pub(crate) fn with_inputs(&self, inputs: Vec<Vec<KeyUse>>) -> Self {
         Self {
             digest: self.digest.clone(),
+            lasting: lasting(&self.digest, &inputs),
             inputs,
             origin: self.origin.clone(),
             ids: Mutex::new(self.ids().clone()),
@@ -51,6 +54,25 @@ impl Key {
     /// Ids by cache, as far as they are known.
     pub(crate) fn ids(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, String>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a key can be met again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lasting {
+    Always,
+    /// It follows from something made up for one session, such as the files
+    /// that a client sends, and nothing else leads to it. Not worth storing.
+    ThisSession,
+}
+
+fn lasting(digest: &Digest, inputs: &[Vec<KeyUse>]) -> Lasting {
+    let passing = |used: &KeyUse| used.key.key.lasting == Lasting::ThisSession;
+    let unreachable = |uses: &Vec<KeyUse>| !uses.is_empty() && uses.iter().all(passing);
+    if is_random(digest) || inputs.iter().any(unreachable) {
+        Lasting::ThisSession
+    } else {
+        Lasting::Always
     }
 }
 

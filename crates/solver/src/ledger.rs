@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Cache, CacheError, KeyStore, Link, StoredResult};
 use crate::core::Query;
-use crate::key::{Key, KeyUse, Place, Record};
+use crate::digest::is_random;
+use crate::key::{Key, KeyUse, Lasting, Place, Record};
 
 /// The caches of a vertex. A cache that fails is passed over with a warning.
 pub(crate) struct Ledger<'a, T> {
@@ -73,12 +74,15 @@ pub(crate) fn commit<T>(
     id: &str,
     created: SystemTime,
 ) -> Option<Record> {
+    if key.lasting == Lasting::ThisSession {
+        return None;
+    }
     let result = StoredResult {
         id: id.to_owned(),
         created,
     };
-    let written = id_in(cache, key).and_then(|name| {
-        cache.keys.add_result(&name, &result)?;
+    let written = cache.keys.together(&mut || {
+        cache.keys.add_result(&id_in(cache, key)?, &result)?;
         connect(cache, key)
     });
     if let Err(error) = written {
@@ -114,6 +118,9 @@ fn warn(cache: &str, doing: &str, error: &CacheError) {
 
 fn query_one<T>(cache: &Cache<T>, query: &Query) -> Result<BTreeSet<String>, CacheError> {
     if query.keys.is_empty() {
+        if is_random(&query.digest) {
+            return Ok(BTreeSet::new());
+        }
         let root = query.digest.to_string();
         let known = cache.keys.exists(&root)?;
         return Ok(known.then_some(root).into_iter().collect());
@@ -127,6 +134,7 @@ fn query_one<T>(cache: &Cache<T>, query: &Query) -> Result<BTreeSet<String>, Cac
     let mut ways = query
         .keys
         .iter()
+        .filter(|used| lasts(used))
         .map(follow)
         .collect::<Result<Vec<_>, _>>()?;
     let found: BTreeSet<String> = ways.iter().flat_map(|(_, _, to)| to).cloned().collect();
@@ -134,17 +142,27 @@ fn query_one<T>(cache: &Cache<T>, query: &Query) -> Result<BTreeSet<String>, Cac
         query
             .equal
             .iter()
+            .filter(|used| lasts(used))
             .map(follow)
             .collect::<Result<Vec<_>, _>>()?,
     );
     // Keys of one input mean the same, so what one leads to, all lead to.
     let all: BTreeSet<String> = ways.iter().flat_map(|(_, _, to)| to).cloned().collect();
-    for (from, link, to) in &ways {
-        for id in all.difference(to) {
-            cache.keys.add_link(from, link, id)?;
-        }
+    if ways.iter().any(|(_, _, to)| to.len() < all.len()) {
+        cache.keys.together(&mut || {
+            for (from, link, to) in &ways {
+                for id in all.difference(to) {
+                    cache.keys.add_link(from, link, id)?;
+                }
+            }
+            Ok(())
+        })?;
     }
     Ok(found)
+}
+
+fn lasts(used: &KeyUse) -> bool {
+    used.key.key.lasting == Lasting::Always
 }
 
 fn link(input: usize, digest: &Digest, selector: Option<&Digest>) -> Link {
@@ -205,7 +223,7 @@ fn name(keys: &dyn KeyStore, cache: &str, key: &Key) -> Result<String, CacheErro
     let mut agreed: Option<BTreeSet<String>> = None;
     for (input, uses) in key.inputs.iter().enumerate() {
         let mut found = BTreeSet::new();
-        for used in uses {
+        for used in uses.iter().filter(|used| lasts(used)) {
             let link = link(input, &key.digest, used.selector.as_ref());
             found.extend(keys.links(&known_id(cache, &used.key.key), &link)?);
         }
@@ -228,7 +246,7 @@ fn new_name(cache: &str, key: &Key) -> String {
     let mut hash = Sha256::new();
     hash.update(key.digest.as_ref());
     for (input, uses) in key.inputs.iter().enumerate() {
-        for used in uses {
+        for used in uses.iter().filter(|used| lasts(used)) {
             let selector = used
                 .selector
                 .as_ref()
@@ -248,7 +266,7 @@ fn connect<T>(cache: &Cache<T>, key: &Arc<Key>) -> Result<(), CacheError> {
     while let Some(key) = open.pop() {
         let to = id_in(cache, &key)?;
         for (input, uses) in key.inputs.iter().enumerate() {
-            for used in uses {
+            for used in uses.iter().filter(|used| lasts(used)) {
                 let from = id_in(cache, &used.key.key)?;
                 let link = link(input, &key.digest, used.selector.as_ref());
                 if !cache.keys.has_link(&from, &link, &to)? {

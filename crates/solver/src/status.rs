@@ -33,6 +33,19 @@ impl Status {
         true
     }
 
+    /// A job ends: what is in work is cancelled as far as it is concerned.
+    pub(crate) fn ending(&self, job: &JobId) {
+        let Some(observer) = self.observers.get(job) else {
+            return;
+        };
+        for history in self.vertices.values() {
+            let open = history.begin.is_some() && history.end.is_none();
+            if open && history.jobs.list().contains(job) {
+                observer.vertex(event(&history.info, Progress::Cancelled));
+            }
+        }
+    }
+
     pub(crate) fn remove_job(&mut self, job: &JobId) {
         self.observers.remove(job);
     }

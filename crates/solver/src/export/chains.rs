@@ -90,12 +90,6 @@ impl<R: Clone + PartialEq> Chains<R> {
         Some(item)
     }
 
-    /// Adds results to a record that is there.
-    pub(super) fn add_to(&mut self, item: ItemId, results: Vec<ExportResult<R>>) {
-        let item = self.current(item);
-        self.add_results(item, results);
-    }
-
     fn new_item(&mut self, digest: &Digest) -> ItemId {
         self.items.push(Item {
             digest: digest.clone(),

@@ -1,6 +1,7 @@
 //! Follows the keys of a result back to their roots.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Arc, PoisonError};
 
 use oci_spec::image::Digest;
@@ -26,6 +27,9 @@ pub(super) struct Trail {
     /// The nodes of the result itself.
     pub top: Vec<usize>,
 }
+
+/// By input: items and selectors.
+type Ways = Vec<Vec<(ItemId, String)>>;
 
 type NodeName = (*const Key, *const Source);
 
@@ -120,22 +124,10 @@ pub(super) fn record<T, R: Clone + PartialEq>(
             }
             continue;
         }
-        let known = if ignore_backlinks {
-            Vec::new()
-        } else {
-            recorder.backlinks_of(node)?
-        };
-        let mut added = recorder.add(node, &items, results[index].as_ref())?;
-        if added.is_empty() {
-            // The ways of this build mean nothing to others, such as those
-            // from a client's files; but the cache knows others.
-            let result: Vec<_> = results[index].iter().cloned().collect();
-            for item in &known {
-                recorder.chains.add_to(*item, result.clone());
-            }
-            added = known;
+        if !ignore_backlinks {
+            recorder.backlinks_of(node)?;
         }
-        items[index] = Some(added);
+        items[index] = Some(recorder.add(node, &items, results[index].as_ref())?);
     }
     Ok(())
 }
@@ -204,17 +196,14 @@ impl<T, R: Clone + PartialEq> Recorder<'_, T, R> {
     }
 
     /// Adds the ways to a key that caches know from other builds.
-    fn backlinks_of(&mut self, node: &Node) -> Result<Vec<ItemId>, CacheError> {
+    fn backlinks_of(&mut self, node: &Node) -> Result<(), CacheError> {
         let ids = node.key.ids().clone();
-        let mut items = Vec::new();
         for (cache, id) in ids {
             if let Some(cache) = self.caches.iter().find(|other| *other.id == *cache) {
-                self.follow_back(cache, id.clone())?;
-                let known = self.backlinks.get(&(cache.id.clone(), id));
-                items.extend(known.into_iter().flatten());
+                self.follow_back(cache, id)?;
             }
         }
-        Ok(items)
+        Ok(())
     }
 
     fn follow_back(&mut self, cache: &Cache<T>, id: String) -> Result<(), CacheError> {
@@ -223,8 +212,8 @@ impl<T, R: Clone + PartialEq> Recorder<'_, T, R> {
         while let Some((id, inputs_done)) = open.pop() {
             let name = (cache.id.clone(), id.clone());
             if !inputs_done {
-                if !self.backlinks.contains_key(&name) {
-                    self.backlinks.insert(name, Vec::new());
+                if let Entry::Vacant(vacant) = self.backlinks.entry(name) {
+                    vacant.insert(Vec::new());
                     let from = cache.keys.backlinks(&id)?;
                     open.push((id.clone(), true));
                     open.extend(from.iter().map(|(from, _)| (from.clone(), false)));
@@ -252,7 +241,7 @@ impl<T, R: Clone + PartialEq> Recorder<'_, T, R> {
                 .into_iter()
                 .collect();
         }
-        let mut ways: BTreeMap<String, (Digest, Vec<Vec<(ItemId, String)>>)> = BTreeMap::new();
+        let mut ways: BTreeMap<String, (Digest, Ways)> = BTreeMap::new();
         for (from, link) in from {
             let (_, inputs) = ways
                 .entry(link.digest.to_string())

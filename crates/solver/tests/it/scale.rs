@@ -19,12 +19,18 @@ use crate::toy::digest;
 struct Counting {
     keys: MemoryKeys,
     calls: AtomicUsize,
+    writes: AtomicUsize,
 }
 
 impl Counting {
     fn count(&self) -> &MemoryKeys {
         self.calls.fetch_add(1, Ordering::Relaxed);
         &self.keys
+    }
+
+    fn write(&self) -> &MemoryKeys {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.count()
     }
 }
 
@@ -41,16 +47,16 @@ impl KeyStore for Counting {
         self.count().results(key)
     }
     fn add_result(&self, key: &str, result: &StoredResult) -> Answer<()> {
-        self.count().add_result(key, result)
+        self.write().add_result(key, result)
     }
     fn release(&self, result: &str) -> Answer<()> {
-        self.count().release(result)
+        self.write().release(result)
     }
     fn keys_of_result(&self, result: &str) -> Answer<Vec<String>> {
         self.count().keys_of_result(result)
     }
     fn add_link(&self, from: &str, link: &Link, to: &str) -> Answer<()> {
-        self.count().add_link(from, link, to)
+        self.write().add_link(from, link, to)
     }
     fn links(&self, from: &str, link: &Link) -> Answer<Vec<String>> {
         self.count().links(from, link)
@@ -140,12 +146,13 @@ async fn calls(size: usize, inputs: impl Fn(usize, usize) -> Vec<usize>) -> ([us
         output: 0,
     };
     let mut counts = [0; 3];
-    let mut value = 0;
+    let (mut value, mut writes) = (0, 0);
     for count in &mut counts[..2] {
         let solver: Solver<Counter> = Solver::new(cache.clone(), SolverOptions::default());
         let job = solver.job(JobId::new("job"), Arc::new(())).unwrap();
         let solved = job.solve(graph(), wanted(), vec![]).await.unwrap();
         value = solved.output;
+        writes = keys.writes.swap(0, Ordering::Relaxed);
         *count = keys.calls.swap(0, Ordering::Relaxed);
         drop(job);
         solver.idle().await;
@@ -156,6 +163,7 @@ async fn calls(size: usize, inputs: impl Fn(usize, usize) -> Vec<usize>) -> ([us
     }
     counts[2] = keys.calls.load(Ordering::Relaxed);
     assert_eq!(runs.load(Ordering::Relaxed), size);
+    assert_eq!(writes, 0, "the second build only reads");
     (counts, value)
 }
 
