@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use kiln_store::checksum::FileHash;
 use rustix::fs::{AtFlags, SeekFrom, StatxFlags};
 use rustix::io::Errno;
 
@@ -38,18 +40,21 @@ impl Default for Cloning {
 
 impl Copier {
     /// Copies the first `size` bytes of a file, holes as holes. `false` if it is shorter.
+    /// The content goes into `hash`, which becomes `None` if not all of it passes by here.
     pub(super) fn copy(
         &mut self,
         from: &File,
         to: &File,
         size: u64,
         cloning: &Cloning,
+        hash: &mut Option<FileHash>,
         progress: &dyn Fn(u64),
     ) -> io::Result<bool> {
         if size >= WORTH_CLONING && cloning.0.load(Ordering::Relaxed) {
             match rustix::fs::ioctl_ficlone(to, from) {
                 Ok(()) => {
                     rustix::fs::ftruncate(to, size)?;
+                    *hash = None;
                     progress(size);
                     return Ok(true);
                 }
@@ -59,18 +64,19 @@ impl Copier {
         let stat = rustix::fs::fstat(from)?;
         let is_sparse = size >= WORTH_CLONING && (stat.st_blocks as u64) * 512 < size;
         if !is_sparse {
-            return self.copy_range(from, to, 0, size, progress);
+            return self.copy_range(from, to, 0..size, hash, progress);
         }
+        *hash = None;
         rustix::fs::ftruncate(to, size)?;
         let mut at = 0;
         while at < size {
             let start = match rustix::fs::seek(from, SeekFrom::Data(at)) {
                 Ok(start) if start < size => start,
                 Ok(_) | Err(Errno::NXIO) => return Ok(true),
-                Err(_) => return self.copy_range(from, to, at, size, progress),
+                Err(_) => return self.copy_range(from, to, at..size, hash, progress),
             };
             let end = rustix::fs::seek(from, SeekFrom::Hole(start))?.min(size);
-            if !self.copy_range(from, to, start, end, progress)? {
+            if !self.copy_range(from, to, start..end, hash, progress)? {
                 return Ok(false);
             }
             at = end;
@@ -82,10 +88,11 @@ impl Copier {
         &mut self,
         from: &File,
         to: &File,
-        mut at: u64,
-        end: u64,
+        range: Range<u64>,
+        hash: &mut Option<FileHash>,
         progress: &dyn Fn(u64),
     ) -> io::Result<bool> {
+        let Range { start: mut at, end } = range;
         while at < end {
             let most = usize::try_from(end - at)
                 .unwrap_or(usize::MAX)
@@ -95,6 +102,9 @@ impl Copier {
                 return Ok(false);
             }
             to.write_all_at(&self.buffer[..count], at)?;
+            if let Some(hash) = hash {
+                hash.update(&self.buffer[..count]);
+            }
             at += count as u64;
             progress(count as u64);
         }

@@ -1,9 +1,10 @@
 //! Local directories: `local://`.
 //!
-//! A snapshot is made in four passes: [`scan`] walks the directory through the
+//! A snapshot is made in a few passes: [`scan`] walks the directory through the
 //! [`filter`], [`plan`] compares what it found with the [`index`] of the snapshot
-//! before, and [`write`] makes what is new. Times alone never decide: see [`source`].
+//! before, [`check`] looks closer where that leaves doubt, and [`write`] makes what is new. Times alone never decide: see [`source`].
 
+mod check;
 mod content;
 mod crew;
 mod entry;
@@ -11,6 +12,7 @@ mod filter;
 mod follow;
 mod identifier;
 mod index;
+mod make;
 mod plan;
 mod root;
 mod scan;

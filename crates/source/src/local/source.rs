@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_store::checksum::Checksums;
+use kiln_store::checksum::{Checksums, RootHeader};
 use kiln_store::{MutableOptions, RecordType, Ref, Store};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::entry::{Entry, Time};
+use super::entry::{Entry, Kind, Time, walk_order};
 use super::filter::Filter;
 use super::follow::follow;
 use super::identifier::{Differ, LocalIdentifier};
@@ -19,7 +19,8 @@ use super::index::{Index, Indexed, Trust};
 use super::plan::{Compare, Step, plan};
 use super::root::SourceRoot;
 use super::scan::{ScanError, scan};
-use super::write::{Made, Writer};
+use super::write::{Made, Writer, Written};
+use super::xattr;
 use crate::attribute::{go_json, sha256};
 use crate::error::SourceError;
 
@@ -188,12 +189,21 @@ impl Transfer {
             created: None,
         };
         let target = self.store.mutable(None, options)?;
-        let made = writer.write(target.upper_dir(), &steps)?;
+        let Written { made, hashes } = writer.write(target.upper_dir(), &steps)?;
+        let tree = target.upper_dir().to_owned();
         let snapshot = target.commit()?;
-        snapshot.set_value(INDEX, &index_of(entries, made, begin).to_bytes())?;
-        if let Some(before) = before {
-            inherit_checksums(before, &snapshot, entries, &steps)?;
+        let checksums = before
+            .map(|before| inherited(before, entries, &steps, &tree))
+            .transpose()?
+            .flatten();
+        let mut checksums = checksums.unwrap_or_else(|| Checksums::new(RootHeader::Ignored));
+        for (at, hash) in hashes {
+            if let Ok(path) = std::str::from_utf8(&entries[at].path) {
+                checksums.insert(path, hash);
+            }
         }
+        snapshot.set_value(CHECKSUMS, &checksums.to_bytes())?;
+        snapshot.set_value(INDEX, &index_of(entries, made, begin).to_bytes())?;
         for key in keys {
             self.store.set_key(key, &snapshot)?;
         }
@@ -261,41 +271,56 @@ impl Transfer {
     }
 }
 
-/// Checksums of what both snapshots have need not be computed again.
-fn inherit_checksums(
+/// The checksums of what both snapshots have.
+fn inherited(
     before: &Before,
-    snapshot: &Ref,
     entries: &[Entry],
     steps: &[Step],
-) -> Result<(), SourceError> {
+    tree: &Path,
+) -> Result<Option<Checksums>, SourceError> {
     let Some(kept) = before.snapshot.value(CHECKSUMS)? else {
-        return Ok(());
+        return Ok(None);
     };
     let Ok(checksums) = Checksums::from_bytes(&kept) else {
-        return Ok(());
+        return Ok(None);
     };
-    let mut changed: Vec<String> = Vec::new();
-    let mut gone = before
+    let mut changed: Vec<&[u8]> = Vec::new();
+    let mut rest = before
         .index
         .0
         .iter()
         .map(|indexed| &indexed.entry)
         .peekable();
     for (entry, step) in entries.iter().zip(steps) {
-        while let Some(old) =
-            gone.next_if(|old| super::entry::walk_order(&old.path, &entry.path).is_lt())
-        {
-            changed.push(String::from_utf8_lossy(&old.path).into_owned());
+        while let Some(gone) = rest.next_if(|old| walk_order(&old.path, &entry.path).is_lt()) {
+            changed.push(&gone.path);
         }
-        gone.next_if(|old| old.path == entry.path);
-        if *step != Step::Keep {
-            changed.push(String::from_utf8_lossy(&entry.path).into_owned());
+        let old = rest.next_if(|old| old.path == entry.path);
+        let is_same = *step == Step::Keep
+            || old.is_some_and(|old| is_same_directory(old, entry, &before.tree, tree));
+        if !is_same {
+            changed.push(&entry.path);
         }
     }
-    changed.extend(gone.map(|old| String::from_utf8_lossy(&old.path).into_owned()));
-    let derived = checksums.derive(changed.iter().map(String::as_str));
-    snapshot.set_value(CHECKSUMS, &derived.to_bytes())?;
-    Ok(())
+    changed.extend(rest.map(|gone| gone.path.as_slice()));
+    let paths: Result<Vec<&str>, _> = changed.into_iter().map(std::str::from_utf8).collect();
+    // Names that are no text cannot be told to the checksums.
+    Ok(paths.ok().map(|paths| checksums.derive(paths)))
+}
+
+/// Whether two directories differ in nothing that checksums cover, apart from what is in
+/// them.
+fn is_same_directory(old: &Entry, new: &Entry, old_tree: &Path, new_tree: &Path) -> bool {
+    if old.stamp.kind != Kind::Directory
+        || new.stamp.kind != Kind::Directory
+        || old.stamp.mode != new.stamp.mode
+    {
+        return false;
+    }
+    let attributes = |tree: &Path| {
+        SourceRoot::open(tree).and_then(|root| xattr::read(root.directory(&new.path)?))
+    };
+    matches!((attributes(old_tree), attributes(new_tree)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn index_of(entries: &[Entry], made: Vec<Option<Made>>, begin: Time) -> Index {

@@ -1,20 +1,21 @@
 //! Writing a snapshot: links to the one before where nothing changed, copies elsewhere.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
+use kiln_store::checksum::FileHash;
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Mode, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::content::{Cloning, Copier, stamp_of};
+use super::content::{Cloning, Copier};
 use super::crew;
 use super::entry::{Entry, Kind, Stamp};
 use super::index::Trust;
+use super::make::unless_gone;
 use super::plan::Step;
 use super::root::SourceRoot;
 use super::source::{LocalProgress, TransferProgress};
@@ -23,14 +24,28 @@ use crate::error::SourceError;
 
 /// Files of one directory that one thread takes at a time.
 const BATCH: usize = 128;
-/// How often a file is read that changes while it is.
-const ATTEMPTS: usize = 3;
 
 /// A file as it was read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Made {
     pub(super) stamp: Stamp,
     pub(super) trust: Trust,
+}
+
+/// What came of writing.
+pub(super) struct Written {
+    /// One for each entry; `None` for a file that was gone by then.
+    pub(super) made: Vec<Option<Made>>,
+    /// Files that were hashed on the way, by their place in the list.
+    pub(super) hashes: Vec<(usize, FileHash)>,
+}
+
+/// What one thread works with and brings back.
+#[derive(Default)]
+pub(super) struct Hand {
+    made: Vec<(usize, Option<Made>)>,
+    pub(super) hashes: Vec<(usize, FileHash)>,
+    pub(super) copier: Copier,
 }
 
 impl Made {
@@ -45,29 +60,29 @@ impl Made {
 
 /// What is read, what it is compared to, and who is told.
 pub(super) struct Writer<'a> {
-    root: &'a SourceRoot,
-    entries: &'a [Entry],
-    before: Option<SourceRoot>,
+    pub(super) root: &'a SourceRoot,
+    pub(super) entries: &'a [Entry],
+    pub(super) before: Option<SourceRoot>,
     name: &'a str,
     stop: &'a AtomicBool,
     progress: &'a LocalProgress,
     bytes: AtomicU64,
     files: AtomicU64,
-    cloning: Cloning,
-    batches: Vec<Batch>,
-    owner: Owner,
+    pub(super) cloning: Cloning,
+    pub(super) batches: Vec<Batch>,
+    pub(super) owner: Owner,
 }
 
 /// Neighbours in the list that are in one directory.
 #[derive(Clone, Copy)]
-struct Batch {
-    start: usize,
-    end: usize,
+pub(super) struct Batch {
+    pub(super) start: usize,
+    pub(super) end: usize,
 }
 
 /// Whether new files belong to root by themselves.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owner {
+pub(super) enum Owner {
     AlreadyRoot,
     ToBeSet,
 }
@@ -102,80 +117,27 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Settles every [`Step::Check`].
-    pub(super) fn check(&self, steps: &mut [Step]) -> Result<(), SourceError> {
-        let open = |batch: &Batch| steps[batch.start..batch.end].contains(&Step::Check);
-        let doubtful: Vec<Batch> = self.batches.iter().copied().filter(open).collect();
-        if doubtful.is_empty() {
-            return Ok(());
-        }
-        let settled = {
-            let steps = &*steps;
-            crew::run(
-                doubtful,
-                |batch, (found, copier): &mut (Vec<(usize, Step)>, Copier), _| {
-                    self.check_batch(batch, steps, found, copier)
-                },
-            )?
-        };
-        for (at, step) in settled.into_iter().flat_map(|(found, _)| found) {
-            steps[at] = step;
-        }
-        Ok(())
-    }
-
-    fn check_batch(
-        &self,
-        batch: Batch,
-        steps: &[Step],
-        found: &mut Vec<(usize, Step)>,
-        copier: &mut Copier,
-    ) -> Result<(), SourceError> {
-        let (directory, _) = self.entries[batch.start].split();
-        let here = self.root.directory(directory);
-        let there = self
-            .before
-            .as_ref()
-            .map(|before| before.directory(directory));
-        for at in batch.start..batch.end {
-            if steps[at] != Step::Check {
-                continue;
-            }
-            self.go_on()?;
-            let same = match (&here, &there) {
-                (Ok(here), Some(Ok(there))) => same(here, there, &self.entries[at], copier),
-                _ => false,
-            };
-            found.push((at, if same { Step::Keep } else { Step::Make }));
-        }
-        Ok(())
-    }
-
-    /// Writes everything into `target`, and tells what each file was when it was read.
-    /// `None` stands for a file that was gone by then.
-    pub(super) fn write(
-        &self,
-        target: &Path,
-        steps: &[Step],
-    ) -> Result<Vec<Option<Made>>, SourceError> {
+    /// Writes everything into `target`.
+    pub(super) fn write(&self, target: &Path, steps: &[Step]) -> Result<Written, SourceError> {
         let target = SourceRoot::open(target)
             .map_err(|error| self.write_error("open", target.to_owned(), error.into()))?;
         self.make_directories(&target)?;
-        let parts = crew::run(
-            self.batches.clone(),
-            |batch, (made, copier): &mut (Vec<(usize, Option<Made>)>, Copier), _| {
-                self.write_batch(batch, steps, &target, made, copier)
-            },
-        )?;
+        let hands = crew::run(self.batches.clone(), |batch, hand: &mut Hand, _| {
+            self.write_batch(batch, steps, &target, hand)
+        })?;
         let from_scan = |entry: &Entry| Some(Made::of(&entry.stamp));
         let mut made: Vec<Option<Made>> = self.entries.iter().map(from_scan).collect();
-        for (at, as_read) in parts.into_iter().flat_map(|(part, _)| part) {
-            made[at] = as_read;
+        let mut hashes = Vec::new();
+        for hand in hands {
+            for (at, as_read) in hand.made {
+                made[at] = as_read;
+            }
+            hashes.extend(hand.hashes);
         }
         self.make_links(&target, steps, &mut made)?;
         self.finish_directories(&target)?;
         self.report();
-        Ok(made)
+        Ok(Written { made, hashes })
     }
 
     /// All directories, closed to others until they have their attributes.
@@ -197,163 +159,47 @@ impl<'a> Writer<'a> {
         batch: Batch,
         steps: &[Step],
         target: &SourceRoot,
-        made: &mut Vec<(usize, Option<Made>)>,
-        copier: &mut Copier,
+        hand: &mut Hand,
     ) -> Result<(), SourceError> {
         let (directory, _) = self.entries[batch.start].split();
-        let into = target.directory(directory).map_err(|error| {
-            self.write_error(
-                "open directory",
-                PathBuf::from(OsStr::from_bytes(directory)),
-                error.into(),
-            )
-        })?;
+        let path = || PathBuf::from(OsStr::from_bytes(directory));
+        let into = target
+            .directory(directory)
+            .map_err(|error| self.write_error("open directory", path(), error.into()))?;
         let before = self
             .before
             .as_ref()
             .and_then(|before| before.directory(directory).ok());
         // Only those that copy anything need the source.
-        let mut from: Option<OwnedFd> = None;
+        let mut from: Option<Option<OwnedFd>> = None;
         for at in batch.start..batch.end {
             let entry = &self.entries[at];
             if entry.stamp.kind == Kind::Directory || matches!(steps[at], Step::Link(_)) {
                 continue;
             }
             self.go_on()?;
-            let kept = steps[at] == Step::Keep
-                && before
+            let link = || {
+                before
                     .as_ref()
-                    .is_some_and(|before| link(before, &into, entry));
-            if !kept {
+                    .is_some_and(|before| link(before, &into, entry))
+            };
+            if steps[at] != Step::Keep || !link() {
                 if from.is_none() {
-                    let opened = self.root.directory(directory);
-                    from =
-                        Some(opened.map_err(|error| {
-                            self.read_error("open directory", entry, error.into())
-                        })?);
+                    let opened = unless_gone(self.root.directory(directory));
+                    let opened = opened
+                        .map_err(|error| self.read_error("open directory", entry, error.into()));
+                    from = Some(opened?);
                 }
-                if let Some(from) = &from {
-                    made.push((at, self.make(entry, from, &into, copier)?));
-                }
+                let made = match &from {
+                    Some(Some(from)) => self.make(at, from, &into, hand)?,
+                    _ => None,
+                };
+                hand.made.push((at, made));
             }
             self.files.fetch_add(1, Ordering::Relaxed);
         }
         self.report();
         Ok(())
-    }
-
-    fn make(
-        &self,
-        entry: &Entry,
-        from: &OwnedFd,
-        into: &OwnedFd,
-        copier: &mut Copier,
-    ) -> Result<Option<Made>, SourceError> {
-        let (_, name) = entry.split();
-        let written = |error: Errno| self.write_error("create", path_of(entry), error.into());
-        let node = |kind: FileType, rdev: u64| {
-            rustix::fs::mknodat(into, name, kind, Mode::RUSR | Mode::WUSR, rdev).map_err(written)
-        };
-        match entry.stamp.kind {
-            Kind::File => return self.copy_file(entry, from, into, copier),
-            Kind::Symlink => {
-                let target = match rustix::fs::readlinkat(from, name, Vec::new()) {
-                    Ok(target) => target,
-                    Err(Errno::NOENT) => return Ok(None),
-                    Err(error) => return Err(self.read_error("read link", entry, error.into())),
-                };
-                rustix::fs::symlinkat(&target, into, name).map_err(written)?;
-            }
-            Kind::Fifo => node(FileType::Fifo, 0)?,
-            Kind::CharDevice => node(FileType::CharacterDevice, entry.stamp.rdev)?,
-            Kind::BlockDevice => node(FileType::BlockDevice, entry.stamp.rdev)?,
-            Kind::Socket => node(FileType::RegularFile, 0)?,
-            Kind::Directory => {}
-        }
-        self.set_attributes(into, name, &entry.stamp)
-            .map_err(written)?;
-        Ok(Some(Made::of(&entry.stamp)))
-    }
-
-    /// Copies a file as it was at one moment, even if somebody writes to it.
-    fn copy_file(
-        &self,
-        entry: &Entry,
-        from: &OwnedFd,
-        into: &OwnedFd,
-        copier: &mut Copier,
-    ) -> Result<Option<Made>, SourceError> {
-        let (_, name) = entry.split();
-        let read = |error: io::Error| self.read_error("read", entry, error);
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let source = match rustix::fs::openat(from, name, flags, Mode::empty()) {
-            Ok(source) => File::from(source),
-            Err(Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(self.read_error("open", entry, error.into())),
-        };
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let copy = rustix::fs::openat(into, name, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|error| self.write_error("create", path_of(entry), error.into()))?;
-        let copy = File::from(copy);
-        let mut stamp = stamp_of(&source).map_err(|error| read(error.into()))?;
-        if stamp.kind != Kind::File {
-            return Err(self.changing(entry));
-        }
-        for attempt in 1..=ATTEMPTS {
-            let progress = |count| self.copied(count);
-            let whole = copier
-                .copy(&source, &copy, stamp.size, &self.cloning, &progress)
-                .map_err(|error| self.write_error("copy", path_of(entry), error))?;
-            let after = stamp_of(&source).map_err(|error| read(error.into()))?;
-            let only_grew = after.size > stamp.size && whole;
-            if whole && (after == stamp || (only_grew && attempt == ATTEMPTS)) {
-                self.finish_file(&source, &copy, &stamp).map_err(|error| {
-                    self.write_error("set attributes of", path_of(entry), error.into())
-                })?;
-                // What somebody appends to, such as a log, is taken as it was when we came.
-                let trust = if after == stamp {
-                    Trust::Stamp
-                } else {
-                    Trust::ReadAgain
-                };
-                return Ok(Some(Made { stamp, trust }));
-            }
-            rustix::fs::ftruncate(&copy, 0)
-                .map_err(|error| self.write_error("truncate", path_of(entry), error.into()))?;
-            stamp = after;
-        }
-        Err(self.changing(entry))
-    }
-
-    fn finish_file(&self, source: &File, copy: &File, stamp: &Stamp) -> Result<(), Errno> {
-        if self.owner == Owner::ToBeSet {
-            let _ = rustix::fs::fchown(
-                copy,
-                Some(rustix::fs::Uid::ROOT),
-                Some(rustix::fs::Gid::ROOT),
-            );
-        }
-        xattr::write(copy, &xattr::read(source)?);
-        rustix::fs::fchmod(copy, Mode::from_raw_mode(stamp.mode))?;
-        rustix::fs::futimens(copy, &times(stamp))
-    }
-
-    /// Attributes of what has no content.
-    fn set_attributes(&self, directory: &OwnedFd, name: &[u8], stamp: &Stamp) -> Result<(), Errno> {
-        if self.owner == Owner::ToBeSet {
-            let (user, group) = (Some(rustix::fs::Uid::ROOT), Some(rustix::fs::Gid::ROOT));
-            let _ = rustix::fs::chownat(directory, name, user, group, AtFlags::SYMLINK_NOFOLLOW);
-        }
-        if stamp.kind != Kind::Symlink {
-            rustix::fs::chmodat(
-                directory,
-                name,
-                Mode::from_raw_mode(stamp.mode),
-                AtFlags::empty(),
-            )?;
-        }
-        rustix::fs::utimensat(directory, name, &times(stamp), AtFlags::SYMLINK_NOFOLLOW)
     }
 
     /// Further names of files that exist by now.
@@ -412,7 +258,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn copied(&self, count: u64) {
+    pub(super) fn copied(&self, count: u64) {
         let before = self.bytes.fetch_add(count, Ordering::Relaxed);
         // Large files are told about on the way, small ones with their batch.
         if before >> 20 != (before + count) >> 20 {
@@ -420,7 +266,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn report(&self) {
+    pub(super) fn report(&self) {
         let (bytes, files) = (
             self.bytes.load(Ordering::Relaxed),
             self.files.load(Ordering::Relaxed),
@@ -428,7 +274,7 @@ impl<'a> Writer<'a> {
         (self.progress)(TransferProgress { bytes, files });
     }
 
-    fn go_on(&self) -> Result<(), SourceError> {
+    pub(super) fn go_on(&self) -> Result<(), SourceError> {
         match self.stop.load(Ordering::Relaxed) {
             true => Err(SourceError::Stopped {
                 name: self.name.to_owned(),
@@ -437,14 +283,19 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn changing(&self, entry: &Entry) -> SourceError {
+    pub(super) fn changing(&self, entry: &Entry) -> SourceError {
         SourceError::Changing {
             name: self.name.to_owned(),
             path: path_of(entry),
         }
     }
 
-    fn read_error(&self, action: &'static str, entry: &Entry, source: io::Error) -> SourceError {
+    pub(super) fn read_error(
+        &self,
+        action: &'static str,
+        entry: &Entry,
+        source: io::Error,
+    ) -> SourceError {
         SourceError::Read {
             name: self.name.to_owned(),
             action,
@@ -453,7 +304,12 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn write_error(&self, action: &'static str, path: PathBuf, source: io::Error) -> SourceError {
+    pub(super) fn write_error(
+        &self,
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    ) -> SourceError {
         SourceError::Write {
             name: self.name.to_owned(),
             action,
@@ -463,11 +319,11 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn path_of(entry: &Entry) -> PathBuf {
+pub(super) fn path_of(entry: &Entry) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(&entry.path))
 }
 
-fn times(stamp: &Stamp) -> Timestamps {
+pub(super) fn times(stamp: &Stamp) -> Timestamps {
     let time = Timespec {
         tv_sec: stamp.mtime.seconds,
         tv_nsec: i64::from(stamp.mtime.nanos),
@@ -502,29 +358,4 @@ fn batches(entries: &[Entry]) -> Vec<Batch> {
 fn link(before: &OwnedFd, into: &OwnedFd, entry: &Entry) -> bool {
     let (_, name) = entry.split();
     rustix::fs::linkat(before, name, into, name, AtFlags::empty()).is_ok()
-}
-
-/// Whether the source and the snapshot before agree about a file, by reading both.
-fn same(here: &OwnedFd, there: &OwnedFd, entry: &Entry, copier: &mut Copier) -> bool {
-    let (_, name) = entry.split();
-    if entry.stamp.kind == Kind::Symlink {
-        let read = |directory| rustix::fs::readlinkat(directory, name, Vec::new());
-        return matches!((read(here), read(there)), (Ok(a), Ok(b)) if a == b);
-    }
-    if !matches!(entry.stamp.kind, Kind::File | Kind::Directory) {
-        return true;
-    }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let open = |directory: &OwnedFd| rustix::fs::openat(directory, name, flags, Mode::empty());
-    let (Ok(a), Ok(b)) = (open(here), open(there)) else {
-        return false;
-    };
-    let attributes = |file: &OwnedFd| xattr::read(file.as_fd());
-    if !matches!((attributes(&a), attributes(&b)), (Ok(a), Ok(b)) if a == b) {
-        return false;
-    }
-    match entry.stamp.kind {
-        Kind::File => copier.same(&File::from(a), &File::from(b)).unwrap_or(false),
-        _ => true,
-    }
 }

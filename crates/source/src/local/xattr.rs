@@ -54,8 +54,19 @@ pub(super) fn read(file: impl AsFd) -> Result<Vec<(CString, Vec<u8>)>, Errno> {
 }
 
 /// Sets them on an open file, as far as file system and privileges go.
-pub(super) fn write(file: impl AsFd, attributes: &[(CString, Vec<u8>)]) {
+pub(super) fn write(file: impl AsFd, attributes: &[(CString, Vec<u8>)]) -> Outcome {
+    let mut outcome = Outcome::All;
     for (name, value) in attributes {
-        let _ = rustix::fs::fsetxattr(&file, name, value, XattrFlags::empty());
+        if rustix::fs::fsetxattr(&file, name, value, XattrFlags::empty()).is_err() {
+            outcome = Outcome::Part;
+        }
     }
+    outcome
+}
+
+/// How many attributes could be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    All,
+    Part,
 }

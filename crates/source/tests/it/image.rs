@@ -96,37 +96,42 @@ async fn an_image_is_pulled_when_its_files_are_needed() {
 async fn equal_layers_are_one() {
     let fixture = Fixture::new();
     let registry = Registry::start().expect("docker-registry");
-    let one = layer(&fixture, "one", &[("a", "1")]);
-    let base = Image::new().layer(&one).platform("linux/amd64");
-    let more = base.clone().layer(layer(&fixture, "two", &[("b", "2")]));
-    registry.push_image(&base, "test/base:v1").expect("push");
-    registry.push_image(&more, "test/more:v1").expect("push");
+    let image = Image::new()
+        .layer(layer(&fixture, "one", &[("a", "1")]))
+        .layer(layer(&fixture, "two", &[("b", "2")]))
+        .platform("linux/amd64");
+    let layout = fixture.directory("layout");
+    image.write(&layout, "v1").expect("write");
+    registry
+        .push_layout(&layout, "v1", "test/one:v1")
+        .expect("push");
+    registry
+        .push_layout(&layout, "v1", "test/two:v1")
+        .expect("push");
     let source = source(&fixture);
-    let open = async |name: &str| {
-        let wanted = identifier(&registry, name, amd64());
+    let open = async |name: &str, layer_limit| {
+        let wanted = ImageIdentifier {
+            layer_limit,
+            ..identifier(&registry, name, amd64())
+        };
         source
             .open(&wanted, &Session::empty(), unwatched())
             .await
             .expect("open")
     };
-    let (base, more) = (open("test/base:v1").await, open("test/more:v1").await);
-    let (lower, upper) = (
-        base.snapshot().expect("snapshot").expect("layers"),
-        more.snapshot().expect("snapshot").expect("layers"),
+    let (one, two) = (
+        open("test/one:v1", None).await,
+        open("test/two:v1", None).await,
     );
-    assert_eq!(upper.parents()[0].id(), lower.id());
-    assert_ne!(base.cache_key(1), more.cache_key(1));
-    let mut limited = identifier(&registry, "test/more:v1", amd64());
-    limited.layer_limit = Some(1);
-    let limited = source
-        .open(&limited, &Session::empty(), unwatched())
-        .await
-        .expect("open");
-    assert_eq!(
-        limited.snapshot().expect("snapshot").expect("layers").id(),
-        lower.id()
-    );
-    assert_eq!(limited.cache_key(1).key, base.cache_key(1).key);
+    let limited = open("test/two:v1", Some(1)).await;
+    let snapshot =
+        |image: &kiln_source::Image| image.snapshot().expect("snapshot").expect("layers");
+    let whole = snapshot(&one);
+    assert_eq!(whole.id(), snapshot(&two).id());
+    assert_eq!(whole.parents()[0].id(), snapshot(&limited).id());
+    assert_eq!(one.cache_key(0), two.cache_key(0));
+    assert_ne!(one.cache_key(0).key, limited.cache_key(0).key);
+    assert_ne!(one.cache_key(1).key, limited.cache_key(1).key);
     assert!(limited.cache_key(0).more && !limited.cache_key(1).more);
 }
 

@@ -1,7 +1,7 @@
 //! Snapshots of directories, and what is done again when something changes.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -192,30 +192,30 @@ async fn unchanged_files_are_links_into_the_snapshot_before() {
 type Change = fn(&Path);
 
 #[rstest::rstest]
-#[case::content_of_the_same_size(|source| {
+#[case::content_of_the_same_size(|source: &Path| {
     let path = source.join("a");
     let times = fs::metadata(&path).expect("stat").modified().expect("mtime");
     fs::write(&path, "9").expect("write");
     fs::File::open(&path).expect("open").set_times(fs::FileTimes::new().set_modified(times)).expect("times");
 })]
-#[case::another_file_of_the_same_size_and_time(|source| {
+#[case::another_file_of_the_same_size_and_time(|source: &Path| {
     let path = source.join("a");
     let times = fs::metadata(&path).expect("stat").modified().expect("mtime");
     fs::write(source.join("new"), "9").expect("write");
     fs::File::open(source.join("new")).expect("open").set_times(fs::FileTimes::new().set_modified(times)).expect("times");
     fs::rename(source.join("new"), &path).expect("rename");
 })]
-#[case::mode(|source| fs::set_permissions(source.join("a"), PermissionsExt::from_mode(0o600)).expect("mode"))]
-#[case::time(|source| age(&source.join("a")))]
-#[case::xattr(|source| rustix::fs::setxattr(source.join("a"), "user.x", b"1", XattrFlags::empty()).expect("xattr"))]
-#[case::directory_xattr(|source| rustix::fs::setxattr(source.join("dir"), "user.x", b"1", XattrFlags::empty()).expect("xattr"))]
-#[case::removal(|source| fs::remove_file(source.join("a")).expect("remove"))]
-#[case::addition(|source| fs::write(source.join("dir/n"), "").expect("write"))]
-#[case::file_to_directory(|source| {
+#[case::mode(|source: &Path| fs::set_permissions(source.join("a"), PermissionsExt::from_mode(0o600)).expect("mode"))]
+#[case::time(|source: &Path| age(&source.join("a")))]
+#[case::xattr(|source: &Path| rustix::fs::setxattr(source.join("a"), "user.x", b"1", XattrFlags::empty()).expect("xattr"))]
+#[case::directory_xattr(|source: &Path| rustix::fs::setxattr(source.join("dir"), "user.x", b"1", XattrFlags::empty()).expect("xattr"))]
+#[case::removal(|source: &Path| fs::remove_file(source.join("a")).expect("remove"))]
+#[case::addition(|source: &Path| fs::write(source.join("dir/n"), "").expect("write"))]
+#[case::file_to_directory(|source: &Path| {
     fs::remove_file(source.join("a")).expect("remove");
     fs::create_dir(source.join("a")).expect("mkdir");
 })]
-#[case::directory_to_link(|source| {
+#[case::directory_to_link(|source: &Path| {
     fs::remove_dir_all(source.join("dir")).expect("remove");
     symlink("a", source.join("dir")).expect("link");
 })]
