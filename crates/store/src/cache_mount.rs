@@ -9,8 +9,8 @@ use tokio::task::spawn_blocking;
 use crate::lease::locks::{LockFile, Mode, Purpose, Row};
 use crate::mount::{Access, Mount};
 use crate::refs::hold::Hold;
-use crate::refs::record::{Files, Kind, NewRecord, State};
-use crate::refs::{RecordType, Ref, copy_tree, new_id};
+use crate::refs::record::{Files, Kind, NewRecord, Record, State};
+use crate::refs::{MutableOptions, RecordType, Ref, copy_tree};
 use crate::store::{Store, StoreError};
 
 /// How often to look whether another process is done with a directory. It cannot tell us.
@@ -174,19 +174,19 @@ impl Store {
         key: &str,
         request: &CacheMountRequest<'_>,
     ) -> rusqlite::Result<Found> {
-        let id = new_id();
-        let new = NewRecord {
-            id: &id,
-            kind: Kind::Layer,
-            state: State::Cache,
-            files: Files::Written,
-            description: &request.description,
+        let options = MutableOptions {
+            description: request.description.clone(),
             record_type: RecordType::ExecCacheMount,
-            created: std::time::SystemTime::now(),
-            parents: &[],
-            boot: self.boot(),
+            created: None,
         };
-        let row = new.insert(connection)?;
+        let new = NewRecord::new(
+            Kind::Layer,
+            State::Cache,
+            Files::Written,
+            Vec::new(),
+            options,
+        );
+        let Record { row, id, .. } = new.insert(connection, self.boot())?;
         connection
             .prepare_cached("INSERT INTO cache_dirs (owner, key, ready) VALUES (?1, ?2, 0)")?
             .execute((row, key))?;

@@ -16,9 +16,9 @@ pub struct Mount {
     pub kind: String,
     /// The directory of a bind mount; the device name ("overlay") otherwise.
     pub source: PathBuf,
-    /// "ro"/"rw", and for overlay the keys of fsconfig(2): one `lowerdir+=DIR` per layer, topmost first, then
-    /// `upperdir=DIR`, `workdir=DIR` and flags such as `volatile`. There may be hundreds of layers, more than
-    /// one page of mount(2) data can name, so perform it with fsopen(2) and one fsconfig(2) call per option.
+    /// "ro" or "rw", and for overlay its options as mount(8) takes them: `lowerdir=TOP:…:BOTTOM`, `upperdir=DIR`,
+    /// `workdir=DIR`, flags such as `volatile`. There may be hundreds of layers, more than the page of data that
+    /// mount(2) takes: then the layers must be given to fsconfig(2) one by one as `lowerdir+`.
     pub options: Vec<String>,
 }
 

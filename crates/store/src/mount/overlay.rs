@@ -1,10 +1,8 @@
 //! Overlay mounts: their options, and how they are performed on new and old kernels.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -20,6 +18,9 @@ use crate::disk::AtPath;
 
 /// What overlayfs stacks at most (OVL_MAX_STACK).
 const MAX_LAYERS: usize = 500;
+
+/// The option that names the layers, topmost first.
+const LOWER: &str = "lowerdir=";
 
 /// mount(2) takes one page of data.
 const MAX_DATA: usize = 4095;
@@ -69,21 +70,19 @@ impl OverlayFlavor {
 
     /// The mount of `layers` (topmost first) and perhaps a writable one on top.
     pub(crate) fn mount(self, layers: &[PathBuf], top: Option<WritableLayer<'_>>) -> Mount {
-        let option = |key: &str, path: &Path| {
-            let mut option = std::ffi::OsString::from(key);
-            option.push(path);
-            option.to_string_lossy().into_owned()
-        };
         let access = if top.is_some() {
             Access::Write
         } else {
             Access::Read
         };
-        let mut options = vec![access.option().to_owned()];
-        options.extend(layers.iter().map(|layer| option("lowerdir+=", layer)));
+        let names: Vec<_> = layers.iter().map(|layer| layer.to_string_lossy()).collect();
+        let mut options = vec![
+            access.option().to_owned(),
+            format!("{LOWER}{}", names.join(":")),
+        ];
         if let Some(WritableLayer { upper, work }) = top {
-            options.push(option("upperdir=", upper));
-            options.push(option("workdir=", work));
+            options.push(format!("upperdir={}", upper.display()));
+            options.push(format!("workdir={}", work.display()));
             // Nothing in the upper directory needs to survive a crash before it is committed, see `Store::sync`.
             options.push("volatile".to_owned());
         }
@@ -111,7 +110,7 @@ pub(super) fn mount_detached(mount: &Mount, scratch: &Path) -> Result<OwnedFd, M
     let layers = mount
         .options
         .iter()
-        .filter(|option| option.starts_with("lowerdir+="))
+        .flat_map(|option| lower_layers(option))
         .count();
     if layers > MAX_LAYERS {
         return Err(MountError::TooManyLayers {
@@ -125,7 +124,7 @@ pub(super) fn mount_detached(mount: &Mount, scratch: &Path) -> Result<OwnedFd, M
             step,
             error: Errno::INVAL,
             ..
-        }) if step.starts_with("lowerdir+") => mount_by_data(mount, scratch),
+        }) if step.starts_with(LOWER) => mount_by_data(mount, scratch),
         Err(Failure {
             error: Errno::NOSYS,
             ..
@@ -175,15 +174,30 @@ fn mount_by_fsconfig(mount: &Mount) -> Result<OwnedFd, Failure> {
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(plain("fsmount"))
 }
 
+/// The layers that an option names; none, if it is another option.
+fn lower_layers(option: &str) -> impl Iterator<Item = &str> {
+    option
+        .strip_prefix(LOWER)
+        .into_iter()
+        .flat_map(|layers| layers.split(':'))
+}
+
 fn configure(context: &OwnedFd, option: &str) -> Result<(), Errno> {
     match option.split_once('=') {
         None => fsconfig_set_flag(context, option),
-        Some((key, value)) if value.len() <= MAX_VALUE => fsconfig_set_string(context, key, value),
-        Some((key, value)) => {
-            let directory = openat(CWD, value, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-            fsconfig_set_fd(context, key, &directory)
-        }
+        Some(("lowerdir", layers)) => layers
+            .split(':')
+            .try_for_each(|layer| configure_value(context, "lowerdir+", layer)),
+        Some((key, value)) => configure_value(context, key, value),
     }
+}
+
+fn configure_value(context: &OwnedFd, key: &str, value: &str) -> Result<(), Errno> {
+    if value.len() <= MAX_VALUE {
+        return fsconfig_set_string(context, key, value);
+    }
+    let directory = openat(CWD, value, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    fsconfig_set_fd(context, key, &directory)
 }
 
 /// The classic call. Its data is limited to a page, so layers are named by their descriptors' short paths; the
@@ -198,26 +212,31 @@ fn mount_by_data(request: &Mount, scratch: &Path) -> Result<OwnedFd, MountError>
         .explain(request)
     };
     let mut directories = Vec::new();
-    let mut lower = Vec::new();
+    let mut short = |path: &str| {
+        let directory = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| refused(path, error))?;
+        let name = format!("/proc/self/fd/{}", directory.as_raw_fd());
+        directories.push(directory);
+        Ok::<_, MountError>(name)
+    };
     let mut data = Vec::new();
+    let mut layers = 0;
     for option in &request.options {
         match option.split_once('=') {
-            Some((key @ ("lowerdir+" | "upperdir" | "workdir"), path)) => {
-                let directory = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-                    .map_err(|error| refused(option, error))?;
-                let short = format!("/proc/self/fd/{}", directory.as_raw_fd());
-                directories.push(directory);
-                match key {
-                    "lowerdir+" => lower.push(short),
-                    _ => data.push(format!("{key}={short}")),
-                }
+            Some(("lowerdir", _)) => {
+                let names = lower_layers(option)
+                    .map(&mut short)
+                    .collect::<Result<Vec<_>, _>>()?;
+                layers = names.len();
+                data.push(format!("{LOWER}{}", names.join(":")));
+            }
+            Some((key @ ("upperdir" | "workdir"), path)) => {
+                data.push(format!("{key}={}", short(path)?))
             }
             _ if option == "ro" || option == "rw" => {}
             _ => data.push(option.clone()),
         }
     }
-    let layers = lower.len();
-    data.push(format!("lowerdir={}", lower.join(":")));
     let data = data.join(",");
     if data.len() > MAX_DATA {
         let limit = layers * MAX_DATA / data.len();
@@ -272,11 +291,64 @@ fn describe(mount: &Mount) -> String {
             .iter()
             .find_map(|option| option.strip_prefix(key))
     };
-    match find("upperdir=").or_else(|| find("lowerdir+=")) {
-        Some(path) => format!(
-            "the overlay of {}",
-            OsStr::from_bytes(path.as_bytes()).display()
-        ),
+    let topmost = find(LOWER).and_then(|layers| layers.split(':').next());
+    match find("upperdir=").or(topmost) {
+        Some(path) => format!("the overlay of {path}"),
         None => "an overlay".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Old kernels are not at hand: their way is tried on this one.
+    #[test]
+    fn the_classic_call_does_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let layers: Vec<PathBuf> = (0..100)
+            .map(|number| make(&format!("layer{number}")))
+            .collect();
+        fs::write(layers[99].join("file"), "bottom").unwrap();
+        let (upper, work, scratch) = (make("upper"), make("work"), make("scratch"));
+        let top = WritableLayer {
+            upper: &upper,
+            work: &work,
+        };
+        let mount = OverlayFlavor::Trusted.mount(&layers, Some(top));
+        let tree = mount_by_data(&mount, &scratch).unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd()));
+        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "bottom");
+        fs::write(path.join("new"), "new").unwrap();
+        assert_eq!(fs::read_to_string(upper.join("new")).unwrap(), "new");
+        assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
+
+        let many: Vec<PathBuf> = layers.iter().cycle().take(400).cloned().collect();
+        let error =
+            mount_by_data(&OverlayFlavor::Trusted.mount(&many, None), &scratch).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                MountError::TooManyLayers {
+                    layers: 400,
+                    limit: 100..400
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_the_kernel_says_is_passed_on() {
+        let mount = OverlayFlavor::Trusted.mount(&["/nowhere".into(), "/else".into()], None);
+        let error = mount_detached(&mount, Path::new("/tmp"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("/nowhere"), "{error}");
     }
 }

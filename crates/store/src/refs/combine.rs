@@ -1,8 +1,7 @@
 //! Refs made of others: merges and diffs.
 
-use super::record::{Files, Kind, State};
+use super::record::{Files, Kind, NewRecord, State};
 use super::{MutableOptions, Ref};
-use crate::lease::locks::Row;
 use crate::store::{Store, StoreError};
 
 impl Store {
@@ -70,8 +69,14 @@ impl Store {
         parents: Vec<Ref>,
         options: MutableOptions,
     ) -> Result<Ref, StoreError> {
-        let rows: Vec<Row> = parents.iter().map(Ref::row).collect();
-        let (record, hold) = self.insert(kind, State::Committed, files, &rows, options)?;
+        let rows = parents.iter().map(Ref::row).collect();
+        let (record, hold) = self.insert(&NewRecord::new(
+            kind,
+            State::Committed,
+            files,
+            rows,
+            options,
+        ))?;
         Ok(self.adopt(hold, record, parents).asked_for())
     }
 }

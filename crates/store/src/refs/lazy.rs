@@ -8,9 +8,10 @@ use oci_spec::image::{Descriptor, Digest};
 use rusqlite::Connection;
 use tokio::io::AsyncRead;
 
+use super::hold::Hold;
 use super::layers::{LayerInfo, chain_id_of};
 use super::record::{Files, Kind, LayerFacts, NewRecord, Record, State};
-use super::{RecordType, Ref, new_id};
+use super::{MutableOptions, RecordType, Ref};
 use crate::lease::locks::Row;
 use crate::store::{Store, StoreError};
 
@@ -60,7 +61,7 @@ pub struct LazyLayer {
 /// A ref for a chain id.
 enum Place {
     Existing(Row),
-    New(Record, super::hold::Hold),
+    New(Record, Hold),
 }
 
 impl Store {
@@ -91,55 +92,44 @@ impl Store {
     ) -> Result<Place, StoreError> {
         let known = self
             .database()
-            .query(|connection| existing(connection, below, layer))?;
-        if let (_, Some((row, Blob::Known))) = known {
+            .query(|connection| Equal::find(connection, below, layer))?;
+        if let Some((row, Blob::Known)) = known.found {
             return Ok(Place::Existing(row));
         }
-        let id = new_id();
-        let created = layer.created.unwrap_or_else(SystemTime::now);
-        let parents: Vec<Row> = parent.iter().map(|parent| parent.row()).collect();
-        let new = NewRecord {
-            id: &id,
-            kind: Kind::Layer,
-            state: State::Committed,
-            files: Files::Lazy,
-            description: &layer.description,
+        let options = MutableOptions {
+            description: layer.description.clone(),
             record_type: layer.record_type,
-            created,
-            parents: &parents,
-            boot: self.boot(),
+            created: layer.created,
         };
-        let placed = self.database().transact(|transaction| {
+        let parents = parent.iter().map(|parent| parent.row()).collect();
+        let new = NewRecord::new(Kind::Layer, State::Committed, Files::Lazy, parents, options);
+        let (place, hold) = self.database().transact(|transaction| {
             // Looked up again: another build that pulls the same image may have been faster.
-            let (chain_id, found) = existing(transaction, below, layer)?;
-            if let Some((row, _)) = found {
+            let known = Equal::find(transaction, below, layer)?;
+            if let Some((row, _)) = known.found {
                 LayerFacts::add_blob(transaction, row, &layer.descriptor)?;
-                return Ok(Err(row));
+                return Ok((Err(row), None));
             }
-            let row = new.insert(transaction)?;
-            LayerFacts::add_blob(transaction, row, &layer.descriptor)?;
+            let record = new.insert(transaction, self.boot())?;
+            LayerFacts::add_blob(transaction, record.row, &layer.descriptor)?;
             transaction
                 .prepare_cached("UPDATE refs SET diff_id = ?2, chain_id = ?3 WHERE row = ?1")?
-                .execute((row, layer.diff_id.as_ref(), chain_id))?;
-            Ok(Ok((row, self.holds().hold(row))))
+                .execute((record.row, layer.diff_id.as_ref(), known.chain_id))?;
+            let hold = self.holds().hold(record.row);
+            Ok((Ok(record), Some(hold)))
         })?;
-        match placed {
-            Err(row) => Ok(Place::Existing(row)),
-            Ok((row, hold)) => {
-                let record = Record {
-                    row,
-                    id,
-                    kind: Kind::Layer,
-                    state: State::Committed,
-                    files: Files::Lazy,
-                    description: layer.description.clone(),
-                    record_type: layer.record_type,
-                    created,
-                };
-                Ok(Place::New(record, hold?))
-            }
+        match (place, hold.transpose()?) {
+            (Ok(record), Some(hold)) => Ok(Place::New(record, hold)),
+            (Ok(Record { row, .. }), None) | (Err(row), _) => Ok(Place::Existing(row)),
         }
     }
+}
+
+/// What is known of the layers that a new one would be equal to.
+struct Equal {
+    chain_id: Option<String>,
+    /// A ref with this chain id.
+    found: Option<(Row, Blob)>,
 }
 
 /// Whether a ref knows a blob already.
@@ -148,33 +138,24 @@ enum Blob {
     New,
 }
 
-/// The chain id of the layer, and a ref that has it.
-fn existing(
-    connection: &Connection,
-    below: &[Ref],
-    layer: &LazyLayer,
-) -> rusqlite::Result<(Option<String>, Option<(Row, Blob)>)> {
-    let Some(chain_id) = chain_id_of(connection, below, &layer.diff_id)? else {
-        return Ok((None, None));
-    };
-    let mut query = connection.prepare_cached(
-        "SELECT row FROM refs WHERE chain_id = ?1 AND state = 'committed' ORDER BY row LIMIT 1",
-    )?;
-    let row: Option<Row> = query
-        .query([&chain_id])?
-        .next()?
-        .map(|row| row.get(0))
-        .transpose()?;
-    let Some(row) = row else {
-        return Ok((Some(chain_id), None));
-    };
-    let knows = LayerFacts::find(connection, row)?
-        .blobs
-        .contains(&layer.descriptor);
-    Ok((
-        Some(chain_id),
-        Some((row, if knows { Blob::Known } else { Blob::New })),
-    ))
+impl Equal {
+    fn find(connection: &Connection, below: &[Ref], layer: &LazyLayer) -> rusqlite::Result<Equal> {
+        let chain_id = chain_id_of(connection, below, &layer.diff_id)?;
+        let mut query = connection.prepare_cached(
+            "SELECT row FROM refs WHERE chain_id = ?1 AND state = 'committed' ORDER BY row LIMIT 1",
+        )?;
+        let mut rows = query.query([&chain_id])?;
+        let found = match rows.next()? {
+            Some(row) => {
+                let row = row.get(0)?;
+                let blobs = LayerFacts::find(connection, row)?.blobs;
+                let knows = blobs.contains(&layer.descriptor);
+                Some((row, if knows { Blob::Known } else { Blob::New }))
+            }
+            None => None,
+        };
+        Ok(Equal { chain_id, found })
+    }
 }
 
 impl Ref {

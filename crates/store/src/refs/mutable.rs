@@ -1,12 +1,10 @@
 //! Trees being made.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::hold::Hold;
 use super::record::{Files, Kind, NewRecord, Record, State};
-use super::{MutableOptions, Ref, new_id};
-use crate::lease::locks::Row;
+use super::{MutableOptions, Ref};
 use crate::mount::{Access, Mount, WritableLayer};
 use crate::store::{Store, StoreError};
 
@@ -36,15 +34,16 @@ impl Store {
         parent: Option<&Ref>,
         options: MutableOptions,
     ) -> Result<MutableRef, StoreError> {
-        let parents: Vec<Row> = parent.iter().map(|parent| parent.row()).collect();
-        let (record, hold) = self.insert(
+        let parents = parent.iter().map(|parent| parent.row()).collect();
+        let new = NewRecord::new(
             Kind::Layer,
             State::Mutable,
             Files::Written,
-            &parents,
+            parents,
             options,
-        )?;
-        let mut made = MutableRef {
+        );
+        let (record, hold) = self.insert(&new)?;
+        let made = MutableRef {
             store: self.clone(),
             tree: self.snapshots().tree(record.row),
             record,
@@ -52,47 +51,18 @@ impl Store {
             hold,
             fate: Fate::Discard,
         };
-        made.tree = self.snapshots().create(made.record.row)?;
+        self.snapshots().create(made.record.row)?;
         Ok(made)
     }
 
     /// Adds a row that this process holds from the start.
-    pub(crate) fn insert(
-        &self,
-        kind: Kind,
-        state: State,
-        files: Files,
-        parents: &[Row],
-        options: MutableOptions,
-    ) -> Result<(Record, Hold), StoreError> {
-        let id = new_id();
-        let created = options.created.unwrap_or_else(SystemTime::now);
-        let new = NewRecord {
-            id: &id,
-            kind,
-            state,
-            files,
-            description: &options.description,
-            record_type: options.record_type,
-            created,
-            parents,
-            boot: self.boot(),
-        };
-        let (row, hold) = self.database().transact(|transaction| {
-            let row = new.insert(transaction)?;
+    pub(super) fn insert(&self, new: &NewRecord) -> Result<(Record, Hold), StoreError> {
+        let (record, hold) = self.database().transact(|transaction| {
+            let record = new.insert(transaction, self.boot())?;
             // Held before anybody can see it.
-            Ok((row, self.holds().hold(row)))
+            let hold = self.holds().hold(record.row);
+            Ok((record, hold))
         })?;
-        let record = Record {
-            row,
-            id,
-            kind,
-            state,
-            files,
-            description: options.description,
-            record_type: options.record_type,
-            created,
-        };
         Ok((record, hold?))
     }
 }

@@ -7,7 +7,7 @@ use oci_spec::image::{Descriptor, Digest};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::RecordType;
+use super::{MutableOptions, RecordType, new_id};
 use crate::lease::locks::Row;
 
 /// How a ref is made of others.
@@ -93,37 +93,52 @@ pub(crate) struct Record {
     pub(crate) created: SystemTime,
 }
 
-/// What a new row holds.
+/// A record that has no row yet.
 #[derive(Debug)]
-pub(crate) struct NewRecord<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) kind: Kind,
-    pub(crate) state: State,
-    pub(crate) files: Files,
-    pub(crate) description: &'a str,
-    pub(crate) record_type: RecordType,
-    pub(crate) created: SystemTime,
-    pub(crate) parents: &'a [Row],
-    pub(crate) boot: &'a str,
+pub(crate) struct NewRecord {
+    record: Record,
+    parents: Vec<Row>,
 }
 
-impl NewRecord<'_> {
-    /// Inserts the row and its parents.
-    pub(crate) fn insert(&self, connection: &Connection) -> rusqlite::Result<Row> {
+impl NewRecord {
+    /// A record with a name of its own.
+    pub(crate) fn new(
+        kind: Kind,
+        state: State,
+        files: Files,
+        parents: Vec<Row>,
+        options: MutableOptions,
+    ) -> NewRecord {
+        let record = Record {
+            row: 0,
+            id: new_id(),
+            kind,
+            state,
+            files,
+            description: options.description,
+            record_type: options.record_type,
+            created: options.created.unwrap_or_else(SystemTime::now),
+        };
+        NewRecord { record, parents }
+    }
+
+    /// Inserts the row and its parents. `boot` names the running boot.
+    pub(crate) fn insert(&self, connection: &Connection, boot: &str) -> rusqlite::Result<Record> {
+        let new = &self.record;
         connection
             .prepare_cached(
                 "INSERT INTO refs (id, kind, state, files, description, record_type, created, boot)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
-                self.id,
-                self.kind,
-                self.state,
-                self.files,
-                self.description,
-                self.record_type,
-                nanoseconds(self.created),
-                self.boot,
+                new.id,
+                new.kind,
+                new.state,
+                new.files,
+                new.description,
+                new.record_type,
+                nanoseconds(new.created),
+                boot,
             ])?;
         let row = connection.last_insert_rowid();
         let mut link = connection.prepare_cached(
@@ -132,7 +147,7 @@ impl NewRecord<'_> {
         for (position, parent) in self.parents.iter().enumerate() {
             link.execute(params![row, position, parent])?;
         }
-        Ok(row)
+        Ok(Record { row, ..new.clone() })
     }
 }
 

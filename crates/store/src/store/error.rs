@@ -12,7 +12,7 @@ use crate::refs::FetchError;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The root's path cannot be given to mounts.
-    #[error("state directory {} has a name that is not UTF-8: choose another one with --root", root.display())]
+    #[error("overlay mounts cannot name the state directory {} (not UTF-8, or with a colon, comma or backslash): choose another one with --root", root.display())]
     RootName {
         /// The root.
         root: PathBuf,

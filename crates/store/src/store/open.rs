@@ -61,9 +61,10 @@ fn made_root(path: &Path) -> Result<std::path::PathBuf, StoreError> {
         .create(path)
         .at("create directory", path)?;
     let root = fs::canonicalize(path).at("open", path)?;
+    // Mount options are text, with separators of their own.
     match root.to_str() {
-        Some(_) => Ok(root),
-        None => Err(StoreError::RootName { root }),
+        Some(name) if !name.contains([':', ',', '\\']) => Ok(root),
+        _ => Err(StoreError::RootName { root }),
     }
 }
 

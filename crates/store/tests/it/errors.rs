@@ -97,6 +97,17 @@ fn a_file_in_place_of_the_root_is_explained() {
     );
 }
 
+#[test]
+fn a_root_that_mounts_cannot_name_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a:b");
+    let error = Store::open(StoreOptions { root: path.clone() }).unwrap_err();
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+}
+
 /// A mount needs root or a user namespace; everything else does not.
 #[test]
 fn mounting_without_privileges_is_told_apart() {

@@ -1,4 +1,5 @@
 //! Tests of the store through its public API. Those that mount need root and fail without it.
+#![allow(clippy::unwrap_used)]
 
 mod setup;
 
