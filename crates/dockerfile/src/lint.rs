@@ -1,19 +1,16 @@
 //! Judgement on Dockerfiles that build but should be written otherwise.
 //!
 //! [`rules`] is the table of all rules with their messages. [`check_syntax`] applies those that need nothing but the
-//! text, [`StageLint`] those about the instructions of a stage; the others are applied by lowering, which knows variables,
-//! platforms and base images.
+//! text; the others are applied by lowering, which knows variables, platforms and base images.
 
 mod config;
 mod linter;
 pub mod rules;
-mod stage;
 mod syntax;
 
 pub use config::{CheckOptionError, LintConfig, Selection};
 pub use linter::{Linter, Violations, Warning};
 pub use rules::{Finding, Rule};
-pub use stage::{StageFacts, StageLint, is_secret_name};
 pub use syntax::check_syntax;
 
 pub(crate) use config::parse_bool;

@@ -33,7 +33,6 @@ use crate::error::SyntaxError;
 use crate::image::ImageConfig;
 use crate::known::{Known, Oracle, Question};
 use crate::lint::{LintConfig, Linter, Warning, check_syntax};
-use crate::lower::ignored as ignore;
 use crate::options::Options;
 use crate::parse::{Dockerfile, parse};
 use crate::shell::Lexer;
@@ -41,6 +40,7 @@ use crate::subrequest::{Answering, Response};
 use bytes::Bytes;
 use kiln_llb::build::{Deferred, Env, SourceMap, State};
 use kiln_llb::{Definition, pb, platform};
+use kiln_store::pattern::PatternMatcher;
 use oci_spec::image::Platform;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -198,7 +198,7 @@ pub(crate) struct Context<'a> {
     pub(crate) context_end: Deferred,
     /// Patterns of the context's ignore file.
     pub(crate) ignored: Vec<String>,
-    pub(crate) matcher: Option<ignore::Matcher>,
+    pub(crate) matcher: Option<PatternMatcher>,
     /// Contexts in client directories, known in full at the end.
     pub(crate) pending: Vec<PendingLocal>,
 }

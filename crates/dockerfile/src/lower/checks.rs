@@ -149,7 +149,7 @@ pub(crate) fn secret_name(
 /// A source may be excluded from the context. With exceptions in the ignore file there is no telling.
 pub(crate) fn ignored_source(cx: &mut Context<'_>, at: &Instruction<'_>, verb: &str, source: &str) {
     let Some(matcher) = &cx.matcher else { return };
-    if cx.ignored.iter().any(|pattern| pattern.starts_with('!')) {
+    if matcher.has_exceptions() {
         return;
     }
     let source = path::clean(source);

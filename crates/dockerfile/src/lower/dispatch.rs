@@ -23,7 +23,7 @@ pub(crate) fn stages(cx: &mut Context<'_>, target: StageId, scope: Scope) -> Res
     let main = context::remote(cx.options, &cx.oracle)?;
     if main.is_none() {
         cx.ignored = ignored(cx)?;
-        cx.matcher = (!cx.ignored.is_empty()).then_some(ignore::Matcher);
+        cx.matcher = ignore::matcher(&cx.ignored)?;
     }
     let reachable = plan::reachable(cx, target);
     let mut used = std::collections::BTreeSet::new();
@@ -59,9 +59,7 @@ fn ignored(cx: &Context<'_>) -> Result<Vec<String>, Stop> {
             context::read_file(&cx.oracle, &definition, IGNORE_FILE, None)?
         }
     };
-    Ok(content
-        .map(|content| ignore::read(&content))
-        .unwrap_or_default())
+    Ok(ignore::read(content.as_deref())?)
 }
 
 fn lower_stage(cx: &mut Context<'_>, stage: &mut Stage) -> Result<(), LowerError> {

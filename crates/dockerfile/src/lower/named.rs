@@ -296,9 +296,7 @@ fn load_local(
         .marshal(&marshal_options(cx.options))
         .map_err(LowerErrorKind::from)?;
     let content = read_file(&cx.oracle, &definition, IGNORE_FILE, None)?;
-    let exclude = content
-        .map(|content| ignore::read(&content))
-        .unwrap_or_default();
+    let exclude = ignore::read(content.as_deref())?;
     let shared_key = cx.options.context.shared_keys.get(full_name);
     let options = LocalOptions {
         session: Some(session),

@@ -1,30 +1,24 @@
 //! The lint rules.
 
-use kiln_dockerfile::lint::{
-    LintConfig, Linter, Selection, StageFacts, StageLint, check_syntax, is_secret_name, rules,
-};
-use kiln_dockerfile::{Location, parse};
+use crate::lowering::{Build, lowered, try_lower};
+use kiln_dockerfile::Location;
+use kiln_dockerfile::lint::{LintConfig, Linter, Selection, rules};
 
-/// All warnings that need no more than the text and the bare facts of a Linux stage.
+/// A build whose images `a` and `c` are empty ones for Linux.
+fn build(text: &str, options: &str) -> Build {
+    let config = r#"{"os": "linux", "architecture": "amd64"}"#;
+    Build::new(text)
+        .attr("platform", "linux/amd64")
+        .attr("build-arg:BUILDKIT_DOCKERFILE_CHECK", options)
+        .image("docker.io/library/a:latest", config)
+        .image("docker.io/library/c:latest", config)
+}
+
+/// The warnings of a build.
 fn warnings(text: &str, options: &str) -> Vec<String> {
-    let file = parse(text.as_bytes()).unwrap();
-    let mut linter = Linter::new(LintConfig::parse(options).unwrap());
-    check_syntax(&file, &mut linter);
-    for stage in &file.stages {
-        let mut lint = StageLint::default();
-        for command in &stage.commands {
-            lint.check(
-                command,
-                StageFacts {
-                    has_shell: false,
-                    windows: false,
-                },
-                &mut linter,
-            );
-        }
-    }
-    linter
-        .warnings()
+    let lowered = lowered(&build(text, options));
+    lowered
+        .warnings
         .iter()
         .map(|warning| warning.short())
         .collect()
@@ -168,39 +162,84 @@ fn instructions_of_a_stage() {
 
 #[test]
 fn secret_names() {
+    let warns = |name: &str| !warnings(&format!("FROM a\nENV {name}=b"), "").is_empty();
     for name in ["KEY", "api_key", "GITHUB_TOKEN", "secret_a", "A_auth_B"] {
-        assert!(is_secret_name(name), "{name}");
+        assert!(warns(name), "{name}");
     }
-    for name in [
-        "KEYS",
-        "MONKEY",
-        "PUBLIC_KEY",
-        "TOKEN_FILE",
-        "key_version",
-        "",
-    ] {
-        assert!(!is_secret_name(name), "{name}");
+    for name in ["KEYS", "MONKEY", "PUBLIC_KEY", "TOKEN_FILE", "key_version"] {
+        assert!(!warns(name), "{name}");
     }
 }
 
 #[test]
-fn windows_has_other_absolute_paths() {
-    for (path, absolute) in [
-        ("C:\\a", true),
-        ("\\a", true),
-        ("/a", true),
-        ("c:a", false),
-        ("a", false),
-    ] {
-        let file = parse(format!("# escape=`\nFROM a\nWORKDIR {path}").as_bytes()).unwrap();
-        let mut linter = Linter::default();
-        let facts = StageFacts {
-            has_shell: true,
-            windows: true,
+fn variables_and_platforms() {
+    check(
+        "FROM a\nARG FOO=1\nRUN b\nUSER $FO",
+        &["UndefinedVar: Usage of undefined variable '$FO' (did you mean $FOO?) (line 4)"],
+    );
+    check(
+        "ARG TAG\nFROM a$TAGS",
+        &["UndefinedArgInFrom: FROM argument 'TAGS' is not declared (did you mean TAG?) (line 2)"],
+    );
+    check(
+        "FROM --platform=$TARGETPLATFORM a",
+        &[
+            "RedundantTargetPlatform: Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior (line 1)",
+        ],
+    );
+    check(
+        "FROM --platform=linux/amd64 a",
+        &[
+            "FromPlatformFlagConstDisallowed: FROM --platform flag should not use constant value \"linux/amd64\" (line 1)",
+        ],
+    );
+    check("FROM --platform=linux/amd64 a AS b-amd64", &[]);
+}
+
+#[test]
+fn ports() {
+    check(
+        "FROM a\nEXPOSE 80/TCP 1:2",
+        &[
+            "ExposeInvalidFormat: EXPOSE instruction should not define an IP address or host-port mapping, found '1:2' (line 2)",
+            "ExposeProtoCasing: Defined protocol '80/TCP' in EXPOSE instruction should be lowercase (line 2)",
+        ],
+    );
+}
+
+#[test]
+fn sources_that_are_ignored() {
+    let text = "FROM a\nCOPY x.md b d /e/\nADD c/f /g";
+    let warnings = |ignored: &'static str| -> Vec<String> {
+        let build = Build {
+            ignore: Some(ignored.into()),
+            ..build(text, "")
         };
-        StageLint::default().check(&file.stages[0].commands[0], facts, &mut linter);
-        assert_eq!(linter.warnings().is_empty(), absolute, "{path}");
-    }
+        lowered(&build)
+            .warnings
+            .iter()
+            .map(|warning| warning.short())
+            .collect()
+    };
+    assert_eq!(warnings("# nothing\n"), [""; 0]);
+    assert_eq!(
+        warnings("*.md\n/c/\n"),
+        [
+            "CopyIgnoredFile: Attempting to Copy file \"x.md\" that is excluded by .dockerignore (line 2)",
+            "CopyIgnoredFile: Attempting to Add file \"c/f\" that is excluded by .dockerignore (line 3)",
+        ]
+    );
+    // With exceptions there is no telling.
+    assert_eq!(warnings("*.md\n!y.md\n"), [""; 0]);
+
+    let broken = Build {
+        ignore: Some("a\n!\n".into()),
+        ..build(text, "")
+    };
+    assert_eq!(
+        try_lower(&broken).unwrap_err(),
+        "failed parsing .dockerignore: illegal exclusion pattern: \"!\""
+    );
 }
 
 #[test]
