@@ -2,7 +2,7 @@
 
 mod wildcard;
 
-pub(crate) use wildcard::{BadPattern, contains_wildcards, matches, split_wildcards};
+pub(crate) use wildcard::{matches, split_wildcards};
 
 /// The shortest equal path: no empty, `.` or inner `..` components and no trailing slash; `.` for nothing.
 pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
@@ -73,11 +73,6 @@ pub(crate) fn base(path: &str) -> &str {
     }
 }
 
-/// Everything but the last component, cleaned.
-pub(crate) fn dir(path: &str) -> String {
-    clean_str(split(path).0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,9 +92,5 @@ mod tests {
             assert_eq!(clean_str(path), expected, "{path:?}");
         }
         assert_eq!((base("/a/b/"), base("/"), base("")), ("b", "/", "."));
-        assert_eq!(
-            (dir("/a/b/"), dir("/a"), dir("a")),
-            ("/a/b".into(), "/".into(), ".".into())
-        );
     }
 }

@@ -6,7 +6,7 @@
 pub(crate) struct BadPattern;
 
 /// Whether any character of `text` is special.
-pub(crate) fn contains_wildcards(text: &str) -> bool {
+fn contains_wildcards(text: &str) -> bool {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         match byte {

@@ -6,6 +6,7 @@
 
 mod block;
 mod header;
+mod limits;
 mod number;
 mod pax;
 mod reader;
@@ -13,7 +14,8 @@ mod sparse;
 mod writer;
 
 pub use header::{EntryKind, Format, Header, Timestamp};
-pub use reader::{Limits, Piece, ReadError, Reader};
+pub use limits::{Limits, ReadError};
+pub use reader::{Piece, Reader};
 pub use writer::{WriteError, Writer};
 
 /// PAX record prefix under which extended attributes travel.

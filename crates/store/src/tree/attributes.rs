@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 
 use rustix::fs::{self, Gid, Mode, RawMode, Uid, XattrFlags};
+use rustix::io::Errno;
 
 use super::copy::CopyRequest;
 use super::dir::{Dir, timestamps};
@@ -19,6 +20,18 @@ pub(super) struct Attributes {
     /// Access and modification time.
     pub(super) times: Option<(Timestamp, Timestamp)>,
     pub(super) xattrs: Vec<(CString, Vec<u8>)>,
+    pub(super) refused_xattrs: RefusedXattrs,
+}
+
+/// What happens when an extended attribute cannot be set. Not every file system takes every one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum RefusedXattrs {
+    /// It is left out: losing one does not fail a copy.
+    #[default]
+    LeftOut,
+    /// It is left out if the file system has no place for such attributes; any other refusal counts, since a program
+    /// without its capabilities would be found out late.
+    Reported,
 }
 
 impl Attributes {
@@ -32,7 +45,7 @@ impl Attributes {
             owner: Some(request.owner.unwrap_or(source.owner)),
             mode: (source.kind != FileKind::Symlink).then_some(mode),
             times: Some(copied_times(request, source)),
-            xattrs: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -46,7 +59,8 @@ impl Attributes {
             dir.set_mode(name, mode)?;
         }
         for (key, value) in &self.xattrs {
-            ignore_refusal(key, dir.set_xattr(name, key, value));
+            self.refused_xattrs
+                .judge(key, dir.set_xattr(name, key, value))?;
         }
         if let Some((atime, mtime)) = self.times {
             dir.set_times(name, atime, mtime)?;
@@ -67,10 +81,8 @@ impl Attributes {
             fs::fchmod(file, Mode::from_raw_mode(mode as RawMode))?;
         }
         for (key, value) in &self.xattrs {
-            ignore_refusal(
-                key,
-                fs::fsetxattr(file, key, value, XattrFlags::empty()).map_err(Into::into),
-            );
+            let set = fs::fsetxattr(file, key, value, XattrFlags::empty());
+            self.refused_xattrs.judge(key, set.map_err(Into::into))?;
         }
         if let Some((atime, mtime)) = self.times {
             fs::futimens(file, &timestamps(atime, mtime))?;
@@ -86,9 +98,19 @@ pub(super) fn copied_times(request: &CopyRequest, source: &Metadata) -> (Timesta
         .map_or((source.atime, source.mtime), |time| (time, time))
 }
 
-/// Not every file system takes every attribute, and losing one does not fail a build.
-fn ignore_refusal(key: &CStr, result: io::Result<()>) {
-    if let Err(error) = result {
-        tracing::debug!(?key, %error, "extended attribute left out of a copy");
+impl RefusedXattrs {
+    fn judge(self, key: &CStr, result: io::Result<()>) -> io::Result<()> {
+        let Err(error) = result else { return Ok(()) };
+        let harmless = match Errno::from_io_error(&error) {
+            Some(Errno::NOTSUP) => true,
+            // Links and devices take no attributes of users.
+            Some(Errno::PERM) => !key.to_bytes().starts_with(b"security."),
+            _ => false,
+        };
+        if self == Self::Reported && !harmless {
+            return Err(error);
+        }
+        tracing::debug!(?key, %error, "extended attribute left out");
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, RefusedXattrs};
 use super::dir::{Dir, HIDDEN_XATTRS, Name};
 use super::metadata::{FileKind, Follow, Metadata, Owner};
 use super::root::Root;
@@ -128,6 +128,10 @@ impl<'a> Extractor<'a> {
             mode: Some(mode),
             times: Some(bounded_times(header)),
             xattrs: xattrs(header)?,
+            refused_xattrs: match self.owner {
+                ExtractOwner::Process => RefusedXattrs::LeftOut,
+                _ => RefusedXattrs::Reported,
+            },
         };
         match header.kind {
             EntryKind::File => {
@@ -168,8 +172,10 @@ impl<'a> Extractor<'a> {
             }
         }
         if is_dir {
-            self.dir_times
-                .push((header.name.clone(), bounded_times(header).1));
+            self.dir_times.push((
+                path::clean(&[b"/", header.name.as_slice()].concat()),
+                bounded_times(header).1,
+            ));
         }
         attributes.set(dir, name)
     }

@@ -181,6 +181,6 @@ fn made(mode: u32, owner: Option<Owner>, timestamp: Option<Timestamp>) -> Attrib
         owner,
         mode: Some(mode & 0o777),
         times: timestamp.map(|time| (time, time)),
-        xattrs: Vec::new(),
+        ..Attributes::default()
     }
 }

@@ -196,14 +196,17 @@ impl Root {
         }
     }
 
-    /// Opens the directory that a resolved path is in, and its name there; `None` for the root itself.
+    /// Opens the directory that a resolved path is in, and its name there; `None` for the root itself. A path without
+    /// a slash in front is taken from the root, too.
     pub(crate) fn open_parent(&self, resolved: &[u8]) -> io::Result<Option<(Dir, Name)>> {
-        let slash = resolved.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        let name = CString::new(&resolved[(slash + 1).min(resolved.len())..])?;
+        let (parent, name) = match resolved.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => (&resolved[..slash], &resolved[slash + 1..]),
+            None => (&resolved[..0], resolved),
+        };
         if name.is_empty() {
             return Ok(None);
         }
-        Ok(Some((self.open_dir(&resolved[..slash])?, name)))
+        Ok(Some((self.open_dir(parent)?, CString::new(name)?)))
     }
 
     /// Opens a directory, following symlinks.

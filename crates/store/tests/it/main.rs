@@ -15,3 +15,12 @@ mod pattern;
 mod processes;
 mod prune;
 mod trees;
+
+mod layers_trees;
+
+mod layers_apply;
+mod layers_checksum;
+mod layers_diff;
+mod layers_tar;
+mod layers_tree;
+mod layers_user;

@@ -1,6 +1,7 @@
 //! Copying files and trees from one root into another.
 
 mod files;
+mod plan;
 mod walk;
 
 use super::attributes::Attributes;
@@ -68,7 +69,7 @@ impl CopyRequest {
             owner: self.owner,
             mode: Some(mode),
             times: self.timestamp.map(|time| (time, time)),
-            xattrs: Vec::new(),
+            ..Attributes::default()
         }
     }
 }

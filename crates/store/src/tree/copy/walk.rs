@@ -6,8 +6,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::files::{FileJob, FilePool};
+use super::plan::{Existing, Item, LateDir, Level, Parent, Place, Rules, Verdict};
 use super::{CopyRequest, Filters, parent_of};
-use crate::pattern::MatchState;
 use crate::tree::attributes::{Attributes, copied_times};
 use crate::tree::dir::{Dir, MAX_DEPTH, Name};
 use crate::tree::error::TreeError;
@@ -59,81 +59,6 @@ pub(super) fn copy_tree(trees: Trees<'_>, from: &[u8], to: &[u8]) -> Result<(), 
         walked?;
         finish_dirs(trees.dest, &late)
     })
-}
-
-/// One thing to copy.
-struct Item {
-    source: Arc<Dir>,
-    name: Name,
-    /// Path below the source, as patterns see it; empty for the source itself.
-    relative: Vec<u8>,
-    place: Place,
-}
-
-/// Where a copy goes.
-struct Place {
-    parent: Parent,
-    name: Name,
-    /// Path in the destination root.
-    path: Vec<u8>,
-}
-
-enum Parent {
-    /// A directory that is there.
-    Open(Arc<Dir>),
-    /// The directory made for this level of the walk, which may not be there yet.
-    Level(usize),
-}
-
-/// A source directory on the way down.
-struct Level {
-    source: Arc<Dir>,
-    name: Name,
-    metadata: Metadata,
-    parent: Option<Parent>,
-    dest_name: Name,
-    path: Vec<u8>,
-    overwrite: Existing,
-    dest: Option<Arc<Dir>>,
-}
-
-/// What happens to the attributes of a directory that is there already.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Existing {
-    /// The destination itself keeps them, but for its times.
-    Keep,
-    /// Directories below get those of the source.
-    Overwrite,
-}
-
-/// What the walk knows from the directories above.
-struct Rules {
-    include: MatchState,
-    exclude: MatchState,
-    existing: Existing,
-}
-
-impl Rules {
-    fn top() -> Self {
-        Self {
-            include: MatchState::default(),
-            exclude: MatchState::default(),
-            existing: Existing::Keep,
-        }
-    }
-}
-
-/// What the patterns say about a path.
-struct Verdict {
-    included: bool,
-    excluded: bool,
-    below: Rules,
-}
-
-/// Attributes of a directory, set when nothing is put into it any more.
-struct LateDir {
-    path: Vec<u8>,
-    attributes: Attributes,
 }
 
 struct Walk<'scope, 'env, 'a> {
