@@ -18,6 +18,7 @@ pub fn key_store(store: &dyn KeyStore) {
     results_hang_on_keys(store);
     links_lead_from_key_to_key(store);
     release_removes_what_leads_nowhere(store);
+    work_is_done_together(store);
 }
 
 fn an_unknown_key_is_empty(store: &dyn KeyStore) {
@@ -155,6 +156,25 @@ fn release_removes_what_leads_nowhere(store: &dyn KeyStore) {
     store.release("of tool").unwrap();
     assert!(!store.exists("base").unwrap());
     assert_eq!(store.result_ids().unwrap(), Vec::<String>::new());
+}
+
+fn work_is_done_together(store: &dyn KeyStore) {
+    let made = result("made", Duration::from_secs(1));
+    store
+        .together(&mut || {
+            store.add_result("together", &made)?;
+            store.add_link("before", &link(0, None), "together")?;
+            assert!(store.exists("together")?, "work sees what it has written");
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(store.links("before", &link(0, None)).unwrap(), ["together"]);
+    let error = store
+        .together(&mut || Err("on purpose".into()))
+        .unwrap_err();
+    assert_eq!(error.to_string(), "on purpose");
+    store.release("made").unwrap();
+    assert!(!store.exists("before").unwrap());
 }
 
 fn link(input: usize, selector: Option<&str>) -> Link {

@@ -122,10 +122,11 @@ impl<O: Op> Job<O> {
             return Err(SolveError::UnknownVertex(edge.vertex));
         };
         let (sender, answer) = oneshot::channel();
+        let shapes = shapes(&graph);
         let solve = |request| Solve {
             job: self.id.clone(),
             request,
-            graph: shapes(&graph),
+            graph: shapes,
             root,
             output: edge.output,
         };

@@ -48,7 +48,9 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
                 self.remove(vertex);
             }
         }
-        let edge = self.edge_of(vertex, output);
+        let Some(edge) = self.edge_of(vertex, output) else {
+            return self.answer(request, Err(SolveError::Cancelled));
+        };
         let edge = self.resolve(edge);
         self.requests.insert(request, (job, edge));
         if let Some(edge) = self.edges.get_mut(edge) {
@@ -151,7 +153,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
     }
 
     /// The edge of a vertex' output, made when first asked for.
-    pub(super) fn edge_of(&mut self, vertex: VertexId, output: usize) -> EdgeId {
+    fn edge_of(&mut self, vertex: VertexId, output: usize) -> Option<EdgeId> {
         // Iterative: makes the edges of all inputs below that have none yet.
         let mut open = vec![(vertex, output, false)];
         while let Some((vertex, output, inputs_ready)) = open.pop() {
@@ -187,11 +189,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
                 state.edges.insert(output, edge);
             }
         }
-        let edge = self
-            .vertices
-            .get(vertex)
-            .and_then(|state| state.edges.get(&output));
-        edge.copied().unwrap_or(EdgeId(u64::MAX))
+        self.vertices.get(vertex)?.edges.get(&output).copied()
     }
 
     pub(super) fn give_up(&mut self, request: RequestId) {
