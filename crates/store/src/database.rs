@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 pub(crate) use schema::STORE_MIGRATIONS;
@@ -29,15 +30,16 @@ pub struct Database {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    writer: Mutex<Connection>,
+    /// Made when it is first needed: builds that find everything cached only read.
+    writer: Mutex<Option<Connection>>,
     readers: Mutex<Vec<Connection>>,
 }
 
 impl Database {
     /// Opens or makes the database file. One process at a time, please: the caller holds a lock.
     pub(crate) fn open(path: &Path) -> Result<Database, DatabaseError> {
-        let writer = connect(path)?;
-        writer
+        let first = connect(path)?;
+        first
             .execute_batch(
                 "PRAGMA journal_mode = WAL;
                  CREATE TABLE IF NOT EXISTS migrations (namespace TEXT PRIMARY KEY, version INTEGER NOT NULL);",
@@ -45,8 +47,8 @@ impl Database {
             .map_err(|error| DatabaseError::of(path, error))?;
         let inner = Inner {
             path: path.to_owned(),
-            writer: Mutex::new(writer),
-            readers: Mutex::default(),
+            writer: Mutex::default(),
+            readers: Mutex::new(vec![first]),
         };
         Ok(Database {
             inner: Arc::new(inner),
@@ -116,7 +118,11 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, DatabaseError> {
-        let mut connection = lock(&self.inner.writer);
+        let mut writer = lock(&self.inner.writer);
+        let connection = match &mut *writer {
+            Some(connection) => connection,
+            none => none.insert(connect(&self.inner.path)?),
+        };
         // Immediate: a transaction that starts by reading could not wait for other writers later.
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -142,6 +148,22 @@ impl Database {
         self.write(work)
     }
 
+    /// [`Database::transact`] that returns only when the disk has it.
+    pub(crate) fn transact_durably<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, DatabaseError> {
+        let write = |mut connection: Connection| {
+            connection.execute_batch("PRAGMA synchronous = FULL")?;
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        write(connect(&self.inner.path)?).map_err(|error: rusqlite::Error| self.error(error))
+    }
+
     fn error(&self, error: impl Into<DatabaseError>) -> DatabaseError {
         match error.into() {
             DatabaseError::Query(source) => DatabaseError::of(&self.inner.path, source),
@@ -161,6 +183,8 @@ fn connect(path: &Path) -> Result<Connection, DatabaseError> {
              PRAGMA temp_store = MEMORY;
              PRAGMA journal_size_limit = 16777216;",
         )?;
+        // Ending a process must not wait for the disk. The log is written back once it is long enough.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     };
@@ -204,6 +228,14 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// Whether space ran out.
+    pub fn is_disk_full(&self) -> bool {
+        let (DatabaseError::Sqlite { source, .. } | DatabaseError::Query(source)) = self else {
+            return false;
+        };
+        source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+    }
+
     fn of(path: &Path, source: rusqlite::Error) -> DatabaseError {
         let advice = match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => {

@@ -1,6 +1,7 @@
 //! Disk usage and what frees it.
 
 mod filter;
+mod policy;
 mod prune;
 pub(crate) mod sweep;
 mod usage;
@@ -9,6 +10,7 @@ use std::time::SystemTime;
 
 use crate::refs::RecordType;
 
+pub use policy::SpaceLimits;
 pub use prune::PruneOptions;
 pub use usage::UsageOptions;
 

@@ -107,7 +107,7 @@ impl Worker {
                     *uses = (time, uses.1 + 1);
                     Ok(())
                 }
-                Ok(Job::Sweep) => sweep::leftovers(&self.core),
+                Ok(Job::Sweep) => sweep::leftovers(&self.core, &self.ending),
                 Ok(Job::Settle(done)) => {
                     let result = self.write_touches();
                     let _ = done.send(());

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::disk::{AtPath, DiskError};
 use crate::lease::locks::Row;
@@ -40,9 +41,6 @@ impl Snapshots {
         for directory in [&found.root, &found.trash, &found.empty, &found.mounts] {
             fs::create_dir_all(directory).at("create directory", directory)?;
         }
-        // Build trees hold set-uid programs and other people's files: only their owner looks inside.
-        fs::set_permissions(&found.root, fs::Permissions::from_mode(0o711))
-            .at("protect", &found.root)?;
         Ok(found)
     }
 
@@ -143,9 +141,12 @@ impl Snapshots {
         Ok(rows)
     }
 
-    /// Deletes what waits for it.
-    pub(crate) fn empty_trash(&self) -> Result<(), DiskError> {
+    /// Deletes what waits for it, until `ending` is set.
+    pub(crate) fn empty_trash(&self, ending: &AtomicBool) -> Result<(), DiskError> {
         for entry in fs::read_dir(&self.trash).at("list", &self.trash)? {
+            if ending.load(Ordering::Relaxed) {
+                break;
+            }
             remove_tree(&entry.at("list", &self.trash)?.path())?;
         }
         Ok(())

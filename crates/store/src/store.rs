@@ -117,8 +117,11 @@ impl Store {
             )?;
             query.query_map([], |row| row.get(0))?.collect()
         })?;
+        if rows.is_empty() {
+            return Ok(());
+        }
         core.snapshots.sync()?;
-        core.database.transact(|transaction| {
+        core.database.transact_durably(|transaction| {
             let mut update =
                 transaction.prepare_cached("UPDATE refs SET boot = NULL WHERE row = ?1")?;
             for row in rows {

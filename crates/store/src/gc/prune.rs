@@ -1,6 +1,7 @@
 //! Removal of what nobody uses, the least useful first.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use super::UsageRecord;
@@ -41,7 +42,7 @@ impl Store {
         removed: &mut dyn FnMut(UsageRecord) -> bool,
     ) -> Result<(), StoreError> {
         let core = self.core();
-        super::sweep::leftovers(core)?;
+        super::sweep::leftovers(core, &AtomicBool::new(false))?;
         let mut census = Census::take(core)?;
         census.measure(core)?;
         let total = census.private_size();

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use oci_spec::image::Digest;
@@ -15,8 +16,9 @@ use crate::lease::locks::{Mode, Purpose, Row};
 use crate::refs::record::{from_nanoseconds, nanoseconds};
 use crate::store::{Core, StoreError};
 
-/// Removes trees that nobody makes any more and directories that no row knows, and deletes what is condemned.
-pub(crate) fn leftovers(core: &Core) -> Result<(), StoreError> {
+/// Removes trees that nobody makes any more and directories that no row knows, and deletes what is condemned unless
+/// `ending` is set in the meantime.
+pub(crate) fn leftovers(core: &Core, ending: &AtomicBool) -> Result<(), StoreError> {
     for row in abandoned(core)? {
         core.snapshots.condemn(row)?;
     }
@@ -29,7 +31,7 @@ pub(crate) fn leftovers(core: &Core) -> Result<(), StoreError> {
     for row in directories.into_iter().filter(|row| !known.contains(row)) {
         core.snapshots.condemn(row)?;
     }
-    core.snapshots.empty_trash()?;
+    core.snapshots.empty_trash(ending)?;
     Lease::oldest(&core.leases())?;
     Ok(())
 }

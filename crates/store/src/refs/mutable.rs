@@ -81,7 +81,7 @@ impl MutableRef {
         };
         let layers = parent.mount_dirs()?;
         let snapshots = self.store.snapshots();
-        // The root of an overlay is that of its topmost layer. Nobody has written here before the first mount.
+        // The root of an overlay is that of its topmost layer. Nobody has changed it before the first mount.
         if !snapshots.has_work_dirs(self.record.row)
             && let Some(topmost) = layers.first()
         {
@@ -109,7 +109,16 @@ impl MutableRef {
     /// Makes the tree immutable. No data is copied: the tree stays where it is. No mount of it may be left.
     pub fn commit(mut self) -> Result<Ref, StoreError> {
         let row = self.record.row;
-        self.store.snapshots().drop_work_dirs(row)?;
+        let snapshots = self.store.snapshots();
+        match &self.parent {
+            // Never mounted: the root must not hide what that of the parent is like.
+            Some(parent) if !snapshots.has_work_dirs(row) && !parent.is_lazy()? => {
+                if let Some(topmost) = parent.mount_dirs()?.first() {
+                    snapshots.copy_root(topmost, &self.tree)?;
+                }
+            }
+            _ => snapshots.drop_work_dirs(row)?,
+        }
         self.store.database().transact(|transaction| {
             transaction
                 .prepare_cached("UPDATE refs SET state = ?2 WHERE row = ?1")?

@@ -122,12 +122,12 @@ impl StoreError {
 
     /// Whether space ran out, so that pruning and trying again may help.
     pub fn is_disk_full(&self) -> bool {
-        let (StoreError::Disk(error)
-        | StoreError::Content(ContentError::Disk(error))
-        | StoreError::Mount(MountError::Disk(error))) = self
-        else {
-            return false;
-        };
-        error.cause == DiskCause::Full
+        match self {
+            StoreError::Disk(error)
+            | StoreError::Content(ContentError::Disk(error))
+            | StoreError::Mount(MountError::Disk(error)) => error.cause == DiskCause::Full,
+            StoreError::Database(error) => error.is_disk_full(),
+            _ => false,
+        }
     }
 }

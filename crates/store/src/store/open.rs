@@ -53,11 +53,12 @@ pub(super) fn open(options: StoreOptions) -> Result<Core, StoreError> {
     Ok(core)
 }
 
-/// The root as an absolute path: it ends up in mounts that other processes perform.
+/// The root as an absolute path: it ends up in mounts that other processes perform. Trees hold set-uid programs and
+/// other people's files, so a new root is for its owner alone.
 fn made_root(path: &Path) -> Result<std::path::PathBuf, StoreError> {
     fs::DirBuilder::new()
         .recursive(true)
-        .mode(0o711)
+        .mode(0o700)
         .create(path)
         .at("create directory", path)?;
     let root = fs::canonicalize(path).at("open", path)?;

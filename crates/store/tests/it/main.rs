@@ -11,6 +11,7 @@ mod content;
 mod database;
 mod errors;
 mod lazy;
+mod model;
 mod pattern;
 mod processes;
 mod prune;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use kiln_store::gc::{PruneOptions, UsageOptions, UsageRecord};
+use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
 use kiln_store::refs::LayerBlob;
 use kiln_store::{MutableOptions, RecordType, Ref, StoreErrorKind};
 use oci_spec::image::{Descriptor, MediaType};
@@ -390,4 +390,23 @@ fn prune_can_be_stopped() {
         )
         .unwrap();
     assert_eq!((seen, rig.usage().len()), (1, 2));
+}
+
+#[test]
+fn default_limits_follow_the_disk() {
+    let limits = SpaceLimits::for_disk(50 << 30);
+    assert_eq!(
+        (limits.reserved, limits.max_used, limits.min_free),
+        (6_000_000_000, 41_000_000_000, 11_000_000_000)
+    );
+    let large = SpaceLimits::for_disk(1 << 40);
+    assert_eq!(
+        (large.reserved, large.max_used),
+        (10_000_000_000, 100_000_000_000)
+    );
+    let policy = large.policy();
+    assert_eq!(policy.len(), 4);
+    assert_eq!(policy[0].max_used_space, 512_000_000);
+    assert_eq!(policy[1].keep_duration.as_secs(), 60 * 24 * 3600);
+    assert!(policy[3].all && !policy[2].all);
 }
