@@ -11,6 +11,7 @@ mod request;
 
 mod capability;
 mod cgroup;
+mod environment;
 mod kernel;
 mod rlimit;
 mod run;

@@ -1,6 +1,5 @@
 //! From a request and its view to what the child process is told.
 
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,10 +17,7 @@ use crate::kernel::spawn::{ControllingTerminal, Plan, SpawnError, Stage};
 use crate::run::Settings;
 use crate::run::step::kernel;
 use crate::view::system::{MASKED_PATHS, READ_ONLY_PATHS, normal};
-use crate::{ExecError, ExecRequest, InvalidRequest, Security, rlimit, seccomp};
-
-/// Where programs are looked for if the environment does not say.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::{ExecError, ExecRequest, InvalidRequest, Security, environment, rlimit, seccomp};
 
 /// The first three descriptors.
 pub(super) enum Streams {
@@ -52,11 +48,11 @@ pub(super) fn plan(
         Streams::Given(stdio) => (stdio, ControllingTerminal::None),
         Streams::Terminal(stdio) => (stdio, ControllingTerminal::Stdin),
     };
-    let env = environment(&request.env, &identity.home);
+    let env = environment::complete(&request.env, &identity.home);
     let path = env
         .iter()
         .find_map(|entry| entry.strip_prefix("PATH="))
-        .unwrap_or(DEFAULT_PATH);
+        .unwrap_or_default();
     let program = request.args.first().map_or("", String::as_str);
     Ok(Plan {
         into_cgroup: cgroup.into.take(),
@@ -109,30 +105,6 @@ fn cgroup_view(settings: &Settings, request: &ExecRequest) -> Option<MountFlags>
         Security::Sandbox => sealed | MountFlags::RDONLY,
         Security::Insecure => sealed,
     })
-}
-
-/// The last entry of a name counts, at the place of the first; `HOME` is added where it is missing.
-fn environment(env: &[String], home: &str) -> Vec<String> {
-    let mut result: Vec<String> = Vec::with_capacity(env.len() + 1);
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    for entry in env {
-        let Some((name, _)) = entry.split_once('=') else {
-            continue;
-        };
-        match places.get(name).and_then(|place| result.get_mut(*place)) {
-            Some(earlier) => earlier.clone_from(entry),
-            None => {
-                places.insert(name, result.len());
-                result.push(entry.clone());
-            }
-        }
-    }
-    match places.get("HOME").and_then(|place| result.get_mut(*place)) {
-        Some(entry) if entry == "HOME=" => entry.push_str(home),
-        Some(_) => {}
-        None => result.push(format!("HOME={home}")),
-    }
-    result
 }
 
 /// The paths that `program` may be found at.

@@ -36,11 +36,11 @@ fn program_error(message: &str, program: &str) -> Option<(String, u32)> {
     let about = message.contains("exec")
         && (message.contains(program) || message.contains("open executable"));
     let lower = message.to_ascii_lowercase();
-    if lower.contains("not found in $path") {
+    if lower.contains("not found in $path") && !program.contains('/') {
         Some(("executable file not found in $PATH".to_owned(), 127))
     } else if !about {
         None
-    } else if lower.contains("no such file or directory") {
+    } else if lower.contains("no such file or directory") || lower.contains("not found in $path") {
         Some((format!("stat {program}: no such file or directory"), 127))
     } else if lower.contains("permission denied") {
         Some(("permission denied".to_owned(), 126))

@@ -11,7 +11,7 @@ use crate::run::step::hostname;
 use crate::seccomp::{self, Entry, Rule};
 use crate::view::devices::{self, Kind};
 use crate::view::system::{MASKED_PATHS, READ_ONLY_PATHS, normal};
-use crate::{ExecError, ExecRequest, Mount, Network, RootAccess, Security, Terminal};
+use crate::{ExecError, ExecRequest, Mount, Network, RootAccess, Security, Terminal, environment};
 
 /// What a step's specification is made of, beside its request.
 pub(super) struct Parts<'a> {
@@ -87,7 +87,7 @@ fn process(request: &ExecRequest, parts: &Parts<'_>) -> Result<Value, ExecError>
         "terminal": request.terminal == Terminal::Pty,
         "user": {"uid": identity.uid, "gid": identity.gid, "additionalGids": identity.groups},
         "args": request.args,
-        "env": request.env,
+        "env": environment::complete(&request.env, &identity.home),
         "cwd": normal(&request.cwd),
         "capabilities": {
             "bounding": granted, "permitted": granted, "effective": granted,

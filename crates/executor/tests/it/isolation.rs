@@ -111,7 +111,7 @@ async fn namespaces_are_the_steps_own(#[case] kind: Kind) {
         fixture
             .print("echo $$; hostname; ls /proc | grep -c '^[0-9]*$'")
             .await,
-        "1\nbuildkitsandbox\n4\n"
+        "1\nbuildkitsandbox\n3\n"
     );
     let named = with(&fixture, "hostname", |request| {
         request.hostname = "other".to_owned()
@@ -153,19 +153,29 @@ async fn networks(#[case] kind: Kind) {
 #[tokio::test]
 async fn kernel_files_are_masked_or_read_only(#[case] kind: Kind) {
     let fixture = Fixture::new(kind);
-    let script = "wc -c < /proc/kcore; ls /sys/firmware /proc/scsi | grep -v :; \
-                  echo 1 > /proc/sys/kernel/domainname || echo ro1; echo h > /proc/sysrq-trigger || echo ro2; \
-                  touch /sys/x || echo ro3; mkdir /sys/fs/cgroup/x || echo ro4";
+    let masked: Vec<&str> = [
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/timer_list",
+        "/proc/scsi",
+        "/sys/firmware",
+    ]
+    .into_iter()
+    .filter(|path| std::path::Path::new(path).exists())
+    .collect();
+    let script = format!(
+        "for f in {}; do test -d $f && ls $f || cat $f; done; \
+         echo 1 > /proc/sys/kernel/domainname || echo ro1; echo h > /proc/sysrq-trigger || echo ro2; \
+         touch /sys/x || echo ro3; for d in /sys/fs/cgroup/memory /sys/fs/cgroup; do test -e $d/cgroup.procs || continue; \
+         mkdir $d/x || echo ro4; break; done",
+        masked.join(" ")
+    );
+    assert!(!masked.is_empty());
     let finished = fixture
         .run(fixture.shell(&format!("({script}) 2>/dev/null")))
         .await
         .unwrap();
-    let lines: Vec<&str> = finished
-        .stdout
-        .lines()
-        .filter(|line| !line.is_empty())
-        .collect();
-    assert_eq!(lines, ["0", "ro1", "ro2", "ro3", "ro4"]);
+    assert_eq!(finished.stdout, "ro1\nro2\nro3\nro4\n");
 
     let insecure = with(
         &fixture,
@@ -185,7 +195,7 @@ async fn kernel_files_are_masked_or_read_only(#[case] kind: Kind) {
 async fn devices_are_a_short_list(#[case] kind: Kind) {
     let fixture = Fixture::new(kind);
     let script = "cd /dev; for d in null zero full random urandom tty; do test -c $d || echo missing $d; done; \
-                  echo x > null; head -c 3 zero | wc -c; readlink stdin fd ptmx; \
+                  echo x > null; head -c 3 zero | wc -c; for l in stdin fd ptmx; do readlink $l; done; \
                   df -P shm mqueue pts | tail -3 | awk '{print $6}'; find . -type b";
     let expected = "3\n/proc/self/fd/0\n/proc/self/fd\npts/ptmx\n/dev/shm\n/dev/mqueue\n/dev/pts\n";
     assert_eq!(fixture.print(script).await, expected);

@@ -1,6 +1,7 @@
 //! What our own executor promises beyond what runtimes do.
 
 use std::fs;
+use std::io::Read;
 use std::process::{Command, Stdio};
 
 use kiln_executor::native::{NativeExecutor, Options, SandboxNetwork};
@@ -93,7 +94,7 @@ fn victim() {
     runtime.block_on(async {
         let executor = NativeExecutor::new(Options::new(format!("{dir}/state"))).unwrap();
         let mount = kiln_executor::Mount::bind(format!("{dir}/rootfs"));
-        let script = "(setsid sleep 1000 &) ; echo ready > /fifo; exec sleep 2000 > /fifo";
+        let script = "exec >/fifo; echo ready; (setsid sleep 1000 &); exec sleep 2000";
         let request = kiln_executor::ExecRequest::new("victim", vec![mount], ["sh", "-c", script]);
         executor
             .run(
@@ -132,12 +133,14 @@ fn nothing_outlives_a_killed_engine() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // Both reads end only when every process of the step has closed its end: the second because it died.
-    assert_eq!(fs::read_to_string(&fifo).unwrap(), "ready\n");
-    let last = fs::File::open(&fifo).unwrap();
+    let mut reader = fs::File::open(&fifo).unwrap();
+    let mut line = [0; 6];
+    reader.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"ready\n");
     engine.kill().unwrap();
     engine.wait().unwrap();
-    assert_eq!(std::io::read_to_string(last).unwrap(), "");
+    // Ends only when every process of the step is dead.
+    assert_eq!(std::io::read_to_string(reader).unwrap(), "");
     assert_eq!(mounts(), before);
 
     // Its cgroups go with the next engine.
