@@ -92,9 +92,9 @@ fn arguments_and_expansion() {
          RUN echo $X $Y $Z $W $TARGETARCH > /out\nFROM scratch\nCOPY --from=busybox /out /\n",
     );
     world.must_build(&["--output", "type=local,dest=files"]);
-    assert_eq!(world.read("files/out"), "default fallback set fault \n");
+    assert_eq!(world.read("files/out"), "default fallback set fault\n");
     world.must_build(&["--opt", "build-arg:V=given", "--output", "type=local,dest=files"]);
-    assert_eq!(world.read("files/out"), "given fallback set given \n");
+    assert_eq!(world.read("files/out"), "given fallback set given\n");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn a_failed_step_shows_its_line_and_its_output() {
             "Dockerfile:4\n--------------------",
             "   4 | >>> RUN echo oops && exit 3",
             "error: failed to solve: process \"/bin/sh -c echo oops && exit 3\" did not complete successfully: exit code: 3",
-            " > [busybox 3/3] RUN echo oops && exit 3:\n",
+            " > [3/3] RUN echo oops && exit 3:\n",
         ],
     );
 }

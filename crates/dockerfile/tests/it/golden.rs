@@ -1,13 +1,11 @@
 //! What BuildKit makes of small Dockerfiles, and what we make of them.
 //!
-//! Each folder of `tests/golden` has a Dockerfile, frontend options, and from the reference implementation the
+//! Each folder of `tests/golden` has a context with a Dockerfile, frontend options, and from the reference implementation the
 //! LLB (`llb.json`, digests included) and the image config (`config.json`).
 
 use crate::lowering::{Build, lowered};
-use bytes::Bytes;
 use kiln_dockerfile::Lowered;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +14,11 @@ const EPOCH: &str = "2023-11-14T22:13:20Z";
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut cases: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut cases: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
     cases.sort();
     cases
 }
@@ -26,23 +28,15 @@ fn json(case: &Path, name: &str) -> Value {
 }
 
 fn build(case: &Path) -> Lowered {
-    let options: BTreeMap<String, String> = serde_json::from_value(json(case, "opts.json")).unwrap();
-    let mut build = Build::new(&fs::read_to_string(case.join("Dockerfile")).unwrap());
-    build.ignore = fs::read(case.join("dockerignore")).ok().map(Bytes::from);
-    for (key, value) in options {
-        build.attrs.insert(key, value);
-    }
-    for directory in ["context", "other"] {
-        build.attrs.insert(format!("local-sessionid:{directory}"), "golden".into());
-    }
-    lowered(&build)
+    lowered(&Build::load(case))
 }
 
 #[test]
 fn llb_is_the_references() {
     let mut failed = Vec::new();
     for case in cases() {
-        let mut ours: Value = serde_json::from_str(&kiln_llb::json::to_json(&build(&case).definition)).unwrap();
+        let mut ours: Value =
+            serde_json::from_str(&kiln_llb::json::to_json(&build(&case).definition)).unwrap();
         ours.as_object_mut().unwrap().remove("source");
         for metadata in ours["metadata"].as_object_mut().unwrap().values_mut() {
             if let Some(group) = metadata.get_mut("progress_group") {
@@ -82,11 +76,20 @@ fn config_is_the_references() {
 }
 
 fn report(failed: Vec<(PathBuf, String, String)>) {
-    let names: Vec<_> = failed.iter().map(|(case, ..)| case.file_name().unwrap()).collect();
+    let names: Vec<_> = failed
+        .iter()
+        .map(|(case, ..)| case.file_name().unwrap())
+        .collect();
     if let Some((case, ours, theirs)) = failed.first() {
         let lines: Vec<_> = theirs.lines().collect();
         let ours_lines: Vec<_> = ours.lines().collect();
-        let more = |a: &[&str], b: &[&str]| a.iter().filter(|line| !b.contains(line)).copied().collect::<Vec<_>>().join("\n");
+        let more = |a: &[&str], b: &[&str]| {
+            a.iter()
+                .filter(|line| !b.contains(line))
+                .copied()
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
         panic!(
             "{} cases differ: {names:?}\nin {}\nonly ours:\n{}\nonly theirs:\n{}",
             failed.len(),

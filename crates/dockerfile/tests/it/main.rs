@@ -1,14 +1,15 @@
 //! What Dockerfiles mean, told in small ones.
 
-mod golden;
-mod lowering;
+mod cases;
 mod directives;
 mod errors;
 mod excerpt;
 mod expansion;
+mod golden;
 mod heredocs;
 mod instructions;
 mod lint;
+mod lowering;
 mod mounts;
 mod properties;
 mod statements;
