@@ -95,7 +95,7 @@ impl Database {
         Ok(())
     }
 
-    /// Runs `work` with a connection for reading. What it reads is consistent if it is one query.
+    /// Runs `work` with a connection for reading. All its queries see the database at one moment.
     pub fn read<T, E: Into<DatabaseError>>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E>,
@@ -105,7 +105,16 @@ impl Database {
             Some(connection) => connection,
             None => connect(&self.inner.path)?,
         };
-        let result = work(&connection).map_err(|error| self.error(error));
+        // One transaction: each query on its own would take and release the locks of the file again.
+        let look = || {
+            let transaction = connection
+                .unchecked_transaction()
+                .map_err(|error| self.error(error))?;
+            let value = work(&transaction).map_err(|error| self.error(error))?;
+            transaction.finish().map_err(|error| self.error(error))?;
+            Ok(value)
+        };
+        let result = look();
         let mut readers = lock(&self.inner.readers);
         if readers.len() < IDLE_READERS {
             readers.push(connection);

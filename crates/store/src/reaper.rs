@@ -23,6 +23,8 @@ const QUIET: Duration = Duration::from_millis(200);
 pub(crate) enum Job {
     /// A tree that was not committed.
     Discard(Hold),
+    /// What is in the trash.
+    Delete(PathBuf),
     /// A ref was used until now.
     Touch(Row, SystemTime),
     /// Whatever killed processes left.
@@ -102,6 +104,7 @@ impl Worker {
             };
             let result = match job {
                 Ok(Job::Discard(hold)) => self.discard(&hold),
+                Ok(Job::Delete(grave)) => self.delete(grave),
                 Ok(Job::Touch(row, time)) => {
                     let uses = self.touched.entry(row).or_insert((time, 0));
                     *uses = (time, uses.1 + 1);

@@ -115,19 +115,22 @@ impl Snapshots {
         Ok(work)
     }
 
-    /// Removes work directories.
-    pub(crate) fn drop_work_dirs(&self, row: Row) -> Result<(), DiskError> {
-        remove_tree(&self.home(row).join("work"))
+    /// Takes the work directories away, and returns where they wait to be deleted.
+    pub(crate) fn condemn_work_dirs(&self, row: Row) -> Result<Option<PathBuf>, DiskError> {
+        self.condemn_path(&self.home(row).join("work"), row)
     }
 
     /// Takes everything of a row away at once, and returns where it waits to be deleted.
     pub(crate) fn condemn(&self, row: Row) -> Result<Option<PathBuf>, DiskError> {
-        let home = self.home(row);
+        self.condemn_path(&self.home(row), row)
+    }
+
+    fn condemn_path(&self, path: &Path, row: Row) -> Result<Option<PathBuf>, DiskError> {
         let grave = self.trash.join(format!("{row}-{}", new_id()));
-        match fs::rename(&home, &grave) {
+        match fs::rename(path, &grave) {
             Ok(()) => Ok(Some(grave)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(DiskError::new("remove", &home, error)),
+            Err(error) => Err(DiskError::new("remove", path, error)),
         }
     }
 

@@ -165,6 +165,10 @@ impl Store {
         self.shared.reaper.send(Job::Discard(hold));
     }
 
+    pub(crate) fn bury(&self, grave: PathBuf) {
+        self.shared.reaper.send(Job::Delete(grave));
+    }
+
     pub(crate) fn touch(&self, row: Row) {
         self.shared.reaper.send(Job::Touch(row, SystemTime::now()));
     }

@@ -1,5 +1,6 @@
 //! From ids and rows of the database to refs.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -55,25 +56,33 @@ impl Store {
         }
         let hold = self.holds().hold(row)?;
         // Looked up only now: before the hold, another process could have removed it after the look.
-        let found = self.database().query(|connection| {
-            let record = Record::find(connection, row)?;
-            Ok((record, Record::parents(connection, row)?))
-        })?;
-        let (Some(record), parents) = found else {
-            return Ok(None);
-        };
-        if record.state != State::Committed {
+        let family = self
+            .database()
+            .query(|connection| Record::with_ancestors(connection, row))?;
+        if !family
+            .last()
+            .is_some_and(|(record, _)| record.row == row && record.state == State::Committed)
+        {
             return Ok(None);
         }
-        let parents: Result<Option<Vec<Ref>>, StoreError> = parents
-            .into_iter()
-            .map(|parent| self.acquire(parent))
-            .collect();
-        // A parent outlives its children; if one is missing nevertheless, the ref is of no use.
-        let Some(parents) = parents? else {
-            return Ok(None);
-        };
-        Ok(Some(self.adopt(hold, record, parents)))
+        // Nobody removes what a held ref is built on, so all of it is here and stays.
+        let mut made: HashMap<Row, Ref> = HashMap::with_capacity(family.len());
+        for (record, parents) in family {
+            let known = self.holds().known(record.row).map(|inner| Ref { inner });
+            let member = match known {
+                Some(known) => known,
+                None => {
+                    let parents = parents
+                        .iter()
+                        .filter_map(|parent| made.get(parent).cloned())
+                        .collect();
+                    self.adopt(self.holds().hold(record.row)?, record, parents)
+                }
+            };
+            made.insert(member.row(), member);
+        }
+        drop(hold);
+        Ok(made.remove(&row))
     }
 
     /// Makes a ref of a row that is held.

@@ -44,37 +44,68 @@ pub struct LayerBlob {
 impl Ref {
     /// The layers, bottom first, as they are exported.
     pub fn layers(&self) -> Result<Vec<LayerInfo>, StoreError> {
-        self.stack().into_iter().map(LayerInfo::of).collect()
+        LayerInfo::of(self.stack(), &self.inner.store)
     }
 }
 
 impl LayerInfo {
-    pub(super) fn of(owner: Ref) -> Result<LayerInfo, StoreError> {
-        let store = &owner.inner.store;
-        let facts = store
-            .database()
-            .query(|connection| LayerFacts::find(connection, owner.row()))?;
-        let dir = owner
-            .has_files()?
-            .then(|| store.snapshots().tree(owner.row()));
-        let below = match (&dir, owner.parents().first()) {
-            // Whoever made the directory had what is below it here, unless it was unpacked.
-            (Some(_), Some(parent)) if !parent.is_lazy()? => {
-                let mut below = parent.mount_dirs()?;
-                below.reverse();
-                below
-            }
-            _ => Vec::new(),
+    /// What is known of layers, given bottom first.
+    pub(super) fn of(owners: Vec<Ref>, store: &Store) -> Result<Vec<LayerInfo>, StoreError> {
+        let facts = store.database().query(|connection| {
+            let find = |owner: &Ref| LayerFacts::find(connection, owner.row());
+            owners
+                .iter()
+                .map(find)
+                .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        let mut layers: Vec<LayerInfo> = Vec::with_capacity(owners.len());
+        for (owner, facts) in owners.into_iter().zip(facts) {
+            let dir = owner
+                .has_files()?
+                .then(|| store.snapshots().tree(owner.row()));
+            let below = match dir {
+                Some(_) => owner.dirs_below(layers.last())?,
+                None => Vec::new(),
+            };
+            layers.push(LayerInfo {
+                dir,
+                below,
+                diff_id: facts.diff_id,
+                blobs: facts.blobs,
+                created: owner.created(),
+                description: owner.description().to_owned(),
+                owner,
+            });
+        }
+        Ok(layers)
+    }
+}
+
+impl Ref {
+    /// What the layer was made on, bottom first; nothing while that is lazy. `previous` is the layer that lies below
+    /// it here.
+    fn dirs_below(&self, previous: Option<&LayerInfo>) -> Result<Vec<PathBuf>, StoreError> {
+        let Some(parent) = self.parents().first() else {
+            return Ok(Vec::new());
         };
-        Ok(LayerInfo {
-            dir,
-            below,
-            diff_id: facts.diff_id,
-            blobs: facts.blobs,
-            created: owner.created(),
-            description: owner.description().to_owned(),
+        if let Some(LayerInfo {
             owner,
-        })
+            dir: Some(dir),
+            below,
+            ..
+        }) = previous
+            && owner.row() == parent.row()
+            && owner.inner.record.kind == Kind::Layer
+            && (!below.is_empty() || owner.parents().is_empty())
+        {
+            return Ok(below.iter().chain([dir]).cloned().collect());
+        }
+        if parent.is_lazy()? {
+            return Ok(Vec::new());
+        }
+        let mut below = parent.mount_dirs()?;
+        below.reverse();
+        Ok(below)
     }
 }
 

@@ -161,10 +161,10 @@ impl Equal {
 impl Ref {
     /// Gives the lazy layers of the stack a way to fetch their blobs, as after loading the ref in a new process.
     pub fn provide(&self, fetch: Arc<dyn Fetch>) -> Result<(), StoreError> {
-        for layer in self.mounted_stack() {
-            if !layer.has_files()? {
-                for blob in LayerInfo::of(layer.clone())?.blobs {
-                    layer.offer(&blob, &fetch);
+        for layer in LayerInfo::of(self.mounted_stack(), &self.inner.store)? {
+            if !layer.owner.has_files()? {
+                for blob in &layer.blobs {
+                    layer.owner.offer(blob, &fetch);
                 }
             }
         }
@@ -174,20 +174,20 @@ impl Ref {
     /// Lazy layers whose blob is not in the store and which nobody provided a [`Fetch`] for. A ref with any
     /// cannot be materialized and is no use as a cached result.
     pub fn unfetchable(&self) -> Result<Vec<LayerInfo>, StoreError> {
+        if !self.is_lazy()? {
+            return Ok(Vec::new());
+        }
         let mut missing = Vec::new();
-        for layer in self.mounted_stack() {
-            if layer.has_files()? {
+        for layer in LayerInfo::of(self.mounted_stack(), &self.inner.store)? {
+            if layer.owner.has_files()? {
                 continue;
             }
-            if layer.inner.record.kind == Kind::Diff {
-                for parent in layer.parents() {
+            if layer.owner.inner.record.kind == Kind::Diff {
+                for parent in layer.owner.parents() {
                     missing.extend(parent.unfetchable()?);
                 }
-                continue;
-            }
-            let info = LayerInfo::of(layer.clone())?;
-            if layer.obtainable(&info.blobs)?.is_none() {
-                missing.push(info);
+            } else if layer.owner.obtainable(&layer.blobs)?.is_none() {
+                missing.push(layer);
             }
         }
         Ok(missing)

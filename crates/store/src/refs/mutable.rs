@@ -117,7 +117,11 @@ impl MutableRef {
                     snapshots.copy_root(topmost, &self.tree)?;
                 }
             }
-            _ => snapshots.drop_work_dirs(row)?,
+            _ => {
+                if let Some(grave) = snapshots.condemn_work_dirs(row)? {
+                    self.store.bury(grave);
+                }
+            }
         }
         self.store.database().transact(|transaction| {
             transaction

@@ -184,11 +184,35 @@ impl Record {
             .optional()
     }
 
-    /// The rows it is made of, in order.
-    pub(crate) fn parents(connection: &Connection, row: Row) -> rusqlite::Result<Vec<Row>> {
-        let mut query = connection
-            .prepare_cached("SELECT parent FROM ref_parents WHERE child = ?1 ORDER BY position")?;
-        query.query_map([row], |row| row.get(0))?.collect()
+    /// The record of a row and all it is made of, parents before their children, each with its parents in order.
+    /// Empty if the row was removed.
+    pub(crate) fn with_ancestors(
+        connection: &Connection,
+        row: Row,
+    ) -> rusqlite::Result<Vec<(Record, Vec<Row>)>> {
+        const FAMILY: &str = "WITH RECURSIVE family (member) AS (
+            SELECT ?1 UNION SELECT parent FROM ref_parents JOIN family ON child = member
+        )";
+        let query = format!(
+            "{FAMILY} SELECT {} FROM refs WHERE row IN family ORDER BY row",
+            Self::COLUMNS
+        );
+        let mut records = connection.prepare_cached(&query)?;
+        let mut found = records
+            .query_map([row], |row| Ok((Self::from_sql(row)?, Vec::new())))?
+            .collect::<rusqlite::Result<Vec<(Record, Vec<Row>)>>>()?;
+        let query = format!(
+            "{FAMILY} SELECT child, parent FROM ref_parents WHERE child IN family ORDER BY child, position"
+        );
+        let mut links = connection.prepare_cached(&query)?;
+        let mut links = links.query([row])?;
+        while let Some(link) = links.next()? {
+            let (child, parent): (Row, Row) = (link.get(0)?, link.get(1)?);
+            if let Ok(position) = found.binary_search_by_key(&child, |(record, _)| record.row) {
+                found[position].1.push(parent);
+            }
+        }
+        Ok(found)
     }
 }
 
