@@ -56,3 +56,12 @@ pub enum ExportError {
     #[error("the export was canceled")]
     Canceled,
 }
+
+impl From<kiln_store::tar::WriteError> for ExportError {
+    fn from(error: kiln_store::tar::WriteError) -> Self {
+        match error {
+            kiln_store::tar::WriteError::Io(error) => Self::Stream(error),
+            other => Self::Stream(std::io::Error::other(other)),
+        }
+    }
+}

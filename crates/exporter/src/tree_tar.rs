@@ -63,10 +63,7 @@ pub(crate) fn write_tree_tar(
             .collect();
         walk.directory(b"", &sources)?;
     }
-    let mut out = walk
-        .tar
-        .finish()
-        .map_err(|error| ExportError::Stream(io::Error::other(error)))?;
+    let mut out = walk.tar.finish()?;
     out.flush().map_err(ExportError::Stream)
 }
 
@@ -210,7 +207,7 @@ impl<W: Write> Walk<'_, W> {
                 }
                 header.size = stat.st_size as u64;
                 let written = self.tar.entry(&header, File::from(file));
-                written.map_err(|error| ExportError::Stream(io::Error::other(error)))?;
+                written?;
                 self.written += header.size;
                 self.step.advance(self.written, None);
                 Ok(())
@@ -247,9 +244,7 @@ impl<W: Write> Walk<'_, W> {
     }
 
     fn header(&mut self, header: &Header) -> Result<(), ExportError> {
-        self.tar
-            .header(header)
-            .map_err(|error| ExportError::Stream(io::Error::other(error)))
+        self.tar.header(header).map_err(ExportError::from)
     }
 
     fn overwrite(&self, path: &[u8], one: usize, other: usize) -> ExportError {

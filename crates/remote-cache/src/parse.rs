@@ -214,14 +214,15 @@ fn stack(
     let mut indexes = Vec::new();
     let mut next = top;
     while next != -1 {
-        if indexes.len() == config.layers.len() {
-            return Err(ParseError::LayerLoop);
-        }
         let layer = usize::try_from(next)
             .ok()
             .and_then(|index| config.layers.get(index));
+        let layer = layer.ok_or(ParseError::LayerIndex(next))?;
+        if indexes.len() == config.layers.len() {
+            return Err(ParseError::LayerLoop);
+        }
         indexes.push(next);
-        next = layer.ok_or(ParseError::LayerIndex(next))?.parent;
+        next = layer.parent;
     }
     indexes.reverse();
     let layers = listed(config, &indexes, blobs)?;

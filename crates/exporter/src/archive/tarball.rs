@@ -103,12 +103,11 @@ impl Sink<'_> {
                         Verified::new(file, digest.clone()),
                     )
                 }
-            }
-            .map_err(stream_error)?;
+            }?;
             done += member.size();
             self.step.advance(done, Some(total));
         }
-        let mut out = tar.finish().map_err(stream_error)?;
+        let mut out = tar.finish()?;
         out.flush().map_err(ExportError::Stream)
     }
 }
@@ -178,15 +177,4 @@ fn docker_manifest(image: &Assembled, names: &[Reference]) -> Result<Vec<u8>, Ex
 
 pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>, ExportError> {
     json::compact(value).map_err(|error| ExportError::Config(error.to_string()))
-}
-
-fn stream_error(error: kiln_store::tar::WriteError) -> ExportError {
-    match error {
-        kiln_store::tar::WriteError::Io(error) => ExportError::Stream(error),
-        #[allow(
-            unreachable_patterns,
-            reason = "the writer may come to have more kinds of errors"
-        )]
-        other => ExportError::Stream(io::Error::other(other)),
-    }
 }

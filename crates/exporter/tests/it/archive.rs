@@ -75,12 +75,9 @@ async fn the_same_result_is_the_same_archive() {
 }
 
 #[rstest]
-#[case(
-    "oci,name=app;other:2",
-    "oci-archive:{out}:docker.io/library/app:latest"
-)]
+#[case("oci,name=app;other:2", "oci-archive:{out}:2")]
 #[case("oci,compression=zstd", "oci-archive:{out}")]
-#[case("docker,name=app", "docker-archive:{out}:docker.io/library/app:latest")]
+#[case("docker,name=app", "docker-archive:{out}:app:latest")]
 #[case("docker,oci-mediatypes=false", "docker-archive:{out}")]
 #[case("docker,compression=uncompressed", "oci-archive:{out}")]
 #[tokio::test(flavor = "multi_thread")]
@@ -89,10 +86,7 @@ async fn skopeo_reads_it(#[case] keys: &str, #[case] reference: &str) {
     let input = single(Some(bench.two_layers()), config(&["a", "b"]));
     let out = bench.path("out.tar");
     bench.export(&input, keys, &out).await.unwrap();
-    // Debian's skopeo knows neither our names nor ones with a registry in OCI archives.
-    let reference = reference
-        .replace("{out}", out.to_str().unwrap())
-        .replace(":docker.io/library/app:latest", "");
+    let reference = reference.replace("{out}", out.to_str().unwrap());
     let text = run("skopeo", &["inspect", "--config", &reference]);
     let config: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(config["config"]["Cmd"][0], "/bin/tool");

@@ -17,18 +17,18 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A store and an exporter of it.
-pub struct Bench {
-    pub dir: TempDir,
-    pub store: Store,
-    pub exporter: Exporter,
+pub(crate) struct Bench {
+    pub(crate) dir: TempDir,
+    pub(crate) store: Store,
+    pub(crate) exporter: Exporter,
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_threads(2)
     }
 
-    pub fn with_threads(threads: usize) -> Self {
+    pub(crate) fn with_threads(threads: usize) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "these tests mount and change owners: run them as root"
@@ -53,7 +53,7 @@ impl Bench {
     }
 
     /// A layer on top of another, made a known time after 1970.
-    pub fn layer(&self, parent: Option<&Ref>, fill: impl FnOnce(&Path)) -> Ref {
+    pub(crate) fn layer(&self, parent: Option<&Ref>, fill: impl FnOnce(&Path)) -> Ref {
         let created = Some(UNIX_EPOCH + Duration::from_secs(1_600_000_000));
         let options = MutableOptions {
             description: "made for a test".into(),
@@ -66,7 +66,7 @@ impl Bench {
     }
 
     /// Two layers with a bit of everything that is simple.
-    pub fn two_layers(&self) -> Ref {
+    pub(crate) fn two_layers(&self) -> Ref {
         let base = self.layer(None, |dir| {
             write(&dir.join("etc/motd"), "hello\n", 0o644);
             write(&dir.join("bin/tool"), &"#!/bin/sh\n".repeat(3000), 0o755);
@@ -79,12 +79,12 @@ impl Bench {
         })
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Exports with the keys of one `--output`, written like `oci,name=x`.
-    pub async fn export(
+    pub(crate) async fn export(
         &self,
         input: &ExportInput,
         output: &str,
@@ -111,7 +111,7 @@ impl Bench {
 }
 
 /// The keys of one `--output`.
-pub fn parse(text: &str) -> Result<Output, kiln_exporter::OptionError> {
+pub(crate) fn parse(text: &str) -> Result<Output, kiln_exporter::OptionError> {
     let mut parts = text.split(',');
     let kind = parts.next().unwrap();
     let attributes: BTreeMap<String, String> = parts
@@ -122,7 +122,7 @@ pub fn parse(text: &str) -> Result<Output, kiln_exporter::OptionError> {
 }
 
 /// A result of one platform.
-pub fn single(reference: Option<Ref>, config: Value) -> ExportInput {
+pub(crate) fn single(reference: Option<Ref>, config: Value) -> ExportInput {
     ExportInput {
         platforms: vec![result("linux/amd64", reference, config)],
         shape: Shape::Single,
@@ -131,7 +131,7 @@ pub fn single(reference: Option<Ref>, config: Value) -> ExportInput {
     }
 }
 
-pub fn result(platform: &str, reference: Option<Ref>, config: Value) -> PlatformResult {
+pub(crate) fn result(platform: &str, reference: Option<Ref>, config: Value) -> PlatformResult {
     let platform = kiln_llb::platform::parse(platform).unwrap();
     let mut config = config;
     if let Value::Object(fields) = &mut config {
@@ -152,7 +152,7 @@ pub fn result(platform: &str, reference: Option<Ref>, config: Value) -> Platform
 }
 
 /// A config with one history entry for each command; an entry without a layer has `-` before it.
-pub fn config(history: &[&str]) -> Value {
+pub(crate) fn config(history: &[&str]) -> Value {
     let entries: Vec<_> = history
         .iter()
         .map(|entry| match entry.strip_prefix('-') {
@@ -163,14 +163,14 @@ pub fn config(history: &[&str]) -> Value {
     json!({"config": {"Cmd": ["/bin/tool"]}, "history": entries})
 }
 
-pub fn write(path: &Path, text: &str, mode: u32) {
+pub(crate) fn write(path: &Path, text: &str, mode: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// Gives everything in a directory one time, so that equal layers are equal bytes.
-pub fn settle(dir: &Path) {
+pub(crate) fn settle(dir: &Path) {
     run(
         "find",
         &[
@@ -188,7 +188,7 @@ pub fn settle(dir: &Path) {
 }
 
 /// Runs a program, which must succeed, and answers its output.
-pub fn run(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
         .output()
@@ -199,11 +199,11 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 }
 
 /// A file's JSON.
-pub fn read_json(path: &Path) -> Value {
+pub(crate) fn read_json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
 /// A blob of a layout.
-pub fn blob(layout: &Path, digest: &str) -> PathBuf {
+pub(crate) fn blob(layout: &Path, digest: &str) -> PathBuf {
     layout.join("blobs").join(digest.replacen(':', "/", 1))
 }

@@ -1,5 +1,7 @@
 //! Exports of real refs, checked by other tools' readers.
 
+#![allow(clippy::unwrap_used)]
+
 mod archive;
 mod compression;
 mod config;

@@ -136,6 +136,7 @@ async fn by_digest_there_is_no_tag() {
         "skopeo",
         &[
             "inspect",
+            "--raw",
             "--tls-verify=false",
             &format!("docker://{host}/app@{digest}"),
         ],

@@ -1,0 +1,11 @@
+//! Caches written and read: bytes, round trips, other people's mistakes.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod fixture;
+mod format;
+mod inline;
+mod options;
+mod registry;
+mod round_trip;
