@@ -74,6 +74,14 @@ struct Position {
     depth: usize,
 }
 
+/// An entry of the upper tree, or of the place where one is gone.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    dir: &'a Dir,
+    name: &'a CStr,
+    at: &'a Position,
+}
+
 impl Position {
     fn root() -> Self {
         Self {
@@ -111,16 +119,26 @@ impl<E: From<DiffError>, F: FnMut(&Change<'_>) -> Result<(), E>> Walk<'_, F> {
             if metadata.is_whiteout() {
                 // A mark over nothing says nothing.
                 if before.is_some() {
-                    self.tell(ChangeKind::Delete, None, upper, &name, &at)?;
+                    self.tell(
+                        ChangeKind::Delete,
+                        None,
+                        Entry {
+                            dir: upper,
+                            name: &name,
+                            at: &at,
+                        },
+                    )?;
                 }
                 continue;
             }
             self.compare(
                 before.as_ref(),
                 &metadata,
-                upper,
-                &name,
-                &at,
+                Entry {
+                    dir: upper,
+                    name: &name,
+                    at: &at,
+                },
                 Linked::Ignored,
             )?;
             if metadata.is_dir() {
@@ -168,11 +186,28 @@ impl<E: From<DiffError>, F: FnMut(&Change<'_>) -> Result<(), E>> Walk<'_, F> {
             let before = self.base.find(below, &at.path)?;
             let Some(metadata) = now else {
                 if before.is_some() {
-                    self.tell(ChangeKind::Delete, None, upper, &name, &at)?;
+                    self.tell(
+                        ChangeKind::Delete,
+                        None,
+                        Entry {
+                            dir: upper,
+                            name: &name,
+                            at: &at,
+                        },
+                    )?;
                 }
                 continue;
             };
-            self.compare(before.as_ref(), &metadata, upper, &name, &at, Linked::Told)?;
+            self.compare(
+                before.as_ref(),
+                &metadata,
+                Entry {
+                    dir: upper,
+                    name: &name,
+                    at: &at,
+                },
+                Linked::Told,
+            )?;
             if metadata.is_dir() {
                 let dir = upper.open_dir(&name).map_err(|error| at.fail(error))?;
                 self.opaque_dir(
@@ -190,39 +225,35 @@ impl<E: From<DiffError>, F: FnMut(&Change<'_>) -> Result<(), E>> Walk<'_, F> {
         &mut self,
         before: Option<&BaseEntry>,
         metadata: &Metadata,
-        upper: &Dir,
-        name: &CStr,
-        at: &Position,
+        entry: Entry<'_>,
         linked: Linked,
     ) -> Result<(), E> {
         let kind = match before {
             None => ChangeKind::Add,
-            Some(before) if !self.is_same(before, metadata, (upper, name), at)? => {
-                ChangeKind::Modify
-            }
+            Some(before) if !self.is_same(before, metadata, entry)? => ChangeKind::Modify,
             Some(_) if linked == Linked::Told && metadata.is_hard_linked() => {
                 ChangeKind::Unmodified
             }
             Some(_) => return Ok(()),
         };
-        self.tell(kind, Some(*metadata), upper, name, at)
+        self.tell(kind, Some(*metadata), entry)
     }
 
     fn is_same(
         &self,
         before: &BaseEntry,
         metadata: &Metadata,
-        now: (&Dir, &CStr),
-        at: &Position,
+        entry: Entry<'_>,
     ) -> Result<bool, DiffError> {
         match same::by_metadata(&before.metadata, metadata) {
             same::Guess::Different => Ok(false),
             same::Guess::Same => Ok(true),
             same::Guess::Unsure(check) => {
-                let Some((dir, name)) = self.base.open(before, &at.path)? else {
+                let Some((dir, name)) = self.base.open(before, &entry.at.path)? else {
                     return Ok(false);
                 };
-                same::by_content((&dir, &name), now, check).map_err(|error| at.fail(error))
+                same::by_content((&dir, &name), (entry.dir, entry.name), check)
+                    .map_err(|error| entry.at.fail(error))
             }
         }
     }
@@ -231,11 +262,10 @@ impl<E: From<DiffError>, F: FnMut(&Change<'_>) -> Result<(), E>> Walk<'_, F> {
         &mut self,
         kind: ChangeKind,
         metadata: Option<Metadata>,
-        dir: &Dir,
-        name: &CStr,
-        at: &Position,
+        entry: Entry<'_>,
     ) -> Result<(), E> {
-        let path = Path::new(OsStr::from_bytes(&at.path));
+        let path = Path::new(OsStr::from_bytes(&entry.at.path));
+        let Entry { dir, name, .. } = entry;
         (self.on_change)(&Change {
             kind,
             path,

@@ -112,12 +112,12 @@ impl Metadata {
             },
             size: stat.st_size as u64,
             blocks: stat.st_blocks as u64,
-            atime: time(stat.st_atime, stat.st_atime_nsec as u64),
-            mtime: time(stat.st_mtime, stat.st_mtime_nsec as u64),
+            atime: time(stat.st_atime, stat.st_atime_nsec),
+            mtime: time(stat.st_mtime, stat.st_mtime_nsec),
             rdev: stat.st_rdev,
             inode: stat.st_ino,
             dev: stat.st_dev,
-            links: stat.st_nlink as u64,
+            links: stat.st_nlink,
         }
     }
 }

@@ -12,6 +12,9 @@ const FILES: &str = "
     f etc/group 644 root:x:0:\\n#c\\nusers:x:100:\\nwheel:x:10:joe,svc\\nvideo:x:44:svc,joe\\njoe:x:2000:
     ";
 
+/// User, group, further groups and home.
+type Found = (u32, u32, Vec<u32>, Option<&'static str>);
+
 #[rstest]
 #[case("", Ok((0, 0, vec![], Some("/root"))))]
 #[case("root", Ok((0, 0, vec![], Some("/root"))))]
@@ -43,7 +46,7 @@ const FILES: &str = "
 )]
 fn identities(
     #[case] spec: &str,
-    #[case] expected: Result<(u32, u32, Vec<u32>, Option<&str>), &str>,
+    #[case] expected: Result<Found, &str>,
 ) {
     let dir = tempdir().unwrap();
     build(dir.path(), FILES);

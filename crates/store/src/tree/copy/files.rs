@@ -110,13 +110,14 @@ impl<'scope, 'env> FilePool<'scope, 'env> {
             self.inline += 1;
             return job.run();
         }
-        if self.queue.is_none() {
-            self.queue = Some(self.start());
-        }
-        if let Some(Err(unsent)) = self.queue.as_ref().map(|queue| queue.send(job)) {
-            return unsent.0.run();
-        }
-        Ok(())
+        let queue = match self.queue.take() {
+            Some(queue) => queue,
+            None => self.start(),
+        };
+        // A queue that takes nothing has lost its threads; then this one does the work.
+        let sent = queue.send(job).or_else(|unsent| unsent.0.run());
+        self.queue = Some(queue);
+        sent
     }
 
     /// Waits for all files; gives the first failure.

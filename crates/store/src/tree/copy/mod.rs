@@ -144,11 +144,16 @@ impl Root {
         to: &str,
         request: &CopyRequest,
     ) -> Result<(), TreeError> {
-        let mut made = Vec::new();
-        let result = self.copy_collecting(source, from, to, request, &mut made);
+        let mut one = CopyOne {
+            source,
+            dest: self,
+            request,
+            made: Vec::new(),
+        };
+        let result = one.run(from, to);
         // What was put into the directories has changed their times.
         if let Some(time) = request.timestamp {
-            for dir in made.iter().rev() {
+            for dir in one.made.iter().rev() {
                 if let Ok(Some((parent, name))) = self.open_parent(dir) {
                     parent
                         .set_times(&name, time, time)
@@ -158,15 +163,20 @@ impl Root {
         }
         result
     }
+}
 
-    fn copy_collecting(
-        &self,
-        source: &Self,
-        from: &str,
-        to: &str,
-        request: &CopyRequest,
-        made: &mut Vec<Vec<u8>>,
-    ) -> Result<(), TreeError> {
+/// The copy of one source.
+struct CopyOne<'a> {
+    source: &'a Root,
+    dest: &'a Root,
+    request: &'a CopyRequest,
+    /// Directories made on the way.
+    made: Vec<Vec<u8>>,
+}
+
+impl CopyOne<'_> {
+    fn run(&mut self, from: &str, to: &str) -> Result<(), TreeError> {
+        let (dest, source, request) = (self.dest, self.source, self.request);
         // `dir/file` needs `dir`; `dir/` and `dir/.` need the directory itself.
         let (dir, file) = path::split(to);
         let ensured = if file.is_empty() || file == "." {
@@ -174,46 +184,38 @@ impl Root {
         } else {
             dir
         };
-        let ensured = self.resolve(ensured.as_bytes(), Follow::Yes)?;
-        made.extend(self.make_dirs(&ensured, &request.parent_attributes())?);
+        let ensured = dest.resolve(ensured.as_bytes(), Follow::Yes)?;
+        self.ensure(&ensured)?;
 
         let filters = Filters::new(request)?;
-        let dest = self.resolve(path::clean_str(to).as_bytes(), Follow::Yes)?;
-        let from_resolved = source.resolve(path::absolute(from).as_bytes(), request.follow())?;
+        let target = dest.resolve(path::clean_str(to).as_bytes(), Follow::Yes)?;
+        let resolved = source.resolve(path::absolute(from).as_bytes(), request.follow())?;
         let metadata = source
-            .find(&from_resolved)?
-            .ok_or_else(|| TreeError::os("lstat", &from_resolved, rustix::io::Errno::NOENT))?;
-        let dest = self.target(
-            &metadata,
-            path::base(&path::clean_str(from)),
-            dest,
-            request,
-            made,
-        )?;
+            .find(&resolved)?
+            .ok_or_else(|| TreeError::os("lstat", &resolved, rustix::io::Errno::NOENT))?;
+        let target = self.target(&metadata, path::base(&path::clean_str(from)), target)?;
         walk::copy_tree(
             walk::Trees {
                 source,
-                dest: self,
+                dest,
                 request,
                 filters: &filters,
             },
-            &from_resolved,
-            &dest,
+            &resolved,
+            &target,
         )
     }
 
     /// The path that the copy gets: inside `dest` if that is a directory, unless content is merged. Its parent exists
     /// afterwards.
     fn target(
-        &self,
+        &mut self,
         source: &Metadata,
         base: &str,
         mut dest: Vec<u8>,
-        request: &CopyRequest,
-        made: &mut Vec<Vec<u8>>,
     ) -> Result<Vec<u8>, TreeError> {
-        let existing = self.find(&dest)?;
-        let merge = request.dir_copy_contents && source.is_dir();
+        let existing = self.dest.find(&dest)?;
+        let merge = self.request.dir_copy_contents && source.is_dir();
         let inside = match (existing, source.is_dir()) {
             (None, _) => false,
             (Some(_), true) => !merge,
@@ -227,8 +229,16 @@ impl Root {
         } else {
             parent_of(&dest)
         };
-        made.extend(self.make_dirs(needed, &request.parent_attributes())?);
+        self.ensure(needed)?;
         Ok(dest)
+    }
+
+    fn ensure(&mut self, dir: &[u8]) -> Result<(), TreeError> {
+        self.made.extend(
+            self.dest
+                .make_dirs(dir, &self.request.parent_attributes())?,
+        );
+        Ok(())
     }
 }
 
