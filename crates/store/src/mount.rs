@@ -6,8 +6,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::disk::DiskError;
+use crate::store::Store;
 
-pub(crate) use overlay::{OverlayFlavor, WritableLayer};
+pub(crate) use overlay::{MAX_LAYERS, OverlayFlavor, WritableLayer};
 
 /// One mount, as plain data for whoever performs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,11 +57,13 @@ impl Access {
 }
 
 /// A directory tree opened for this process. An overlay is mounted detached, outside every mount namespace, so
-/// nothing is left behind however the process ends. Dropping it unmounts.
+/// nothing is left behind however the process ends. Dropping it unmounts. Keep the ref that it shows meanwhile.
 #[derive(Debug)]
 pub struct MountedDir {
     path: PathBuf,
-    _tree: Option<OwnedFd>,
+    tree: Option<OwnedFd>,
+    /// Who unmounts a tree that nobody needs to wait for. The kernel takes its time for that.
+    unmounter: Option<Store>,
 }
 
 impl MountedDir {
@@ -69,19 +72,31 @@ impl MountedDir {
         &self.path
     }
 
-    /// Performs `mount` for this process. Scratch space for old kernels is made in `scratch`.
-    pub(crate) fn open(mount: &Mount, scratch: &Path) -> Result<MountedDir, MountError> {
+    /// Performs `mount` for this process.
+    pub(crate) fn open(mount: &Mount, store: &Store) -> Result<MountedDir, MountError> {
         if mount.kind == "bind" {
+            let path = mount.source.clone();
             return Ok(MountedDir {
-                path: mount.source.clone(),
-                _tree: None,
+                path,
+                tree: None,
+                unmounter: None,
             });
         }
-        let tree = overlay::mount_detached(mount, scratch)?;
+        let tree = overlay::mount_detached(mount, store.snapshots().mounts())?;
         Ok(MountedDir {
             path: format!("/proc/self/fd/{}", tree.as_raw_fd()).into(),
-            _tree: Some(tree),
+            tree: Some(tree),
+            // A writable one must be gone when its upper directory is committed.
+            unmounter: mount.is_read_only().then(|| store.clone()),
         })
+    }
+}
+
+impl Drop for MountedDir {
+    fn drop(&mut self) {
+        if let (Some(tree), Some(store)) = (self.tree.take(), &self.unmounter) {
+            store.unmount(tree);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The thread that cleans up behind dropped handles, so that dropping never blocks.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,8 @@ pub(crate) enum Job {
     Discard(Hold),
     /// What is in the trash.
     Delete(PathBuf),
+    /// A mount that closing unmounts.
+    Unmount(OwnedFd),
     /// A ref was used until now.
     Touch(Row, SystemTime),
     /// Whatever killed processes left.
@@ -105,6 +108,10 @@ impl Worker {
             let result = match job {
                 Ok(Job::Discard(hold)) => self.discard(&hold),
                 Ok(Job::Delete(grave)) => self.delete(grave),
+                Ok(Job::Unmount(tree)) => {
+                    drop(tree);
+                    Ok(())
+                }
                 Ok(Job::Touch(row, time)) => {
                     let uses = self.touched.entry(row).or_insert((time, 0));
                     *uses = (time, uses.1 + 1);

@@ -3,6 +3,7 @@
 mod error;
 mod open;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -99,7 +100,7 @@ impl Store {
     /// Opens a tree for this process; see [`MountedDir`]. Blocks: from async code use `spawn_blocking`.
     pub fn mount(&self, mounts: &[Mount]) -> Result<MountedDir, StoreError> {
         match mounts {
-            [mount] => Ok(MountedDir::open(mount, self.snapshots().mounts())?),
+            [mount] => Ok(MountedDir::open(mount, self)?),
             _ => Err(StoreError::Mounts {
                 count: mounts.len(),
             }),
@@ -167,6 +168,10 @@ impl Store {
 
     pub(crate) fn bury(&self, grave: PathBuf) {
         self.shared.reaper.send(Job::Delete(grave));
+    }
+
+    pub(crate) fn unmount(&self, tree: OwnedFd) {
+        self.shared.reaper.send(Job::Unmount(tree));
     }
 
     pub(crate) fn touch(&self, row: Row) {

@@ -17,7 +17,7 @@ use super::{Access, Mount, MountError};
 use crate::disk::AtPath;
 
 /// What overlayfs stacks at most (OVL_MAX_STACK).
-const MAX_LAYERS: usize = 500;
+pub(crate) const MAX_LAYERS: usize = 500;
 
 /// The option that names the layers, topmost first.
 const LOWER: &str = "lowerdir=";

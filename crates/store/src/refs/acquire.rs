@@ -22,6 +22,17 @@ impl Store {
         }
     }
 
+    /// Whether [`Store::get`] would find a ref. Unlike that it does not count as a use.
+    pub fn contains(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.database().query(|connection| {
+            let row = Record::row_of(connection, id)?;
+            let record = row.map(|row| Record::find(connection, row)).transpose()?;
+            Ok(record
+                .flatten()
+                .is_some_and(|record| record.state == State::Committed))
+        })?)
+    }
+
     /// The ref last stored under an index key, such as `local:<shared key>`, if it still exists.
     pub fn ref_by_key(&self, key: &str) -> Result<Option<Ref>, StoreError> {
         let row = self.database().query(|connection| {

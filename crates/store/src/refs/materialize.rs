@@ -21,7 +21,7 @@ use crate::apply;
 use crate::disk::AtPath;
 use crate::lease::locks::{LockFile, Mode, Purpose};
 use crate::snapshot::remove_tree;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// Layers in the works at the same time for one caller. Downloads wait for the network most of the time.
 const PARALLEL_LAYERS: usize = 6;
@@ -53,7 +53,7 @@ impl Ref {
             .into_iter()
             .partition(|layer| layer.inner.record.kind == Kind::Diff);
         if !blobs.is_empty() {
-            unpack_all(blobs).await?;
+            unpack_all(&self.inner.store, blobs).await?;
         }
         for diff in diffs {
             diff.compare_parents().await?;
@@ -65,7 +65,7 @@ impl Ref {
         for parent in self.parents() {
             Box::pin(parent.materialize()).await?;
         }
-        let permit = permit_for(std::slice::from_ref(self)).await?;
+        let permit = permit_for(&self.inner.store, std::slice::from_ref(self)).await?;
         if self.has_files()? {
             return Ok(());
         }
@@ -232,6 +232,7 @@ impl Ref {
         };
         match unpacking.run(archive) {
             Ok(unpacked) => Ok(Unfinished {
+                digest: blob.digest().to_string(),
                 directory: target,
                 implied: unpacked.implied,
             }),
@@ -254,7 +255,7 @@ impl Ref {
                 &parent.mount_dirs()?,
             )
             .map_err(|error| StoreError::Unpack {
-                digest: self.id().to_owned(),
+                digest: unfinished.digest.clone(),
                 reason: error.to_string(),
             })?;
         }
@@ -263,8 +264,8 @@ impl Ref {
 }
 
 /// Fetches and unpacks layers, given bottom first.
-async fn unpack_all(layers: Vec<Ref>) -> Result<(), StoreError> {
-    let permit = Arc::new(permit_for(&layers).await?);
+async fn unpack_all(store: &Store, layers: Vec<Ref>) -> Result<(), StoreError> {
+    let permit = Arc::new(permit_for(store, &layers).await?);
     let mut missing = Vec::new();
     for layer in layers {
         if !layer.has_files()? {
@@ -292,13 +293,10 @@ async fn unpack_all(layers: Vec<Ref>) -> Result<(), StoreError> {
 
 /// Waits until no other task or process makes the files of these layers. In the order of their rows, so that no
 /// two of us wait for each other.
-async fn permit_for(layers: &[Ref]) -> Result<Permit, StoreError> {
+async fn permit_for(store: &Store, layers: &[Ref]) -> Result<Permit, StoreError> {
     let mut layers: Vec<&Ref> = layers.iter().collect();
     layers.sort_by_key(|layer| layer.row());
-    let Some(first) = layers.first() else {
-        return Err(StoreError::Lazy { id: String::new() });
-    };
-    let processes = first.inner.store.new_lock_owner()?;
+    let processes = store.new_lock_owner()?;
     let mut tasks = Vec::with_capacity(layers.len());
     for layer in layers {
         tasks.push(layer.inner.work.clone().lock_owned().await);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Ref;
 use super::record::{Files, Kind, Record};
-use crate::mount::{Access, Mount};
+use crate::mount::{Access, MAX_LAYERS, Mount, MountError};
 use crate::store::StoreError;
 
 /// Where a layer lies in a stack.
@@ -61,6 +61,14 @@ impl Ref {
     /// The directories to mount, topmost first.
     pub(super) fn mount_dirs(&self) -> Result<Vec<PathBuf>, StoreError> {
         let stack = self.mounted_stack();
+        if stack.len() > MAX_LAYERS {
+            let layers = stack.len();
+            return Err(MountError::TooManyLayers {
+                layers,
+                limit: MAX_LAYERS,
+            }
+            .into());
+        }
         let mut directories = Vec::with_capacity(stack.len());
         let mut position = Position::Own;
         for (height, layer) in stack.iter().enumerate() {
@@ -75,14 +83,15 @@ impl Ref {
     /// Whether the layer lies on what it was made on. `lower` is the position of the layer below.
     fn position(&self, below: &[Ref], lower: Position) -> Position {
         let is_own = match (self.parents().first(), below.last()) {
-            (None, None) => true,
+            // With nothing below there is nothing to hide.
+            (_, None) => true,
             (Some(parent), Some(last)) if parent.row() == last.row() => lower == Position::Own,
             (Some(parent), Some(_)) => parent
                 .mounted_stack()
                 .iter()
                 .map(Ref::row)
                 .eq(below.iter().map(Ref::row)),
-            _ => false,
+            (None, Some(_)) => false,
         };
         if is_own {
             Position::Own

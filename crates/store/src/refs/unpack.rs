@@ -174,6 +174,8 @@ impl Read for Arriving {
 
 /// What was unpacked and not yet put in its place.
 pub(super) struct Unfinished {
+    /// The layer's blob.
+    pub(super) digest: String,
     pub(super) directory: PathBuf,
     pub(super) implied: Vec<PathBuf>,
 }

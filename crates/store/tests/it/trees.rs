@@ -53,6 +53,8 @@ fn a_ref_is_found_again() {
     assert_eq!(found.created(), created);
     assert_eq!(found.parents()[0].id(), base.id());
     assert!(rig.store.get("nonsense").unwrap().is_none());
+    assert!(rig.store.contains(&id).unwrap());
+    assert!(!rig.store.contains("nonsense").unwrap());
 }
 
 #[test]
@@ -278,4 +280,25 @@ fn only_whole_directories_are_handed_out() {
     let top = rig.layer(Some(&base), |tree| write(tree, "b", "b"));
     assert!(base.local_dir().unwrap().is_some());
     assert_eq!(top.local_dir().unwrap(), None);
+}
+
+#[test]
+fn too_many_layers_are_explained() {
+    let rig = Rig::new();
+    let layers: Vec<_> = (0..501)
+        .map(|_| {
+            Some(
+                rig.store
+                    .mutable(None, options(""))
+                    .unwrap()
+                    .commit()
+                    .unwrap(),
+            )
+        })
+        .collect();
+    let merged = rig.store.merge(&layers, options("")).unwrap().unwrap();
+    let error = merged.mounts().unwrap_err().to_string();
+    assert!(error.contains("501") && error.contains("500"), "{error}");
+    let most = rig.store.merge(&layers[1..], options("")).unwrap().unwrap();
+    rig.store.mount(&most.mounts().unwrap()).unwrap();
 }
