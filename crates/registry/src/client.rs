@@ -57,10 +57,14 @@ pub struct ProxySettings {
 impl ProxySettings {
     pub(crate) fn to_reqwest(&self) -> Result<Vec<reqwest::Proxy>, RegistryError> {
         // Loopback is never meant for a proxy, as in Go's net/http.
-        let exceptions = format!(
-            "localhost,127.0.0.0/8,::1,{}",
-            self.no_proxy.as_deref().unwrap_or_default()
-        );
+        let mut exceptions = "localhost,127.0.0.0/8,::1".to_owned();
+        if let Some(more) = self
+            .no_proxy
+            .as_deref()
+            .filter(|more| !more.trim().is_empty())
+        {
+            exceptions = format!("{exceptions},{more}");
+        }
         let exceptions = reqwest::NoProxy::from_string(&exceptions);
         let http = self.http.as_deref().map(reqwest::Proxy::http);
         let https = self.https.as_deref().map(reqwest::Proxy::https);

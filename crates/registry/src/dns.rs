@@ -53,7 +53,11 @@ impl Resolve for SystemDns {
                     Ipv6Addr::LOCALHOST.into(),
                 ]));
             }
-            let found = dns.resolver()?.lookup_ip(name.as_str()).await?;
+            let found = dns.resolver()?.lookup_ip(name.as_str()).await;
+            let found = found.map_err(|error| match error.is_no_records_found() {
+                true => io::Error::other(format!("lookup {}: no such host", name.as_str())),
+                false => io::Error::other(format!("lookup {}: {error}", name.as_str())),
+            })?;
             Ok(addresses(found.iter().collect()))
         })
     }

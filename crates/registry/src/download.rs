@@ -44,7 +44,8 @@ struct Connection {
     /// Bytes to drop, because the other side ignored the range.
     skip: u64,
     url: String,
-    _permit: OwnedSemaphorePermit,
+    /// Documents need none: they are small, and what waits for them is waiting for more.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Repository {
@@ -246,7 +247,10 @@ impl BlobStream {
     async fn connect_here(&self, is_last: bool) -> Result<Connection, RegistryError> {
         let repository = &self.repository;
         let endpoint = &repository.endpoints[self.endpoint];
-        let permit = repository.shared.transfer(&endpoint.host).await?;
+        let permit = match self.descriptor.media_type().as_ref().ends_with("+json") {
+            true => None,
+            false => Some(repository.shared.transfer(&endpoint.host).await?),
+        };
         let url = endpoint.url(&format!("blobs/{}", self.descriptor.digest()), &[])?;
         let mut request = Request::get(repository, endpoint, url);
         if !is_last {

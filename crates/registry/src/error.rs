@@ -195,7 +195,7 @@ pub(crate) fn is_temporary_status(code: u16) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// Connecting, TLS, sending or receiving failed.
-    #[error("{}", chain(.0))]
+    #[error("{}", reason(.0))]
     Http(#[from] reqwest::Error),
     /// The registry was silent for too long.
     #[error("no answer within {} seconds", .0.as_secs())]
@@ -235,21 +235,13 @@ fn has_certificate_error(error: &(dyn Error + 'static)) -> bool {
         || error.source().is_some_and(has_certificate_error)
 }
 
-/// The innermost reasons: reqwest's own text repeats the URL and hides the cause.
-fn chain(error: &reqwest::Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !parts.iter().any(|part| part.contains(&text)) {
-            parts.push(text);
-        }
-        cause = inner.source();
+/// The innermost reason: what is around it repeats the URL and says "client error".
+fn reason(error: &reqwest::Error) -> String {
+    let mut innermost: &(dyn Error + 'static) = error;
+    while let Some(inner) = innermost.source() {
+        innermost = inner;
     }
-    match parts.is_empty() {
-        true => error.to_string(),
-        false => parts.join(": "),
-    }
+    innermost.to_string()
 }
 
 /// A registry's JSON error body, `{"errors": [{"code", "message"}]}`.

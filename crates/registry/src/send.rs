@@ -255,7 +255,10 @@ impl Repository {
         let mut limit = self.shared.timeouts.answer;
         match &request.body {
             Body::Empty => {}
-            Body::Bytes(bytes) => builder = builder.body(bytes.clone()),
+            Body::Bytes(bytes) => {
+                limit += Duration::from_secs(bytes.len() as u64 / SLOWEST_UPLOAD);
+                builder = builder.body(bytes.clone());
+            }
             Body::Open(open, length) => {
                 let body = open().map_err(|source| RegistryError::Io {
                     what: "reading the blob to push".to_owned(),

@@ -17,6 +17,9 @@ use crate::error::RegistryError;
 /// Tokens are thrown away a little before they expire.
 const LIFETIME_PERCENT: u64 = 90;
 
+/// With more than these, those not in use this very moment are forgotten.
+const MOST_TOKENS: usize = 1024;
+
 type Slot = Arc<tokio::sync::Mutex<Option<Held>>>;
 
 /// What a whole client remembers: challenges by host and scopes, tokens by request
@@ -164,6 +167,9 @@ impl AuthSession<'_> {
     fn slot(&self, request: &TokenRequest, credential: &Credential) -> Slot {
         let key = (request.clone(), fingerprint(credential));
         let mut tokens = lock(&self.state.tokens);
+        if tokens.len() >= MOST_TOKENS {
+            tokens.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
         Arc::clone(tokens.entry(key).or_default())
     }
 

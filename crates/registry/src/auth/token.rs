@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use reqwest::header::LOCATION;
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use super::credential::{Credential, Token, TokenRequest};
-use crate::endpoint::Scheme;
+use crate::endpoint::{Scheme, is_same_place, without_secrets};
 use crate::error::{RegistryError, TransportError};
 use crate::send::{read_limited, status_error};
 
 /// Lifetime of a token whose server names none.
 const DEFAULT_EXPIRY: u64 = 60;
+const MAX_REDIRECTS: usize = 5;
 const MAX_TOKEN_ANSWER: usize = 1 << 20;
 const CLIENT_ID: &str = "kiln-client";
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -144,11 +146,30 @@ async fn get(
             query.append_pair("scope", scope);
         }
     }
-    let mut builder = http.request(Method::GET, url);
-    if let Some((username, password)) = basic {
-        builder = builder.basic_auth(username, Some(password));
+    let mut basic = basic;
+    for _ in 0..=MAX_REDIRECTS {
+        let mut builder = http.request(Method::GET, url.clone());
+        if let Some((username, password)) = basic {
+            builder = builder.basic_auth(username, Some(password));
+        }
+        match exchange(builder, Method::GET, realm).await? {
+            Exchange::Answer(answer) => return Ok(answer),
+            Exchange::Redirect(location) => {
+                let target = url.join(&location).map_err(|error| {
+                    RegistryError::Challenge(format!(
+                        "invalid redirect of token server to {location:?}: {error}"
+                    ))
+                })?;
+                if !is_same_place(&url, &target) {
+                    basic = None;
+                }
+                url = target;
+            }
+        }
     }
-    exchange(builder, Method::GET, realm).await
+    Err(RegistryError::Challenge(format!(
+        "token server {realm} redirects without end"
+    )))
 }
 
 async fn post(
@@ -174,33 +195,57 @@ async fn post(
             "application/x-www-form-urlencoded; charset=utf-8",
         )
         .body(form.query().unwrap_or_default().to_owned());
-    exchange(builder, Method::POST, realm).await
+    match exchange(builder, Method::POST, realm).await? {
+        Exchange::Answer(answer) => Ok(answer),
+        // A secret in a body is not carried on to where it was not meant for.
+        Exchange::Redirect(_) => Err(RegistryError::Challenge(format!(
+            "not following a redirect of token server {realm} with credentials"
+        ))),
+    }
+}
+
+/// What a token server says.
+enum Exchange {
+    Answer(Answer),
+    Redirect(String),
 }
 
 async fn exchange(
     builder: reqwest::RequestBuilder,
     method: Method,
     realm: &Url,
-) -> Result<Answer, RegistryError> {
+) -> Result<Exchange, RegistryError> {
     let transport = |source| RegistryError::Transport {
         method: method.to_string(),
-        url: realm.to_string(),
+        url: without_secrets(realm),
         source,
     };
     let exchange = async {
-        let response = builder
-            .send()
-            .await
-            .map_err(|error| transport(error.into()))?;
+        let sent = builder.send().await;
+        let response =
+            sent.map_err(|error| transport(TransportError::Http(error.without_url())))?;
+        if response.status().is_redirection() {
+            let location = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|value| value.to_str().ok());
+            return Ok(Err(location.unwrap_or_default().to_owned()));
+        }
         if !response.status().is_success() {
             return Err(status_error(&method, realm, response).await);
         }
-        read_limited(response, MAX_TOKEN_ANSWER, "token", TIMEOUT).await
+        read_limited(response, MAX_TOKEN_ANSWER, "token", TIMEOUT)
+            .await
+            .map(Ok)
     };
-    let body = tokio::time::timeout(TIMEOUT, exchange)
-        .await
-        .map_err(|_| transport(TransportError::Timeout(TIMEOUT)))??;
-    serde_json::from_slice(&body).map_err(|error| {
+    let outcome = tokio::time::timeout(TIMEOUT, exchange).await;
+    let outcome = outcome.map_err(|_| transport(TransportError::Timeout(TIMEOUT)))??;
+    let body = match outcome {
+        Ok(body) => body,
+        Err(location) => return Ok(Exchange::Redirect(location)),
+    };
+    let answer = serde_json::from_slice(&body).map_err(|error| {
         RegistryError::Challenge(format!("unable to decode token response: {error}"))
-    })
+    })?;
+    Ok(Exchange::Answer(answer))
 }

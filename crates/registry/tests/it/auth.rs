@@ -214,6 +214,30 @@ async fn token_server_failures_are_told() {
 }
 
 #[tokio::test]
+async fn token_servers_may_redirect_but_not_to_strangers() {
+    let stranger = Fake::start(|_, _| token("secret")).await;
+    let target = format!("http://{}/elsewhere", stranger.host);
+    let fake = with_tokens(move |_, _| Reply::redirect(307, &target)).await;
+    let name = reference(&fake.host, "test/image:v1");
+    repository_as(&fake.host, Purse::basic("me", "pw"))
+        .resolve(&name)
+        .await
+        .expect("resolve");
+    assert_eq!(stranger.seen()[0].header("authorization"), None);
+    let identity = repository_as(
+        &fake.host,
+        Purse::of(Credential::IdentityToken("id".into())),
+    );
+    let error = identity.resolve(&name).await.expect_err("must fail");
+    assert!(
+        error
+            .to_string()
+            .contains("not following a redirect of token server"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn basic_challenges_are_answered_once() {
     let fake = Fake::start(|seen, _| match seen.header("authorization") {
         Some("Basic bWU6cHc=") => Reply::manifest(MANIFEST),

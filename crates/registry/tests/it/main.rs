@@ -6,6 +6,7 @@ mod blob;
 mod docker_registry;
 mod fake;
 mod mirror;
+mod proxy;
 mod push;
 mod reference;
 mod resolve;

@@ -99,3 +99,15 @@ async fn localhost_is_found_without_a_resolver() {
             .expect("plain HTTP on loopback")
     );
 }
+
+#[tokio::test]
+async fn a_host_that_does_not_exist_is_told_so() {
+    let name = reference("nonexistent.invalid", "test/image");
+    let repository = client(Hosts::new()).repository(&name, Anonymous::shared());
+    let error = repository
+        .has_blob(layer_of(b"x").digest())
+        .await
+        .expect_err("no such host")
+        .to_string();
+    assert!(error.contains("lookup nonexistent.invalid: "), "{error}");
+}

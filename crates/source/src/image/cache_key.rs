@@ -41,8 +41,11 @@ pub(super) fn manifest_key(
 }
 
 /// The second key: these layers, whatever image they come in. `None` for an image
-/// without layers.
-pub(super) fn layers_key(diff_ids: &[Digest]) -> Option<String> {
+/// without layers, or with another kind of `rootfs`.
+pub(super) fn layers_key(rootfs: &str, diff_ids: &[Digest]) -> Option<String> {
+    if rootfs != "layers" {
+        return None;
+    }
     let (first, rest) = diff_ids.split_first()?;
     let chain = rest.iter().fold(first.to_string(), |chain, diff_id| {
         sha256(format!("{chain} {diff_id}").as_bytes())
@@ -81,10 +84,13 @@ mod tests {
             format!("sha256:{}", "a".repeat(64)).parse()?,
             format!("sha256:{}", "b".repeat(64)).parse()?,
         ];
-        assert_eq!(layers_key(&[]), None);
-        assert_eq!(layers_key(std::slice::from_ref(&a)), Some(a.to_string()));
+        assert_eq!(layers_key("layers", &[]), None);
         assert_eq!(
-            layers_key(&[a.clone(), b.clone()]),
+            layers_key("layers", std::slice::from_ref(&a)),
+            Some(a.to_string())
+        );
+        assert_eq!(
+            layers_key("layers", &[a.clone(), b.clone()]),
             Some(sha256(format!("{a} {b}").as_bytes()))
         );
         Ok(())

@@ -22,6 +22,8 @@ pub(super) struct Manifest {
     pub(super) manifest: Descriptor,
     pub(super) config: Bytes,
     pub(super) layers: Vec<Layer>,
+    /// The config's `rootfs.type`.
+    pub(super) rootfs: String,
 }
 
 /// A layer's blob and the digest of its tar.
@@ -162,11 +164,10 @@ async fn image(
         .map_err(|error| invalid(format!("config {}: {error}", manifest.config().digest())))?;
     let diff_ids = parsed.rootfs.diff_ids.unwrap_or_default();
     let blobs = manifest.layers();
-    if diff_ids.len() != blobs.len() || (parsed.rootfs.kind != "layers" && !blobs.is_empty()) {
+    if diff_ids.len() != blobs.len() {
         return Err(invalid(format!(
-            "mismatched image rootfs and manifest layers: {} of type {:?}, {} blobs",
+            "mismatched image rootfs and manifest layers: {} diff ids, {} blobs",
             diff_ids.len(),
-            parsed.rootfs.kind,
             blobs.len()
         )));
     }
@@ -195,5 +196,6 @@ async fn image(
         manifest: descriptor,
         layers: layers.collect(),
         config,
+        rootfs: parsed.rootfs.kind,
     })
 }

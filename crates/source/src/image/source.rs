@@ -218,7 +218,7 @@ impl Image {
             .collect();
         Ok(Self {
             store: origin.store.clone(),
-            keys: [Some(first), layers_key(&diff_ids)],
+            keys: [Some(first), layers_key(&manifest.rootfs, &diff_ids)],
             manifest,
             about,
             fetch: Arc::new(ImageFetch { origin, progress }),

@@ -43,19 +43,19 @@ impl Writer<'_> {
         found: &mut Vec<(usize, Step)>,
         copier: &mut Copier,
     ) -> Result<(), SourceError> {
-        let (directory, _) = self.entries[batch.start].split();
-        let here = self.root.directory(directory);
+        let (directory, _) = self.work.entries[batch.start].split();
+        let here = self.work.root.directory(directory);
         let there = self
             .before
             .as_ref()
             .map(|before| before.directory(directory));
-        for at in batch.start..batch.end {
-            if steps[at] != Step::Check {
+        for (at, step) in batch.of(steps) {
+            if *step != Step::Check {
                 continue;
             }
             self.go_on()?;
             let same = match (&here, &there) {
-                (Ok(here), Some(Ok(there))) => same(here, there, &self.entries[at], copier),
+                (Ok(here), Some(Ok(there))) => same(here, there, &self.work.entries[at], copier),
                 _ => false,
             };
             found.push((at, if same { Step::Keep } else { Step::Make }));

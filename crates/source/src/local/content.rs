@@ -38,33 +38,41 @@ impl Default for Cloning {
     }
 }
 
+/// Which file becomes which.
+pub(super) struct Files<'a> {
+    pub(super) from: &'a File,
+    pub(super) to: &'a File,
+    pub(super) cloning: &'a Cloning,
+    /// Told of each number of bytes.
+    pub(super) progress: &'a dyn Fn(u64),
+}
+
 impl Copier {
     /// Copies the first `size` bytes of a file, holes as holes. `false` if it is shorter.
     /// The content goes into `hash`, which becomes `None` if not all of it passes by here.
     pub(super) fn copy(
         &mut self,
-        from: &File,
-        to: &File,
+        files: &Files<'_>,
         size: u64,
-        cloning: &Cloning,
         hash: &mut Option<FileHash>,
-        progress: &dyn Fn(u64),
     ) -> io::Result<bool> {
+        let Files {
+            from, to, cloning, ..
+        } = *files;
         if size >= WORTH_CLONING && cloning.0.load(Ordering::Relaxed) {
             match rustix::fs::ioctl_ficlone(to, from) {
                 Ok(()) => {
                     rustix::fs::ftruncate(to, size)?;
                     *hash = None;
-                    progress(size);
-                    return Ok(true);
+                    (files.progress)(size);
+                    return Ok(from.metadata()?.len() >= size);
                 }
                 Err(_) => cloning.0.store(false, Ordering::Relaxed),
             }
         }
-        let stat = rustix::fs::fstat(from)?;
-        let is_sparse = size >= WORTH_CLONING && (stat.st_blocks as u64) * 512 < size;
-        if !is_sparse {
-            return self.copy_range(from, to, 0..size, hash, progress);
+        let is_sparse = || rustix::fs::fstat(from).map(|stat| (stat.st_blocks as u64) * 512 < size);
+        if size < WORTH_CLONING || !is_sparse()? {
+            return self.copy_range(files, 0..size, hash);
         }
         *hash = None;
         rustix::fs::ftruncate(to, size)?;
@@ -73,10 +81,10 @@ impl Copier {
             let start = match rustix::fs::seek(from, SeekFrom::Data(at)) {
                 Ok(start) if start < size => start,
                 Ok(_) | Err(Errno::NXIO) => return Ok(true),
-                Err(_) => return self.copy_range(from, to, at..size, hash, progress),
+                Err(_) => return self.copy_range(files, at..size, hash),
             };
             let end = rustix::fs::seek(from, SeekFrom::Hole(start))?.min(size);
-            if !self.copy_range(from, to, start..end, hash, progress)? {
+            if !self.copy_range(files, start..end, hash)? {
                 return Ok(false);
             }
             at = end;
@@ -86,27 +94,25 @@ impl Copier {
 
     fn copy_range(
         &mut self,
-        from: &File,
-        to: &File,
+        files: &Files<'_>,
         range: Range<u64>,
         hash: &mut Option<FileHash>,
-        progress: &dyn Fn(u64),
     ) -> io::Result<bool> {
         let Range { start: mut at, end } = range;
         while at < end {
             let most = usize::try_from(end - at)
                 .unwrap_or(usize::MAX)
                 .min(self.buffer.len());
-            let count = from.read_at(&mut self.buffer[..most], at)?;
+            let count = files.from.read_at(&mut self.buffer[..most], at)?;
             if count == 0 {
                 return Ok(false);
             }
-            to.write_all_at(&self.buffer[..count], at)?;
+            files.to.write_all_at(&self.buffer[..count], at)?;
             if let Some(hash) = hash {
                 hash.update(&self.buffer[..count]);
             }
             at += count as u64;
-            progress(count as u64);
+            (files.progress)(count as u64);
         }
         Ok(true)
     }

@@ -108,7 +108,7 @@ where
         Ok(collected)
     };
     let outcomes: Vec<Result<L, E>> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(&member)).collect();
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(member)).collect();
         let mut outcomes = vec![member()];
         for other in others {
             match other.join() {

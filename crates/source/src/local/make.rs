@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use super::content::{Copier, stamp_of};
+use super::content::{Copier, Files, stamp_of};
 use super::entry::{Entry, Kind, Stamp};
 use super::index::Trust;
 use super::write::{Hand, Made, Owner, Writer, path_of, times};
@@ -28,7 +28,7 @@ impl Writer<'_> {
         into: &OwnedFd,
         hand: &mut Hand,
     ) -> Result<Option<Made>, SourceError> {
-        let entry = &self.entries[at];
+        let entry = &self.work.entries[at];
         let (_, name) = entry.split();
         let written = |error: Errno| self.write_error("create", path_of(entry), error.into());
         let node = |kind: FileType, rdev: u64| {
@@ -63,7 +63,7 @@ impl Writer<'_> {
         into: &OwnedFd,
         hand: &mut Hand,
     ) -> Result<Option<Made>, SourceError> {
-        let entry = &self.entries[at];
+        let entry = &self.work.entries[at];
         let (_, name) = entry.split();
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let source = unless_gone(rustix::fs::openat(from, name, flags, Mode::empty()));
@@ -81,8 +81,14 @@ impl Writer<'_> {
         let set = xattr::write(&copy, &attributes);
         let hashed = set == xattr::Outcome::All && self.owner == Owner::AlreadyRoot;
         let attributes = hashed.then_some(attributes.as_slice());
-        let (made, hash) =
-            self.copy_content(entry, &source, &copy, attributes, &mut hand.copier)?;
+        let progress = |count| self.copied(count);
+        let files = Files {
+            from: &source,
+            to: &copy,
+            cloning: &self.cloning,
+            progress: &progress,
+        };
+        let (made, hash) = self.copy_content(entry, &files, attributes, &mut hand.copier)?;
         hand.hashes.extend(hash.map(|hash| (at, hash)));
         self.finish_file(&copy, &made.stamp)
             .map_err(|error| self.write_error("set attributes of", path_of(entry), error.into()))?;
@@ -94,51 +100,33 @@ impl Writer<'_> {
     fn copy_content(
         &self,
         entry: &Entry,
-        source: &File,
-        copy: &File,
+        files: &Files<'_>,
         attributes: Option<&[(CString, Vec<u8>)]>,
         copier: &mut Copier,
     ) -> Result<(Made, Option<FileHash>), SourceError> {
         let stamp_now =
-            || stamp_of(source).map_err(|error| self.read_error("read", entry, error.into()));
+            || stamp_of(files.from).map_err(|error| self.read_error("read", entry, error.into()));
         let mut stamp = stamp_now()?;
         if stamp.kind != Kind::File {
             return Err(self.changing(entry));
         }
         for attempt in 1..=ATTEMPTS {
             let mut hash = attributes.map(|attributes| file_hash(&stamp, attributes));
-            let progress = |count| self.copied(count);
             let whole = copier
-                .copy(
-                    source,
-                    copy,
-                    stamp.size,
-                    &self.cloning,
-                    &mut hash,
-                    &progress,
-                )
+                .copy(files, stamp.size, &mut hash)
                 .map_err(|error| self.write_error("copy", path_of(entry), error))?;
             let after = stamp_now()?;
-            if whole && after == stamp {
-                return Ok((
-                    Made {
-                        stamp,
-                        trust: Trust::Stamp,
-                    },
-                    hash,
-                ));
-            }
             // What somebody appends to, such as a log, is taken as it was when we came.
-            if whole && after.size > stamp.size && attempt == ATTEMPTS {
-                return Ok((
-                    Made {
-                        stamp,
-                        trust: Trust::ReadAgain,
-                    },
-                    hash,
-                ));
+            let only_grew = after.size > stamp.size && attempt == ATTEMPTS;
+            if whole && (after == stamp || only_grew) {
+                let trust = if after == stamp {
+                    Trust::Stamp
+                } else {
+                    Trust::ReadAgain
+                };
+                return Ok((Made { stamp, trust }, hash));
             }
-            rustix::fs::ftruncate(copy, 0)
+            rustix::fs::ftruncate(files.to, 0)
                 .map_err(|error| self.write_error("truncate", path_of(entry), error.into()))?;
             stamp = after;
         }

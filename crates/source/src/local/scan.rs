@@ -40,13 +40,17 @@ struct Found {
     passed: Vec<Entry>,
 }
 
+/// How to walk.
+pub(super) struct Walk<'a> {
+    pub(super) filter: &'a Filter,
+    /// Device and inode of a directory to pass by: our own store, if it lies in there.
+    pub(super) passed_by: Option<(u64, u64)>,
+    pub(super) stop: &'a AtomicBool,
+}
+
 /// Everything in `root` that the filter keeps, with the directories above it, in the
 /// order of a walk.
-pub(super) fn scan(
-    root: &SourceRoot,
-    filter: &Filter,
-    stop: &AtomicBool,
-) -> Result<Vec<Entry>, ScanError> {
+pub(super) fn scan(root: &SourceRoot, walk: &Walk<'_>) -> Result<Vec<Entry>, ScanError> {
     let top = root.directory(b"").map_err(|error| ScanError {
         action: "open",
         path: Vec::new(),
@@ -60,14 +64,14 @@ pub(super) fn scan(
         verdict: Verdict::Keep,
     };
     let found = crew::run(vec![first], |task, found: &mut Found, tasks| {
-        if stop.load(Ordering::Relaxed) {
+        if walk.stop.load(Ordering::Relaxed) {
             return Err(ScanError {
                 action: "read",
                 path: task.path,
                 error: Errno::CANCELED,
             });
         }
-        read_directory(task, filter, found, tasks)
+        read_directory(task, walk, found, tasks)
     })?;
     let mut entries = Vec::with_capacity(found.iter().map(|part| part.kept.len()).sum());
     let mut passed = Vec::new();
@@ -82,7 +86,7 @@ pub(super) fn scan(
 
 fn read_directory(
     task: Task,
-    filter: &Filter,
+    walk: &Walk<'_>,
     found: &mut Found,
     tasks: &Tasks<Task>,
 ) -> Result<(), ScanError> {
@@ -122,8 +126,8 @@ fn read_directory(
             known => (known == FileType::Directory, None),
         };
         let (verdict, state) = match is_directory {
-            true => filter.directory(&path, &task.state),
-            false => (filter.file(&path, &task.state), FilterState::default()),
+            true => walk.filter.directory(&path, &task.state),
+            false => (walk.filter.file(&path, &task.state), FilterState::default()),
         };
         if verdict == Verdict::Skip {
             continue;
@@ -132,6 +136,9 @@ fn read_directory(
             stamp = look(&directory, name).map_err(|error| failed("stat", &path, error))?;
         }
         let Some(stamp) = stamp else { continue };
+        if is_directory && walk.passed_by == Some((stamp.device, stamp.inode)) {
+            continue;
+        }
         let entry = Entry {
             path: path.clone(),
             stamp,

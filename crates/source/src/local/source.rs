@@ -11,6 +11,7 @@ use kiln_store::{MutableOptions, RecordType, Ref, Store};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::content::stamp_of;
 use super::entry::{Entry, Kind, Time, walk_order};
 use super::filter::Filter;
 use super::follow::follow;
@@ -18,13 +19,14 @@ use super::identifier::{Differ, LocalIdentifier};
 use super::index::{Index, Indexed, Trust};
 use super::plan::{Compare, Step, plan};
 use super::root::SourceRoot;
-use super::scan::{ScanError, scan};
-use super::write::{Made, Writer, Written};
+use super::scan::{ScanError, Walk, scan};
+use super::write::{Made, Work, Writer};
 use super::xattr;
 use crate::attribute::{go_json, sha256};
 use crate::error::SourceError;
 
-/// Names of the values kept with a snapshot.
+/// Names of the values kept with a snapshot. The second is where the engine keeps the
+/// checksums of every ref.
 const INDEX: &str = "local.index";
 const CHECKSUMS: &str = "checksums";
 
@@ -106,13 +108,35 @@ struct Transfer {
     stop: Arc<AtomicBool>,
 }
 
+/// What is in the directory now.
+struct Found {
+    root: SourceRoot,
+    entries: Vec<Entry>,
+    /// When we began to look.
+    begin: Time,
+}
+
 /// A snapshot made before, to compare with.
 struct Before {
     snapshot: Ref,
     tree: PathBuf,
     index: Index,
-    /// Made with the same filter, so that it may be the result itself.
-    same_filter: bool,
+    filter: SameFilter,
+}
+
+/// Whether a snapshot was made with the same filter, so that it may be the result itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SameFilter {
+    Yes,
+    No,
+}
+
+impl Before {
+    fn is_result(&self, steps: &[Step]) -> bool {
+        self.filter == SameFilter::Yes
+            && self.index.0.len() == steps.len()
+            && steps.iter().all(|step| *step == Step::Keep)
+    }
 }
 
 impl Transfer {
@@ -121,7 +145,18 @@ impl Transfer {
         let root = SourceRoot::open(&self.directory)
             .map_err(|error| self.read_error("open", self.directory.clone(), error))?;
         let filter = Filter::new(&self.identifier, self.followed(&root)?)?;
-        let entries = scan(&root, &filter, &self.stop).map_err(|error| self.scan_error(error))?;
+        let store = SourceRoot::open(self.store.root()).and_then(|root| stamp_of(root.fd()));
+        let walk = Walk {
+            filter: &filter,
+            passed_by: store.ok().map(|stamp| (stamp.device, stamp.inode)),
+            stop: &self.stop,
+        };
+        let entries = scan(&root, &walk).map_err(|error| self.scan_error(error))?;
+        let found = Found {
+            root,
+            entries,
+            begin,
+        };
         let keys = self.keys()?;
         let before = self.before(&keys)?;
         let compare = match self.identifier.differ {
@@ -129,58 +164,48 @@ impl Transfer {
             Differ::None => Compare::Never,
         };
         let partners = match &before {
-            Some(before) => before.index.align(&entries),
-            None => vec![None; entries.len()],
+            Some(before) => before.index.align(&found.entries),
+            None => vec![None; found.entries.len()],
         };
-        let steps = plan(&entries, &partners, compare);
-        let is_same = |before: &&Before| {
-            before.same_filter
-                && before.index.0.len() == entries.len()
-                && steps.iter().all(|step| *step == Step::Keep)
-        };
-        if let Some(before) = before.as_ref().filter(is_same) {
+        let steps = plan(&found.entries, &partners, compare);
+        if let Some(before) = before.as_ref().filter(|before| before.is_result(&steps)) {
             (self.progress)(TransferProgress {
                 bytes: 0,
-                files: entries.len() as u64,
+                files: steps.len() as u64,
             });
             return Ok(before.snapshot.clone());
         }
-        self.write(&root, &entries, steps, before.as_ref(), &keys, begin)
+        let snapshot = self.write(&found, before.as_ref(), steps)?;
+        for key in &keys {
+            self.store.set_key(key, &snapshot)?;
+        }
+        Ok(snapshot)
     }
 
     /// Makes a new snapshot, unless a closer look shows that the one before will do.
     fn write(
         &self,
-        root: &SourceRoot,
-        entries: &[Entry],
-        mut steps: Vec<Step>,
+        found: &Found,
         before: Option<&Before>,
-        keys: &[String; 2],
-        begin: Time,
+        mut steps: Vec<Step>,
     ) -> Result<Ref, SourceError> {
-        let tree = before.map(|before| before.tree.as_path());
-        let writer = Writer::new(
-            root,
-            entries,
-            tree,
-            &self.identifier.name,
-            &self.stop,
-            &self.progress,
-        )?;
+        let work = Work {
+            root: &found.root,
+            entries: &found.entries,
+            name: &self.identifier.name,
+            stop: &self.stop,
+            progress: &self.progress,
+        };
+        let writer = Writer::new(work, before.map(|before| before.tree.as_path()));
         writer.check(&mut steps)?;
-        let all_kept = steps.iter().all(|step| *step == Step::Keep);
-        if let Some(before) = before
-            && all_kept
-            && before.same_filter
-            && before.index.0.len() == entries.len()
-        {
-            let made = entries
+        if let Some(before) = before.filter(|before| before.is_result(&steps)) {
+            let made = found
+                .entries
                 .iter()
-                .map(|entry| Some(Made::of(&entry.stamp)))
-                .collect();
+                .map(|entry| Some(Made::of(&entry.stamp)));
             before
                 .snapshot
-                .set_value(INDEX, &index_of(entries, made, begin).to_bytes())?;
+                .set_value(INDEX, &index_of(found, made).to_bytes())?;
             return Ok(before.snapshot.clone());
         }
         let options = MutableOptions {
@@ -189,24 +214,25 @@ impl Transfer {
             created: None,
         };
         let target = self.store.mutable(None, options)?;
-        let Written { made, hashes } = writer.write(target.upper_dir(), &steps)?;
         let tree = target.upper_dir().to_owned();
+        let written = writer.write(&tree, &steps)?;
         let snapshot = target.commit()?;
-        let checksums = before
-            .map(|before| inherited(before, entries, &steps, &tree))
+        // Also what could not be taken over after all.
+        for &at in &written.copied {
+            steps[at] = Step::Make;
+        }
+        let inherited = before.map(|before| inherited(before, &found.entries, &steps, &tree));
+        let mut checksums = inherited
             .transpose()?
-            .flatten();
-        let mut checksums = checksums.unwrap_or_else(|| Checksums::new(RootHeader::Ignored));
-        for (at, hash) in hashes {
-            if let Ok(path) = std::str::from_utf8(&entries[at].path) {
+            .flatten()
+            .unwrap_or_else(|| Checksums::new(RootHeader::Ignored));
+        for (at, hash) in written.hashes {
+            if let Ok(path) = std::str::from_utf8(&found.entries[at].path) {
                 checksums.insert(path, hash);
             }
         }
         snapshot.set_value(CHECKSUMS, &checksums.to_bytes())?;
-        snapshot.set_value(INDEX, &index_of(entries, made, begin).to_bytes())?;
-        for key in keys {
-            self.store.set_key(key, &snapshot)?;
-        }
+        snapshot.set_value(INDEX, &index_of(found, written.made).to_bytes())?;
         Ok(snapshot)
     }
 
@@ -221,7 +247,7 @@ impl Transfer {
     }
 
     fn before(&self, keys: &[String; 2]) -> Result<Option<Before>, SourceError> {
-        for (key, same_filter) in keys.iter().zip([true, false]) {
+        for (key, filter) in keys.iter().zip([SameFilter::Yes, SameFilter::No]) {
             let Some(snapshot) = self.store.ref_by_key(key)? else {
                 continue;
             };
@@ -233,7 +259,7 @@ impl Transfer {
                     snapshot,
                     tree,
                     index,
-                    same_filter,
+                    filter,
                 }));
             }
         }
@@ -323,12 +349,12 @@ fn is_same_directory(old: &Entry, new: &Entry, old_tree: &Path, new_tree: &Path)
     matches!((attributes(old_tree), attributes(new_tree)), (Ok(a), Ok(b)) if a == b)
 }
 
-fn index_of(entries: &[Entry], made: Vec<Option<Made>>, begin: Time) -> Index {
-    let indexed = entries.iter().zip(made).filter_map(|(entry, made)| {
+fn index_of(found: &Found, made: impl IntoIterator<Item = Option<Made>>) -> Index {
+    let indexed = found.entries.iter().zip(made).filter_map(|(entry, made)| {
         let made = made?;
         // Only what was last changed before we began cannot have changed since without
         // showing it.
-        let trust = if made.stamp.ctime < begin {
+        let trust = if made.stamp.ctime < found.begin {
             made.trust
         } else {
             Trust::ReadAgain

@@ -36,7 +36,9 @@ pub(super) struct Made {
 pub(super) struct Written {
     /// One for each entry; `None` for a file that was gone by then.
     pub(super) made: Vec<Option<Made>>,
-    /// Files that were hashed on the way, by their place in the list.
+    /// What was made from the source, by its place in the list.
+    pub(super) copied: Vec<usize>,
+    /// Files that were hashed on the way, likewise.
     pub(super) hashes: Vec<(usize, FileHash)>,
 }
 
@@ -58,14 +60,21 @@ impl Made {
     }
 }
 
-/// What is read, what it is compared to, and who is told.
-pub(super) struct Writer<'a> {
+/// What is to be written, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
     pub(super) root: &'a SourceRoot,
     pub(super) entries: &'a [Entry],
+    /// The source's name.
+    pub(super) name: &'a str,
+    pub(super) stop: &'a AtomicBool,
+    pub(super) progress: &'a LocalProgress,
+}
+
+/// Makes one snapshot.
+pub(super) struct Writer<'a> {
+    pub(super) work: Work<'a>,
     pub(super) before: Option<SourceRoot>,
-    name: &'a str,
-    stop: &'a AtomicBool,
-    progress: &'a LocalProgress,
     bytes: AtomicU64,
     files: AtomicU64,
     pub(super) cloning: Cloning,
@@ -80,6 +89,13 @@ pub(super) struct Batch {
     pub(super) end: usize,
 }
 
+impl Batch {
+    /// The part of a list, with the places in it.
+    pub(super) fn of(self, steps: &[Step]) -> impl Iterator<Item = (usize, &Step)> {
+        (self.start..self.end).zip(&steps[self.start..self.end])
+    }
+}
+
 /// Whether new files belong to root by themselves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
@@ -88,33 +104,23 @@ pub(super) enum Owner {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(
-        root: &'a SourceRoot,
-        entries: &'a [Entry],
-        before: Option<&Path>,
-        name: &'a str,
-        stop: &'a AtomicBool,
-        progress: &'a LocalProgress,
-    ) -> Result<Self, SourceError> {
+    /// A writer that takes unchanged files from the tree `before`.
+    pub(super) fn new(work: Work<'a>, before: Option<&Path>) -> Self {
         let is_root = rustix::process::geteuid().is_root() && rustix::process::getegid().is_root();
-        Ok(Self {
-            root,
-            entries,
+        Self {
+            work,
             // A snapshot that is gone is one to copy everything for.
             before: before.and_then(|path| SourceRoot::open(path).ok()),
-            name,
-            stop,
-            progress,
             bytes: AtomicU64::new(0),
             files: AtomicU64::new(0),
             cloning: Cloning::default(),
-            batches: batches(entries),
+            batches: batches(work.entries),
             owner: if is_root {
                 Owner::AlreadyRoot
             } else {
                 Owner::ToBeSet
             },
-        })
+        }
     }
 
     /// Writes everything into `target`.
@@ -126,23 +132,29 @@ impl<'a> Writer<'a> {
             self.write_batch(batch, steps, &target, hand)
         })?;
         let from_scan = |entry: &Entry| Some(Made::of(&entry.stamp));
-        let mut made: Vec<Option<Made>> = self.entries.iter().map(from_scan).collect();
-        let mut hashes = Vec::new();
+        let mut made: Vec<Option<Made>> = self.work.entries.iter().map(from_scan).collect();
+        let (mut copied, mut hashes) = (Vec::new(), Vec::new());
         for hand in hands {
             for (at, as_read) in hand.made {
                 made[at] = as_read;
+                copied.push(at);
             }
             hashes.extend(hand.hashes);
         }
         self.make_links(&target, steps, &mut made)?;
         self.finish_directories(&target)?;
         self.report();
-        Ok(Written { made, hashes })
+        Ok(Written {
+            made,
+            copied,
+            hashes,
+        })
     }
 
     /// All directories, closed to others until they have their attributes.
     fn make_directories(&self, target: &SourceRoot) -> Result<(), SourceError> {
         for entry in self
+            .work
             .entries
             .iter()
             .filter(|entry| entry.stamp.kind == Kind::Directory)
@@ -161,7 +173,7 @@ impl<'a> Writer<'a> {
         target: &SourceRoot,
         hand: &mut Hand,
     ) -> Result<(), SourceError> {
-        let (directory, _) = self.entries[batch.start].split();
+        let (directory, _) = self.work.entries[batch.start].split();
         let path = || PathBuf::from(OsStr::from_bytes(directory));
         let into = target
             .directory(directory)
@@ -172,9 +184,9 @@ impl<'a> Writer<'a> {
             .and_then(|before| before.directory(directory).ok());
         // Only those that copy anything need the source.
         let mut from: Option<Option<OwnedFd>> = None;
-        for at in batch.start..batch.end {
-            let entry = &self.entries[at];
-            if entry.stamp.kind == Kind::Directory || matches!(steps[at], Step::Link(_)) {
+        for (at, step) in batch.of(steps) {
+            let entry = &self.work.entries[at];
+            if entry.stamp.kind == Kind::Directory || matches!(step, Step::Link(_)) {
                 continue;
             }
             self.go_on()?;
@@ -183,9 +195,9 @@ impl<'a> Writer<'a> {
                     .as_ref()
                     .is_some_and(|before| link(before, &into, entry))
             };
-            if steps[at] != Step::Keep || !link() {
+            if *step != Step::Keep || !link() {
                 if from.is_none() {
-                    let opened = unless_gone(self.root.directory(directory));
+                    let opened = unless_gone(self.work.root.directory(directory));
                     let opened = opened
                         .map_err(|error| self.read_error("open directory", entry, error.into()));
                     from = Some(opened?);
@@ -216,11 +228,11 @@ impl<'a> Writer<'a> {
                 continue;
             }
             let (old, new) = (
-                self.entries[*first].path.as_slice(),
-                self.entries[at].path.as_slice(),
+                self.work.entries[*first].path.as_slice(),
+                self.work.entries[at].path.as_slice(),
             );
             rustix::fs::linkat(target.fd(), old, target.fd(), new, AtFlags::empty()).map_err(
-                |error| self.write_error("link", path_of(&self.entries[at]), error.into()),
+                |error| self.write_error("link", path_of(&self.work.entries[at]), error.into()),
             )?;
             self.files.fetch_add(1, Ordering::Relaxed);
         }
@@ -230,6 +242,7 @@ impl<'a> Writer<'a> {
     /// Attributes of directories, the deepest first: whoever is in one changes its times.
     fn finish_directories(&self, target: &SourceRoot) -> Result<(), SourceError> {
         let directories = self
+            .work
             .entries
             .iter()
             .filter(|entry| entry.stamp.kind == Kind::Directory);
@@ -237,7 +250,7 @@ impl<'a> Writer<'a> {
             let written =
                 |error: Errno| self.write_error("set attributes of", path_of(entry), error.into());
             let made = target.directory(&entry.path).map_err(written)?;
-            if let Ok(source) = self.root.directory(&entry.path) {
+            if let Ok(source) = self.work.root.directory(&entry.path) {
                 let attributes = xattr::read(&source);
                 xattr::write(
                     &made,
@@ -271,13 +284,13 @@ impl<'a> Writer<'a> {
             self.bytes.load(Ordering::Relaxed),
             self.files.load(Ordering::Relaxed),
         );
-        (self.progress)(TransferProgress { bytes, files });
+        (self.work.progress)(TransferProgress { bytes, files });
     }
 
     pub(super) fn go_on(&self) -> Result<(), SourceError> {
-        match self.stop.load(Ordering::Relaxed) {
+        match self.work.stop.load(Ordering::Relaxed) {
             true => Err(SourceError::Stopped {
-                name: self.name.to_owned(),
+                name: self.work.name.to_owned(),
             }),
             false => Ok(()),
         }
@@ -285,7 +298,7 @@ impl<'a> Writer<'a> {
 
     pub(super) fn changing(&self, entry: &Entry) -> SourceError {
         SourceError::Changing {
-            name: self.name.to_owned(),
+            name: self.work.name.to_owned(),
             path: path_of(entry),
         }
     }
@@ -297,7 +310,7 @@ impl<'a> Writer<'a> {
         source: io::Error,
     ) -> SourceError {
         SourceError::Read {
-            name: self.name.to_owned(),
+            name: self.work.name.to_owned(),
             action,
             path: path_of(entry),
             source,
@@ -311,7 +324,7 @@ impl<'a> Writer<'a> {
         source: io::Error,
     ) -> SourceError {
         SourceError::Write {
-            name: self.name.to_owned(),
+            name: self.work.name.to_owned(),
             action,
             path,
             source,

@@ -452,6 +452,61 @@ async fn a_directory_that_is_missing_is_named() {
 }
 
 #[tokio::test]
+async fn the_store_itself_is_left_out() {
+    let fixture = Fixture::new();
+    small(&fixture);
+    let snapshot = fixture
+        .snapshot(fixture.dir.path(), &context())
+        .await
+        .expect("snapshot");
+    assert!(of(&snapshot).join("source/a").exists());
+    assert!(!of(&snapshot).join("root").exists());
+}
+
+#[tokio::test]
+async fn checksums_come_with_the_snapshot() {
+    use kiln_store::checksum::{ChecksumOptions, Checksums, RootHeader};
+    use kiln_store::tree::Root;
+    let fixture = Fixture::new();
+    let source = small(&fixture);
+    rustix::fs::setxattr(source.join("a"), "user.x", b"1", XattrFlags::empty()).expect("xattr");
+    fs::set_permissions(source.join("dir/b"), PermissionsExt::from_mode(0o4755)).expect("mode");
+    let check = async |what: &str| {
+        let snapshot = fixture
+            .snapshot(&source, &context())
+            .await
+            .expect("snapshot");
+        let root = Root::open(&of(&snapshot)).expect("root");
+        let kept = snapshot.value("checksums").expect("value").expect("kept");
+        let mut kept = Checksums::from_bytes(&kept).expect("checksums");
+        let mut fresh = Checksums::new(RootHeader::Ignored);
+        for path in ["/", "/a", "/dir", "/dir/b", "/dir/deep"] {
+            let options = ChecksumOptions::default();
+            let expected = fresh.checksum(&root, path, &options).expect(path);
+            assert_eq!(
+                kept.checksum(&root, path, &options).expect(path),
+                expected,
+                "{what} {path}"
+            );
+        }
+        // As the engine does once it has asked.
+        snapshot
+            .set_value("checksums", &kept.to_bytes())
+            .expect("value");
+    };
+    check("at first").await;
+    fs::write(source.join("dir/b"), "new").expect("write");
+    check("after a change").await;
+    fs::set_permissions(source.join("dir/deep"), PermissionsExt::from_mode(0o700)).expect("mode");
+    fs::remove_file(source.join("a")).expect("remove");
+    fs::write(source.join("dir/deep/new"), "new").expect("write");
+    check("after more changes").await;
+    rustix::fs::setxattr(source.join("dir"), "user.x", b"1", XattrFlags::empty()).expect("xattr");
+    age(&source.join("dir"));
+    check("after a change of a directory").await;
+}
+
+#[tokio::test]
 async fn names_need_not_be_text() {
     use std::os::unix::ffi::OsStrExt as _;
     let fixture = Fixture::new();
@@ -487,21 +542,18 @@ async fn many_files() {
         told.fetch_max(now.files, Ordering::Relaxed);
     });
     let local = LocalSource::new(fixture.store.clone());
-    let timed = async |what: &str| {
-        let begin = std::time::Instant::now();
-        let snapshot = local
+    let snapshot = async || {
+        local
             .snapshot(&context(), &source, "key", progress.clone())
             .await
-            .expect("snapshot");
-        println!("{what}: {:?}", begin.elapsed());
-        snapshot
+            .expect("snapshot")
     };
-    let first = timed("cold").await;
+    let first = snapshot().await;
     assert_eq!(made.load(Ordering::Relaxed), count + count / 100);
-    let again = timed("unchanged").await;
+    let again = snapshot().await;
     assert_eq!(first.id(), again.id());
     fs::write(source.join("d7/f7"), "changed").expect("write");
-    let changed = timed("one changed").await;
+    let changed = snapshot().await;
     assert_ne!(first.id(), changed.id());
     assert_eq!(
         fs::read(of(&changed).join("d7/f7")).expect("read"),
