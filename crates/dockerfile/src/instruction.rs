@@ -22,13 +22,15 @@ use crate::position::Location;
 pub(crate) use build::{Instruction, build};
 pub use copy::{Add, Copy, SourceContent, Sources};
 pub use device::Device;
-pub use error::{DurationError, FieldsError, InstructionError, MountError};
+pub use duration::DurationError;
+pub use error::InstructionError;
+pub use fields::FieldsError;
 pub use healthcheck::Healthcheck;
 pub use metadata::{
     Arg, ArgDefinition, Delimiter, Env, Expose, KeyValue, Label, Maintainer, Onbuild, Shell,
     Stopsignal, User, Volume, Workdir,
 };
-pub use mount::{Mount, MountFlag, MountType, Sharing};
+pub use mount::{Mount, MountError, MountFlag, MountType, Sharing};
 pub use run::{Cmd, CommandLine, Entrypoint, Form, InlineFile, Network, Run, Security};
 
 /// An instruction or other node together with what surrounds it in the text.

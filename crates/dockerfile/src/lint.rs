@@ -12,5 +12,3 @@ pub use config::{CheckOptionError, LintConfig, Selection};
 pub use linter::{Linter, Violations, Warning};
 pub use rules::{Finding, Rule};
 pub use syntax::check_syntax;
-
-pub(crate) use config::parse_bool;

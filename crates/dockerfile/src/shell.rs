@@ -6,6 +6,7 @@
 mod expand;
 mod glob;
 mod split;
+mod substitution;
 mod variables;
 
 use std::collections::BTreeSet;

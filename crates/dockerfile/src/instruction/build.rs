@@ -1,14 +1,15 @@
 //! From a statement to its typed instruction.
 
+mod files;
+mod from;
+
 use super::flags::{Flags, Holds};
 use super::{
-    Add, Arg, ArgDefinition, Cmd, Command, CommandLine, Copy, Device, Entrypoint, Env, Expose,
-    Form, Healthcheck, InlineFile, InstructionError, KeyValue, Label, Located, Maintainer,
-    MountFlag, Network, Onbuild, Run, Security, Shell, SourceContent, Sources, Stopsignal, User,
-    Volume, Workdir,
+    Arg, ArgDefinition, Cmd, Command, CommandLine, Device, Entrypoint, Env, Expose, Form,
+    Healthcheck, InlineFile, InstructionError, KeyValue, Label, Located, Maintainer, MountFlag,
+    Network, Onbuild, Run, Security, Shell, Stopsignal, User, Volume, Workdir,
 };
-use crate::heredoc;
-use crate::parse::{Alias, Stage, Statement};
+use crate::parse::{Stage, Statement};
 use crate::suggest::{Casing, closest};
 
 /// A typed statement.
@@ -47,13 +48,13 @@ const KEYWORDS: [&str; 18] = [
 /// Types a statement.
 pub(crate) fn build(statement: Statement) -> Result<Instruction> {
     let value = match statement.lower_keyword().as_str() {
-        "from" => return from(statement).map(|stage| Instruction::From(Box::new(stage))),
-        "add" => Command::Add(add(&statement)?),
+        "from" => return from::from(statement).map(|stage| Instruction::From(Box::new(stage))),
+        "add" => Command::Add(files::add(&statement)?),
         "arg" => Command::Arg(arg(&statement)?),
         "cmd" => Command::Cmd(Cmd {
             command: flagless(&statement).map(command_line)?,
         }),
-        "copy" => Command::Copy(copy(&statement)?),
+        "copy" => Command::Copy(files::copy(&statement)?),
         "entrypoint" => Command::Entrypoint(Entrypoint {
             command: flagless(&statement).map(command_line)?,
         }),
@@ -75,7 +76,7 @@ pub(crate) fn build(statement: Statement) -> Result<Instruction> {
         "onbuild" => Command::Onbuild(onbuild(&statement)?),
         "run" => Command::Run(run(&statement)?),
         "shell" => Command::Shell(shell(&statement)?),
-        // The only one that has never looked at its flags.
+        // Its flags have never been looked at; nor have those of ARG.
         "stopsignal" => Command::Stopsignal(Stopsignal {
             signal: one_argument(&statement, "STOPSIGNAL")?,
         }),
@@ -128,156 +129,12 @@ fn some_arguments<'a>(statement: &'a Statement, keyword: &'static str) -> Result
     }
 }
 
-fn from(statement: Statement) -> Result<Stage> {
-    let (base, alias) = match statement.args.as_slice() {
-        [base] => (base.clone(), None),
-        [base, keyword, name] if keyword.eq_ignore_ascii_case("as") => (
-            base.clone(),
-            Some(Alias {
-                keyword: keyword.clone(),
-                name: name.clone(),
-            }),
-        ),
-        _ => return Err(InstructionError::FromArguments),
-    };
-    let name = alias.as_ref().map(|alias| alias.name.to_lowercase());
-    if let (Some(name), Some(alias)) = (&name, &alias)
-        && !is_stage_name(name)
-    {
-        return Err(InstructionError::StageName {
-            name: alias.name.clone(),
-        });
-    }
-    let flags = Flags::read(&statement.flags, &[("platform", Holds::Value)])?;
-    Ok(Stage {
-        description: name
-            .as_deref()
-            .and_then(|name| description(&statement.comments, name)),
-        name,
-        base,
-        platform: Some(flags.text("platform")).filter(|platform| !platform.is_empty()),
-        commands: Vec::new(),
-        source: statement.text.trim().to_owned(),
-        keyword: statement.keyword,
-        alias,
-        location: statement.location,
-        comments: statement.comments,
-    })
-}
-
-fn is_stage_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.'))
-}
-
 /// The description of the stage or argument of that name among the comments above it.
 fn description(comments: &[String], name: &str) -> Option<String> {
     comments
         .iter()
         .find_map(|comment| comment.strip_prefix(name)?.strip_prefix(' '))
         .map(str::to_owned)
-}
-
-fn add(statement: &Statement) -> Result<Add> {
-    operands(statement, "ADD")?;
-    let flags = Flags::read(
-        &statement.flags,
-        &[
-            ("chown", Holds::Value),
-            ("chmod", Holds::Value),
-            ("link", Holds::Bool),
-            ("keep-git-dir", Holds::Bool),
-            ("checksum", Holds::Value),
-            ("unpack", Holds::Bool),
-            ("exclude", Holds::Values),
-        ],
-    )?;
-    Ok(Add {
-        sources: sources(statement, "ADD")?,
-        chown: flags.text("chown"),
-        chmod: flags.text("chmod"),
-        link: flags.bool("link").unwrap_or_default(),
-        exclude: flags.values("exclude").map(str::to_owned).collect(),
-        keep_git_dir: flags.bool("keep-git-dir"),
-        checksum: flags.text("checksum"),
-        unpack: flags.bool("unpack"),
-    })
-}
-
-fn copy(statement: &Statement) -> Result<Copy> {
-    operands(statement, "COPY")?;
-    let flags = Flags::read(
-        &statement.flags,
-        &[
-            ("chown", Holds::Value),
-            ("from", Holds::Value),
-            ("chmod", Holds::Value),
-            ("link", Holds::Bool),
-            ("exclude", Holds::Values),
-            ("parents", Holds::Bool),
-        ],
-    )?;
-    Ok(Copy {
-        sources: sources(statement, "COPY")?,
-        from: flags.text("from"),
-        chown: flags.text("chown"),
-        chmod: flags.text("chmod"),
-        link: flags.bool("link").unwrap_or_default(),
-        exclude: flags.values("exclude").map(str::to_owned).collect(),
-        parents: flags.bool("parents").unwrap_or_default(),
-    })
-}
-
-/// The sources and the destination.
-fn operands<'a>(
-    statement: &'a Statement,
-    keyword: &'static str,
-) -> Result<(&'a [String], &'a String)> {
-    match statement.args.split_last() {
-        Some((destination, sources)) if !sources.is_empty() => Ok((sources, destination)),
-        _ => Err(InstructionError::NoDestination { keyword }),
-    }
-}
-
-fn sources(statement: &Statement, keyword: &'static str) -> Result<Sources> {
-    let (words, destination) = operands(statement, keyword)?;
-    if let Ok(Some(_)) = heredoc::parse_word(destination) {
-        return Err(InstructionError::HeredocDestination { keyword });
-    }
-    let mut sources = Sources {
-        destination: destination.clone(),
-        ..Sources::default()
-    };
-    for word in words {
-        match heredoc::parse_word(word) {
-            Ok(Some(heredoc)) => sources.contents.push(content(statement, heredoc)),
-            Ok(None) | Err(_) => sources.paths.push(word.clone()),
-        }
-    }
-    Ok(sources)
-}
-
-fn content(statement: &Statement, word: heredoc::HeredocWord) -> SourceContent {
-    // Of several heredocs with one name the last one fills all of them.
-    let found = statement
-        .heredocs
-        .iter()
-        .rfind(|heredoc| heredoc.word.name == word.name);
-    let written = found
-        .map(|heredoc| heredoc.content.as_str())
-        .unwrap_or_default();
-    let data = if word.chomp {
-        heredoc::chomp(written)
-    } else {
-        written.to_owned()
-    };
-    SourceContent {
-        path: word.name,
-        data,
-        expand: word.expand,
-    }
 }
 
 fn command_line(statement: &Statement) -> CommandLine {
@@ -303,32 +160,32 @@ fn run(statement: &Statement) -> Result<Run> {
             ("device", Holds::Values),
         ],
     )?;
-    let network = flags
-        .value("network")
-        .map_or(Ok(Network::Default), |value| {
-            Network::parse(value).ok_or_else(|| InstructionError::Network {
-                value: value.to_owned(),
-            })
-        });
-    let security = flags
-        .value("security")
-        .map_or(Ok(Security::Sandbox), |value| {
-            Security::parse(value).ok_or_else(|| InstructionError::Security {
-                value: value.to_owned(),
-            })
-        });
+    let devices = flags
+        .values("device")
+        .map(Device::parse)
+        .collect::<Result<_>>()?;
+    let mounts = flags
+        .values("mount")
+        .map(MountFlag::parse)
+        .collect::<std::result::Result<_, _>>()?;
+    let network = match flags.value("network") {
+        None => Network::default(),
+        Some(value) => Network::parse(value).ok_or_else(|| InstructionError::Network {
+            value: value.to_owned(),
+        })?,
+    };
+    let security = match flags.value("security") {
+        None => Security::default(),
+        Some(value) => Security::parse(value).ok_or_else(|| InstructionError::Security {
+            value: value.to_owned(),
+        })?,
+    };
     Ok(Run {
         command: command_line(statement),
-        devices: flags
-            .values("device")
-            .map(Device::parse)
-            .collect::<Result<_>>()?,
-        mounts: flags
-            .values("mount")
-            .map(MountFlag::parse)
-            .collect::<std::result::Result<_, _>>()?,
-        network: network?,
-        security: security?,
+        mounts,
+        network,
+        security,
+        devices,
     })
 }
 

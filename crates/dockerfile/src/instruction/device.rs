@@ -1,7 +1,8 @@
 //! `RUN --device`.
 
+use kiln_llb::git_url::parse_bool;
+
 use super::{InstructionError, fields};
-use crate::lint::parse_bool;
 use crate::suggest::{Casing, closest};
 
 /// A CDI device that a `RUN` step asks for.

@@ -1,6 +1,31 @@
 //! Durations as Go writes them: `1h30m`, `1.5s`, `100ms`.
 
-use super::DurationError;
+use crate::error::quoted;
+
+/// A duration that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DurationError {
+    /// It is no number, or too large.
+    #[error("time: invalid duration {}", quoted(text))]
+    Invalid {
+        /// The duration.
+        text: String,
+    },
+    /// A number has no unit.
+    #[error("time: missing unit in duration {}", quoted(text))]
+    NoUnit {
+        /// The duration.
+        text: String,
+    },
+    /// A number has an unknown unit.
+    #[error("time: unknown unit {} in duration {}", quoted(unit), quoted(text))]
+    UnknownUnit {
+        /// The unit.
+        unit: String,
+        /// The duration.
+        text: String,
+    },
+}
 
 /// The units in nanoseconds.
 const UNITS: [(&str, u64); 8] = [

@@ -1,6 +1,24 @@
 //! The values of `--mount` and `--device`: fields with commas between, which may be quoted as in CSV.
 
-use super::FieldsError;
+/// A list of fields with commas between that cannot be taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FieldsError {
+    /// It is empty.
+    #[error("EOF")]
+    Empty,
+    /// A quote within a field that does not start with one.
+    #[error("parse error on line 1, column {column}: bare \" in non-quoted-field")]
+    BareQuote {
+        /// The quote's place, counted from one.
+        column: usize,
+    },
+    /// A quoted field does not end, or goes on after its end.
+    #[error("parse error on line 1, column {column}: extraneous or missing \" in quoted-field")]
+    Quote {
+        /// The place, counted from one.
+        column: usize,
+    },
+}
 
 /// Takes a list of fields apart.
 pub(super) fn split(text: &str) -> Result<Vec<String>, FieldsError> {

@@ -1,5 +1,7 @@
 //! Which rules run: the value of the `check` directive, of `# check=` comments and of the builder's own option.
 
+use kiln_llb::git_url::parse_bool;
+
 use crate::error::quoted;
 
 /// Which rules run and what their warnings mean.
@@ -133,14 +135,5 @@ impl Selection {
 impl Default for Selection {
     fn default() -> Self {
         Self::Rules(Vec::new())
-    }
-}
-
-/// The truth values of flags and options: Go's `strconv.ParseBool`.
-pub(crate) fn parse_bool(value: &str) -> Option<bool> {
-    match value {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
     }
 }

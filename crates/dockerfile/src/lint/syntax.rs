@@ -1,5 +1,7 @@
 //! The rules that need nothing but the text.
 
+use std::collections::BTreeSet;
+
 use super::{Linter, rules};
 use crate::instruction::{ArgDefinition, Command};
 use crate::parse::{Dockerfile, Stage};
@@ -91,7 +93,7 @@ fn starts_description<'a>(comments: &[String], names: impl IntoIterator<Item = &
 }
 
 fn check_stage_names(stages: &[Stage], linter: &mut Linter) {
-    let mut names = Vec::new();
+    let mut names = BTreeSet::new();
     for stage in stages {
         let Some(name) = stage.name.as_deref() else {
             continue;
@@ -99,10 +101,9 @@ fn check_stage_names(stages: &[Stage], linter: &mut Linter) {
         if RESERVED_STAGE_NAMES.contains(&name) {
             linter.report(rules::reserved_stage_name(name), stage.location, &[]);
         }
-        if names.contains(&name) {
+        if !names.insert(name) {
             linter.report(rules::duplicate_stage_name(name), stage.location, &[]);
         }
-        names.push(name);
     }
 }
 

@@ -135,11 +135,15 @@ impl<'a> Reader<'a> {
     fn read_statement(&mut self, first: &str) -> Result<Statement> {
         let start = self.line;
         let text = self.join_continuations(first);
-        let mut statement =
-            Statement::split(&text, self.escape).map_err(|kind| located(kind, start, self.line))?;
+        let location = Location::new(start, self.line);
+        let fail = |kind| SyntaxError {
+            kind,
+            location: Some(location),
+        };
+        let mut statement = Statement::split(&text, self.escape, location).map_err(fail)?;
         if statement.takes_heredocs && text.contains("<<") {
             let words = heredoc::words_of(&text)
-                .map_err(|error| located(SyntaxErrorKind::HeredocWord(error), start, self.line))?;
+                .map_err(|error| fail(SyntaxErrorKind::HeredocWord(error)))?;
             for word in words {
                 statement.heredocs.push(self.read_heredoc(word, start)?);
             }

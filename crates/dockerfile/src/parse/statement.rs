@@ -68,8 +68,12 @@ fn grammar(keyword: &str) -> Grammar {
 }
 
 impl Statement {
-    /// Splits the text of a statement. Location, comments and heredocs are the caller's to add.
-    pub(crate) fn split(text: &str, escape: char) -> Result<Self, SyntaxErrorKind> {
+    /// Splits the text of a statement, which so far covers `location`. Comments and heredocs are the caller's to add.
+    pub(crate) fn split(
+        text: &str,
+        escape: char,
+        location: Location,
+    ) -> Result<Self, SyntaxErrorKind> {
         let (keyword, rest) = words::first(text.trim());
         let (flags, rest) = words::flags(rest, escape);
         let mut statement = Self {
@@ -81,7 +85,7 @@ impl Statement {
             takes_heredocs: false,
             heredocs: Vec::new(),
             text: text.to_owned(),
-            location: Location::line(1),
+            location,
             comments: Vec::new(),
         };
         statement.split_arguments(rest.trim(), escape)?;
@@ -110,7 +114,7 @@ impl Statement {
             }
             Grammar::Trigger => {
                 if !rest.is_empty() {
-                    let trigger = Self::split_trigger(rest, escape)?;
+                    let trigger = self.split_trigger(rest, escape)?;
                     self.takes_heredocs = trigger.takes_heredocs;
                     self.args = vec![trigger.keyword];
                 }
@@ -124,12 +128,14 @@ impl Statement {
     }
 
     /// The instruction after `ONBUILD`. Another `ONBUILD` within is refused later anyway, so it is not looked into.
-    fn split_trigger(text: &str, escape: char) -> Result<Self, SyntaxErrorKind> {
+    fn split_trigger(&self, text: &str, escape: char) -> Result<Self, SyntaxErrorKind> {
         let (keyword, _) = words::first(text);
-        if keyword.eq_ignore_ascii_case("onbuild") {
-            return Self::split(keyword, escape);
-        }
-        Self::split(text, escape)
+        let text = if keyword.eq_ignore_ascii_case("onbuild") {
+            keyword
+        } else {
+            text
+        };
+        Self::split(text, escape, self.location)
     }
 
     fn json_or(
