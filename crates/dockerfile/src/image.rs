@@ -140,27 +140,14 @@ pub struct Healthcheck {
 }
 
 /// The layers of an image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
-    /// Always `layers`.
+    /// Always `layers` in an image; empty as long as there is none.
     #[serde(default, rename = "type")]
     pub kind: String,
-    /// Digests of the uncompressed layers, lowest first.
-    #[serde(
-        default,
-        serialize_with = "null_if_empty",
-        deserialize_with = "or_null"
-    )]
-    pub diff_ids: Vec<String>,
-}
-
-impl Default for RootFs {
-    fn default() -> Self {
-        Self {
-            kind: "layers".into(),
-            diff_ids: Vec::new(),
-        }
-    }
+    /// Digests of the uncompressed layers, lowest first; none until layers exist, which is `null`.
+    #[serde(default)]
+    pub diff_ids: Option<Vec<String>>,
 }
 
 /// One step of an image's making.
@@ -199,6 +186,7 @@ impl ImageConfig {
     pub fn empty(platform: &Platform) -> Self {
         let mut config = Self::default();
         config.set_platform(platform);
+        config.rootfs.kind = "layers".into();
         config.config.working_dir = "/".into();
         if config.os != "windows" {
             config.config.env = vec![format!("PATH={}", kiln_llb::build::DEFAULT_PATH)];
@@ -265,12 +253,4 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-fn null_if_empty<S: serde::Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
-    if list.is_empty() {
-        serializer.serialize_none()
-    } else {
-        list.serialize(serializer)
-    }
 }

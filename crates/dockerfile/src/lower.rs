@@ -21,6 +21,7 @@ mod input;
 mod mounts;
 mod named;
 mod names;
+mod paths;
 mod plan;
 mod remote;
 mod run;

@@ -1,6 +1,6 @@
 //! Questions about a Dockerfile that are answered in place of a build.
 
-use crate::error::Excerpt;
+use crate::error::{Excerpt, SyntaxError};
 use crate::known::{Known, Question};
 use crate::lint::Warning;
 use crate::lower::{self, LowerError, Lowering, Scope, Source};
@@ -8,6 +8,7 @@ use crate::options::Options;
 use crate::outline;
 use crate::position::Location;
 use crate::targets::Targets;
+use kiln_llb::build::SourceMap;
 use kiln_llb::json::{source_info, to_go_json_pretty, to_json};
 use kiln_llb::pb;
 use serde::Serialize;
@@ -98,7 +99,11 @@ pub fn answer(
             };
             lower::inspect(source, options, known, scope, |cx, target| {
                 // What cannot be built can still be judged, as far as lowering came.
-                Ok(lint(source, cx.linter.warnings(), target.err()))
+                let error = target.err();
+                let error = error
+                    .as_ref()
+                    .map(|it| (it.to_string(), it.locations.as_slice()));
+                Ok(lint(&source.map, cx.linter.warnings(), error))
             })
         }
         Request::ConvertLlb => match lower::lower(source, options, known)? {
@@ -209,8 +214,14 @@ struct BuildError {
     location: JsonLocation,
 }
 
-fn lint(source: &Source, warnings: &[Warning], error: Option<LowerError>) -> Response {
-    let map = &source.map;
+/// Answers a lint request about a file that does not even parse.
+pub fn lint_syntax_error(map: &SourceMap, error: &SyntaxError) -> Response {
+    let locations: Vec<Location> = error.location.into_iter().collect();
+    lint(map, &[], Some((error.to_string(), &locations)))
+}
+
+/// What was found, and the error that kept lowering from finding more.
+fn lint(map: &SourceMap, warnings: &[Warning], error: Option<(String, &[Location])>) -> Response {
     let info = pb::SourceInfo {
         filename: map.filename.clone(),
         data: map.data.clone(),
@@ -222,15 +233,15 @@ fn lint(source: &Source, warnings: &[Warning], error: Option<LowerError>) -> Res
     let results = LintResults {
         warnings: Some(list).filter(|it| !it.is_empty()),
         sources: [source_info(&info)],
-        error: error.map(|error| BuildError {
-            message: error.to_string(),
-            location: JsonLocation::new(&error.locations),
+        error: error.map(|(message, locations)| BuildError {
+            message,
+            location: JsonLocation::new(locations),
         }),
     };
     let mut response = Response::new(
         "1.0.0",
         to_go_json_pretty(&results),
-        lint_text(source, warnings),
+        lint_text(map, warnings),
     );
     response
         .metadata
@@ -249,7 +260,7 @@ fn lint_warning(warning: &Warning) -> LintWarning {
 }
 
 /// Warnings for people, in the order of lines.
-fn lint_text(source: &Source, warnings: &[Warning]) -> String {
+fn lint_text(map: &SourceMap, warnings: &[Warning]) -> String {
     let mut sorted: Vec<&Warning> = warnings.iter().collect();
     sorted.sort_by_key(|warning| warning.location.first);
     let mut text = String::new();
@@ -259,9 +270,7 @@ fn lint_text(source: &Source, warnings: &[Warning]) -> String {
             text.push_str(&format!(" - {}", warning.rule.url));
         }
         text.push_str(&format!("\n{}\n", warning.message));
-        if let Some(excerpt) =
-            Excerpt::new(&source.map.filename, &source.map.data, &[warning.location])
-        {
+        if let Some(excerpt) = Excerpt::new(&map.filename, &map.data, &[warning.location]) {
             text.push_str(&excerpt.to_string());
         }
     }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// A platform specifier that cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{specifier:?} is no platform: {reason}; write it like \"linux/amd64\" or \"linux/arm64/v8\""
+    "{specifier:?}: {reason}: invalid argument; write it like \"linux/amd64\" or \"linux/arm64/v8\""
 )]
 pub struct PlatformError {
     specifier: String,
@@ -90,11 +90,11 @@ pub fn parse(specifier: &str) -> Result<Platform, PlatformError> {
         reason: reason.into(),
     };
     if specifier.contains('*') {
-        return Err(error("wildcards are not supported"));
+        return Err(error("wildcards not yet supported"));
     }
     let parts: Vec<&str> = specifier.split('/').collect();
     if parts.len() > 3 {
-        return Err(error("it has more than three parts"));
+        return Err(error("cannot parse platform specifier"));
     }
     let mut result = parse_os(parts[0]).map_err(|reason| error(&reason))?;
     let word = |part: &&str| {
@@ -134,7 +134,7 @@ pub fn parse(specifier: &str) -> Result<Platform, PlatformError> {
             result.set_architecture(arch_from(&architecture));
             set_variant(&mut result, &variant);
         }
-        _ => return Err(error("it has more than three parts")),
+        _ => return Err(error("cannot parse platform specifier")),
     }
     Ok(result)
 }

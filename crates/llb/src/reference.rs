@@ -2,10 +2,16 @@
 
 /// A name that no registry could have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid reference format: {name:?}: {reason}")]
-pub struct ReferenceError {
-    name: String,
-    reason: String,
+pub enum ReferenceError {
+    /// Capitals outside of the registry's name.
+    #[error("invalid reference format: repository name ({0}) must be lowercase")]
+    Uppercase(String),
+    /// What looks like an image id.
+    #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
+    Identifier(String),
+    /// Anything else.
+    #[error("invalid reference format: {0}")]
+    Format(&'static str),
 }
 
 /// A parsed image name.
@@ -28,16 +34,10 @@ pub fn normalize(name: &str) -> Result<String, ReferenceError> {
 
 /// Parses a name, filling in the default registry but no tag.
 pub fn parse(name: &str) -> Result<Reference, ReferenceError> {
-    let error = |reason: &str| ReferenceError {
-        name: name.into(),
-        reason: reason.into(),
-    };
     let is_identifier =
         name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if is_identifier {
-        return Err(error(
-            "64 hexadecimal digits are an id, not a repository name",
-        ));
+        return Err(ReferenceError::Identifier(name.into()));
     }
     let (domain, rest) = split_domain(name);
     let (rest, digest) = match rest.split_once('@') {
@@ -49,23 +49,23 @@ pub fn parse(name: &str) -> Result<Reference, ReferenceError> {
         None => (rest, None),
     };
     if path.chars().any(char::is_uppercase) {
-        return Err(error("repository name must be lowercase"));
+        return Err(ReferenceError::Uppercase(path.into()));
     }
     if path.is_empty() || !path.split('/').all(is_component) {
-        return Err(error(
+        return Err(ReferenceError::Format(
             "the repository name has characters or separators that are not allowed",
         ));
     }
     if !is_domain(&domain) {
-        return Err(error(
+        return Err(ReferenceError::Format(
             "the registry name has characters that are not allowed",
         ));
     }
     if !tag.is_none_or(is_tag) {
-        return Err(error("the tag is not valid"));
+        return Err(ReferenceError::Format("the tag is not valid"));
     }
     if !digest.is_none_or(is_digest) {
-        return Err(error("the digest is not valid"));
+        return Err(ReferenceError::Format("the digest is not valid"));
     }
     Ok(Reference {
         domain,

@@ -73,6 +73,8 @@ fn resolve_base(cx: &mut Context<'_>, stage: &mut Stage, needed: bool) -> Result
         return Ok(());
     }
     if !needed {
+        // Also what is not built must make sense.
+        parse_base(&stage.base_name)?;
         return Ok(());
     }
     match stage.named.clone() {
@@ -102,10 +104,7 @@ fn replace(
 
 fn from_image(cx: &mut Context<'_>, stage: &mut Stage) -> Result<(), Stop> {
     let written = stage.base_name.clone();
-    let parsed = reference::parse(&written).map_err(|source| LowerErrorKind::BaseName {
-        name: written.clone(),
-        source,
-    })?;
+    let parsed = parse_base(&written)?;
     let full = parsed.clone().with_default_tag();
     let wanted = stage.platform_or(&cx.targets);
     if let Some(context) = named::find(cx.options, &full.to_string(), Some(&wanted))? {
@@ -131,6 +130,13 @@ fn from_image(cx: &mut Context<'_>, stage: &mut Stage) -> Result<(), Stop> {
     stage.base_name = pinned(&resolved, parsed)?;
     stage.image = image;
     start_from_image(cx, stage, &written, platform)
+}
+
+fn parse_base(name: &str) -> Result<Reference, LowerErrorKind> {
+    reference::parse(name).map_err(|source| LowerErrorKind::BaseName {
+        name: name.into(),
+        source,
+    })
 }
 
 fn ask(
@@ -208,7 +214,14 @@ fn start_from_image(
     written: &str,
     platform: Platform,
 ) -> Result<(), Stop> {
-    let layers = !stage.image.rootfs.diff_ids.is_empty()
+    let layers = stage
+        .image
+        .rootfs
+        .diff_ids
+        .iter()
+        .flatten()
+        .next()
+        .is_some()
         || stage.image.history.iter().any(|it| !it.empty_layer);
     if !layers {
         stage.state = Some(State::scratch());

@@ -5,6 +5,7 @@ use super::dispatch::{Instruction, located};
 use super::error::{LowerError, LowerErrorKind};
 use super::history::{self, Effect, commit};
 use super::names::{Naming, command_text, number_step};
+use super::paths::{Ending, PathStyle};
 use super::stage::Stage;
 use super::variables::{NON_ENV_ARGS, expand};
 use super::{Context, checks};
@@ -12,7 +13,6 @@ use crate::image::{Empty, Healthcheck};
 use crate::instruction::{Arg, Command, CommandLine, Delimiter, Env, Form, Label};
 use crate::lint::rules;
 use kiln_llb::build::{Constraints, FileActions, MakeDir, Owner, Time};
-use kiln_llb::path;
 use std::time::Duration;
 
 pub(crate) fn env(cx: &mut Context<'_>, stage: &mut Stage, at: &Instruction<'_>, env: &Env) {
@@ -101,20 +101,21 @@ pub(crate) fn arg(
     Ok(())
 }
 
-pub(crate) fn workdir(cx: &mut Context<'_>, stage: &mut Stage, at: &Instruction<'_>, dir: &str) {
+pub(crate) fn workdir(
+    cx: &mut Context<'_>,
+    stage: &mut Stage,
+    at: &Instruction<'_>,
+    dir: &str,
+) -> Result<(), LowerError> {
+    let style = PathStyle::of(&stage.platform_or(&cx.targets));
     // Only the first one counts: with it, all relative ones after it are right.
-    if !stage.workdir_seen && !path::is_abs(dir) {
+    if !stage.workdir_seen && !style.is_abs(dir) {
         let finding = rules::workdir_relative_path(dir);
         cx.linter.report(finding, at.location, at.comments);
     }
     stage.workdir_seen = true;
-    let current = path::join(["/", stage.image.config.working_dir.as_str()]);
-    let dir = match dir {
-        "" => current,
-        dir if path::is_abs(dir) => dir.to_string(),
-        dir => path::join([current.as_str(), dir]),
-    };
-    stage.image.config.working_dir = dir.clone();
+    let dir = style.resolve(&stage.image.config.working_dir, dir, Ending::Drop)?;
+    stage.image.config.working_dir = style.from_slash(&dir);
     stage.update(|state| state.dir(&dir));
     let mut effect = Effect::None;
     if dir != "/" {
@@ -122,6 +123,7 @@ pub(crate) fn workdir(cx: &mut Context<'_>, stage: &mut Stage, at: &Instruction<
         effect = Effect::Layer;
     }
     commit(stage, cx.epoch, format!("WORKDIR {dir}"), effect);
+    Ok(())
 }
 
 fn make_dir(cx: &mut Context<'_>, stage: &mut Stage, at: &Instruction<'_>, dir: &str) {

@@ -4,6 +4,7 @@ use super::dispatch::{Instruction, constraints};
 use super::error::{LowerError, LowerErrorKind};
 use super::history::{Effect, commit};
 use super::names::{Naming, command_text, internal, number_same_step, number_step};
+use super::paths::{Ending, PathStyle};
 use super::stage::{Phase, Stage, StageId};
 use super::{Context, checks, remote};
 use crate::instruction::{Add, Copy, SourceContent, Sources};
@@ -125,7 +126,8 @@ fn transfer_files(
     };
     let text = command_text(&cx.lexer, transfer.at.source, &settings.env);
     let name = number_step(stage, &text, &naming);
-    let dest = destination(&settings.dir, &transfer.sources.destination);
+    let style = PathStyle::of(&platform);
+    let dest = destination(style, &settings.dir, &transfer.sources.destination)?;
     let template = Template {
         dest,
         mode,
@@ -138,12 +140,12 @@ fn transfer_files(
     for source in std::mem::take(&mut transfer.sources.paths) {
         let copy = match remote::fetch(&mut transfer, &source, &name)? {
             Some(fetched) => template.fill(fetched),
-            None => template.fill(local_copy(cx, &transfer, &source)),
+            None => template.fill(local_copy(cx, &transfer, style, &source)?),
         };
         actions.copy(copy);
     }
     for content in std::mem::take(&mut transfer.sources.contents) {
-        actions.copy(template.fill(inline_copy(content, &platform)));
+        actions.copy(template.fill(inline_copy(style, content, &platform)?));
     }
 
     let constraints = constraints(cx, stage, name.clone(), transfer.at.location);
@@ -244,22 +246,17 @@ fn history_line(transfer: &Transfer<'_>) -> String {
 }
 
 /// Where files go: relative to the working directory. A trailing slash stays, it means a directory.
-pub(crate) fn destination(dir: &str, dest: &str) -> String {
-    if path::is_abs(dest) {
-        return dest.into();
+fn destination(style: PathStyle, dir: &str, dest: &str) -> Result<String, LowerErrorKind> {
+    let dest = style.without_drive(dest, Ending::Keep)?;
+    if path::is_abs(&dest) {
+        return style.resolve("/", &dest, Ending::Keep);
     }
     let dest = if dest.is_empty() || dest == "." {
         "./"
     } else {
-        dest
+        dest.as_str()
     };
-    let mut result = path::join(["/", dir, dest]);
-    if dest.ends_with('/') && !result.ends_with('/') {
-        result.push('/');
-    } else if dest.ends_with("/.") {
-        result.push_str(if result == "/" { "." } else { "/." });
-    }
-    result
+    style.resolve(dir, dest, Ending::Keep)
 }
 
 fn parse_mode(chmod: &str) -> Result<Mode, LowerError> {
@@ -300,25 +297,31 @@ fn check_checksum(transfer: &Transfer<'_>) -> Result<(), LowerError> {
 }
 
 /// A path of the context or of a stage.
-fn local_copy(cx: &mut Context<'_>, transfer: &Transfer<'_>, source: &str) -> build::Copy {
+fn local_copy(
+    cx: &mut Context<'_>,
+    transfer: &Transfer<'_>,
+    style: PathStyle,
+    source: &str,
+) -> Result<build::Copy, LowerErrorKind> {
     match transfer.kind {
         Kind::Add => checks::ignored_source(cx, transfer.at, "Add", source),
         Kind::CopyContext => checks::ignored_source(cx, transfer.at, "Copy", source),
         Kind::CopyStage => {}
     }
+    let rooted = |path: &str| style.resolve("/", path, Ending::Drop);
     let mut source = source;
     let (mut include, mut required) = (Vec::new(), Vec::new());
     if transfer.parents {
         // What stands before `/./` is not kept.
         let (parent, pattern) = source.split_once("/./").unwrap_or(("/", source));
-        let rooted = rooted(pattern);
-        include = vec![rooted.strip_prefix('/').unwrap_or(&rooted).to_string()];
-        if !has_wildcards(parent) && !has_wildcards(&rooted) {
-            required = vec![self::rooted(&path::join([parent, rooted.as_str()]))];
+        let pattern = rooted(pattern)?;
+        include = vec![pattern.strip_prefix('/').unwrap_or(&pattern).to_string()];
+        if !has_wildcards(parent) && !has_wildcards(&pattern) {
+            required = vec![rooted(&path::join([parent, pattern.as_str()]))?];
         }
         source = parent;
     }
-    let mut copy = build::Copy::new(transfer.from.clone(), rooted(source), "");
+    let mut copy = build::Copy::new(transfer.from.clone(), rooted(source)?, "");
     copy.include = include;
     copy.required = required;
     copy.follow_symlinks = true;
@@ -326,15 +329,7 @@ fn local_copy(cx: &mut Context<'_>, transfer: &Transfer<'_>, source: &str) -> bu
     copy.unpack = transfer.unpack.unwrap_or(transfer.kind == Kind::Add);
     copy.wildcard = true;
     copy.empty_wildcard = true;
-    copy
-}
-
-fn rooted(path: &str) -> String {
-    if path::is_abs(path) {
-        path.into()
-    } else {
-        path::join(["/", path])
-    }
+    Ok(copy)
 }
 
 fn has_wildcards(path: &str) -> bool {
@@ -352,12 +347,14 @@ fn has_wildcards(path: &str) -> bool {
 }
 
 /// A heredoc becomes a file of its own filesystem.
-fn inline_copy(content: SourceContent, platform: &Platform) -> build::Copy {
-    build::Copy::new(
-        inline_file(&content.path, 0o644, content.data, platform),
-        content.path,
-        "",
-    )
+fn inline_copy(
+    style: PathStyle,
+    content: SourceContent,
+    platform: &Platform,
+) -> Result<build::Copy, LowerErrorKind> {
+    let path = style.without_drive(&content.path, Ending::Drop)?;
+    let file = inline_file(&path, 0o644, content.data, platform);
+    Ok(build::Copy::new(file, path, ""))
 }
 
 /// A filesystem with one file.

@@ -1,6 +1,7 @@
 //! Lowering the instructions of stages, in order.
 
 use super::error::{LowerError, Stop};
+use super::paths::{Ending, PathStyle};
 use super::stage::{CacheUse, Phase, Stage, StageId, Step, follow_paths};
 use super::variables::{Place, expand};
 use super::{Context, Scope, base, config, context, copy, expose, plan, run};
@@ -11,7 +12,7 @@ use crate::options::IGNORE_FILE;
 use crate::position::Location;
 use crate::shell::Lexer;
 use kiln_llb::build::{Constraints, DEFAULT_PATH, SourceMap};
-use kiln_llb::{path, pb};
+use kiln_llb::pb;
 use oci_spec::image::Platform;
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ fn ignored(cx: &Context<'_>) -> Result<Vec<String>, Stop> {
 }
 
 fn lower_stage(cx: &mut Context<'_>, stage: &mut Stage) -> Result<(), LowerError> {
-    start(cx, stage);
+    start(cx, stage)?;
     for step in stage.steps.clone() {
         let location = step.command.location;
         instruction(cx, stage, step).map_err(|error| error.at(location))?;
@@ -72,9 +73,9 @@ fn lower_stage(cx: &mut Context<'_>, stage: &mut Stage) -> Result<(), LowerError
 }
 
 /// Sets the state up as the image below says.
-fn start(cx: &Context<'_>, stage: &mut Stage) {
+fn start(cx: &Context<'_>, stage: &mut Stage) -> Result<(), LowerError> {
     let platform = stage.platform_or(&cx.targets);
-    let windows = platform.os().to_string() == "windows";
+    let style = PathStyle::of(&platform);
     stage.platform = Some(platform);
     let has_path = stage
         .image
@@ -82,7 +83,7 @@ fn start(cx: &Context<'_>, stage: &mut Stage) {
         .env
         .iter()
         .any(|it| split_env(it).0 == "PATH");
-    if !has_path && !windows {
+    if !has_path && style == PathStyle::Unix {
         stage.image.config.env.push(format!("PATH={DEFAULT_PATH}"));
     }
     let mut state = stage.state();
@@ -93,17 +94,16 @@ fn start(cx: &Context<'_>, stage: &mut Stage) {
         state = state.hostname(&cx.options.hostname);
     }
     if !stage.image.config.working_dir.is_empty() {
-        let mut dir = stage.image.config.working_dir.clone();
-        if !path::is_abs(&dir) {
-            dir = path::join(["/", dir.as_str()]);
-        }
-        stage.image.config.working_dir = dir.clone();
+        let dir = stage.image.config.working_dir.clone();
+        let dir = style.resolve(&dir, &dir, Ending::Drop)?;
+        stage.image.config.working_dir = style.from_slash(&dir);
         state = state.dir(&dir);
     }
     if !stage.image.config.user.is_empty() {
         state = state.user(&stage.image.config.user);
     }
     stage.state = Some(state.network(cx.options.network));
+    Ok(())
 }
 
 fn instruction(cx: &mut Context<'_>, stage: &mut Stage, step: Step) -> Result<(), LowerError> {
@@ -140,10 +140,7 @@ fn instruction(cx: &mut Context<'_>, stage: &mut Stage, step: Step) -> Result<()
             config::label(cx, stage, &at, label);
             Ok(())
         }
-        Command::Workdir(workdir) => {
-            config::workdir(cx, stage, &at, &workdir.path);
-            Ok(())
-        }
+        Command::Workdir(workdir) => config::workdir(cx, stage, &at, &workdir.path),
         Command::Expose(expose) => expose::expose(cx, stage, &at, &expose.ports),
         other => config::simple(cx, stage, &at, other),
     }

@@ -145,6 +145,15 @@ pub enum LowerErrorKind {
         /// Where.
         target: String,
     },
+    /// A Windows path that is a drive and nothing else.
+    #[error("removing drive letter: No relative path specified in {}", quoted(.0))]
+    DriveOnly(String),
+    /// A Windows path on a network share.
+    #[error("removing drive letter: UNC paths are not supported")]
+    UncPath,
+    /// A Windows path on another drive than the system's.
+    #[error("removing drive letter: The specified path is not on the system drive (C:)")]
+    OtherDrive,
     /// Something is mounted over the root.
     #[error("invalid mount target {}", quoted(.0))]
     MountTarget(String),

@@ -6,6 +6,7 @@ use super::stage::{Origin, Phase, Stage, StageId, Step};
 use super::{Context, checks};
 use crate::instruction::{Command, Located};
 use crate::parse;
+use crate::position::Location;
 use crate::shell::{Expansion, NoVariables};
 use crate::suggest::{Casing, closest};
 use kiln_llb::platform;
@@ -186,7 +187,7 @@ pub(crate) fn step(
         }
         Command::Run(run) => {
             let froms: Vec<String> = run.mounts.iter().map(|mount| mount.from.clone()).collect();
-            froms.iter().map(|from| mount_source(cx, from)).collect()
+            froms.iter().map(|from| mount_source(cx, from, command.location)).collect()
         }
         _ => Vec::new(),
     };
@@ -214,15 +215,15 @@ fn copy_source(
     if let Some(id) = cx.by_name.get(&from.to_lowercase()) {
         return Ok(*id);
     }
-    Ok(add(cx, Stage::external(from, Some(command.location))))
+    Ok(add(cx, Stage::external(from, command.location)))
 }
 
 /// A mount without `from` reads the context or nothing; it is given an empty stage, so that mounts and sources pair up.
-fn mount_source(cx: &mut Context<'_>, from: &str) -> StageId {
+fn mount_source(cx: &mut Context<'_>, from: &str, location: Location) -> StageId {
     let from = if from.is_empty() { SCRATCH } else { from };
     match cx.by_name.get(&from.to_lowercase()) {
         Some(id) => *id,
-        None => add(cx, Stage::external(from, None)),
+        None => add(cx, Stage::external(from, location)),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Stage {
     pub(crate) label: String,
     pub(crate) description: Option<String>,
     pub(crate) source: String,
-    /// None for an image that is only copied or mounted from.
+    /// Its `FROM`; for an image that is only copied or mounted from, the instruction that does.
     pub(crate) location: Option<Location>,
     /// The stage it starts from.
     pub(crate) base: Option<StageId>,
@@ -124,10 +124,10 @@ impl Stage {
     }
 
     /// An image or context that is only copied or mounted from.
-    pub(crate) fn external(base_name: &str, location: Option<Location>) -> Self {
+    pub(crate) fn external(base_name: &str, location: Location) -> Self {
         Self {
             base_name: base_name.into(),
-            location,
+            location: Some(location),
             ..Self::default()
         }
     }
