@@ -8,7 +8,7 @@ use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 use kiln_store::Store;
 use kiln_store::cache_mount::{CacheMountRequest, Sharing};
 
-use super::setup::{Blob, Source, Way, layer, open, options, write};
+use super::setup::{Blob, Source, Way, files, layer, open, options, write};
 
 const SCENE: &str = "KILN_STORE_TEST_SCENE";
 
@@ -27,6 +27,16 @@ impl Child {
     pub(crate) fn start_as_nobody(scene: &str, arguments: &[&str]) -> Child {
         let mut command = Child::command(scene, arguments);
         command.uid(65534).gid(65534);
+        Child::spawn(command)
+    }
+
+    /// As without root: namespaces that map one user only.
+    pub(crate) fn start_in_user_namespace(scene: &str, arguments: &[&str]) -> Child {
+        let plain = Child::command(scene, arguments);
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount"]);
+        command.arg(plain.get_program()).args(plain.get_args());
+        command.env(SCENE, [&[scene], arguments].concat().join("\n"));
         Child::spawn(command)
     }
 
@@ -120,6 +130,7 @@ fn scene() {
         ("unpack", [way]) => unpack(&store, way),
         ("use a cache", [id]) => use_a_cache(&store, id),
         ("prune", []) => prune(&store),
+        ("delete and merge", []) => delete_and_merge(&store),
         _ => panic!("unknown scene {text}"),
     }
 }
@@ -222,6 +233,30 @@ fn prune(store: &Store) {
         })
         .unwrap();
     say(&count.to_string());
+}
+
+fn delete_and_merge(store: &Store) {
+    let base = layer(store, None, |tree| {
+        write(tree, "gone", "");
+        write(tree, "dir/old", "");
+    });
+    let top = layer(store, Some(&base), |tree| {
+        std::fs::remove_file(tree.join("gone")).unwrap();
+        std::fs::remove_dir_all(tree.join("dir")).unwrap();
+        write(tree, "dir/new", "");
+    });
+    say(&format!("{:?}", files(store, &top).keys()));
+    let changes = store.diff(Some(&base), Some(&top), options("")).unwrap();
+    let other = layer(store, None, |tree| {
+        write(tree, "gone", "");
+        write(tree, "dir/old", "");
+        write(tree, "dir/own", "");
+    });
+    let merged = store
+        .merge(&[Some(other), changes], options(""))
+        .unwrap()
+        .unwrap();
+    say(&format!("{:?}", files(store, &merged).keys()));
 }
 
 fn runtime() -> tokio::runtime::Runtime {

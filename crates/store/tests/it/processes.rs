@@ -227,3 +227,11 @@ fn pruning_and_building_do_not_collide() {
     let made = rig.store.mutable(Some(&base), options("")).unwrap();
     drop(made);
 }
+
+#[test]
+fn a_user_namespace_will_do_for_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Child::start_in_user_namespace("delete and merge", &[text(dir.path())]);
+    assert_eq!(child.line(), r#"["dir", "dir/new"]"#);
+    assert_eq!(child.line(), r#"["dir", "dir/new", "dir/own"]"#);
+}
