@@ -178,12 +178,15 @@ impl Repository {
     }
 }
 
-/// Which of several failures says most: an answer says more than silence.
+/// Which of several failures says most: an answer says more than silence, and a refusal
+/// more than a mirror that does not have it.
 fn weight(error: &RegistryError) -> u8 {
     match error {
-        RegistryError::Status { .. } | RegistryError::TooLarge { .. } => 3,
+        RegistryError::Transport { .. }
+        | RegistryError::Certificate { .. }
+        | RegistryError::Setup(_) => 1,
         RegistryError::NotFound { .. } => 2,
-        _ => 1,
+        _ => 3,
     }
 }
 

@@ -84,11 +84,12 @@ impl<'a> Request<'a> {
 /// An answer, and whether it is the registry's own.
 struct Answer {
     response: Response,
-    from: From,
+    from: Speaker,
 }
 
+/// Who answers: only the registry is shown credentials and may ask for them.
 #[derive(PartialEq, Eq)]
-enum From {
+enum Speaker {
     Registry,
     Elsewhere,
 }
@@ -209,12 +210,12 @@ impl Repository {
                 .get(&request.endpoint.tls.without_identity())
         };
         let (mut from, mut client) = match is_home {
-            true => (From::Registry, http.clone()),
-            false => (From::Elsewhere, stranger()?),
+            true => (Speaker::Registry, http.clone()),
+            false => (Speaker::Elsewhere, stranger()?),
         };
         for _ in 0..=MAX_REDIRECTS {
             let mut headers = request.headers.clone();
-            if from == From::Registry
+            if from == Speaker::Registry
                 && let Some(value) = auth.header().await?
             {
                 headers.insert(AUTHORIZATION, value);
@@ -223,8 +224,8 @@ impl Repository {
             let Some(target) = redirect_target(request, &url, &response)? else {
                 return Ok(Answer { response, from });
             };
-            if from == From::Registry && !is_same_place(&url, &target) {
-                from = From::Elsewhere;
+            if from == Speaker::Registry && !is_same_place(&url, &target) {
+                from = Speaker::Elsewhere;
                 client = stranger()?;
             }
             url = target;
@@ -279,7 +280,7 @@ impl Repository {
 }
 
 fn is_challenge(answer: &Answer) -> bool {
-    answer.response.status() == StatusCode::UNAUTHORIZED && answer.from == From::Registry
+    answer.response.status() == StatusCode::UNAUTHORIZED && answer.from == Speaker::Registry
 }
 
 /// The plain HTTP form of an endpoint that is configured to fall back to it.

@@ -469,7 +469,7 @@ async fn checksums_come_with_the_snapshot() {
     use kiln_store::tree::Root;
     let fixture = Fixture::new();
     let source = small(&fixture);
-    rustix::fs::setxattr(source.join("a"), "user.x", b"1", XattrFlags::empty()).expect("xattr");
+    rustix::fs::setxattr(source.join("z"), "user.x", b"1", XattrFlags::empty()).expect("xattr");
     fs::set_permissions(source.join("dir/b"), PermissionsExt::from_mode(0o4755)).expect("mode");
     let check = async |what: &str| {
         let snapshot = fixture
@@ -480,7 +480,7 @@ async fn checksums_come_with_the_snapshot() {
         let kept = snapshot.value("checksums").expect("value").expect("kept");
         let mut kept = Checksums::from_bytes(&kept).expect("checksums");
         let mut fresh = Checksums::new(RootHeader::Ignored);
-        for path in ["/", "/a", "/dir", "/dir/b", "/dir/deep"] {
+        for path in ["/", "/z", "/dir", "/dir/b", "/dir/deep"] {
             let options = ChecksumOptions::default();
             let expected = fresh.checksum(&root, path, &options).expect(path);
             assert_eq!(
