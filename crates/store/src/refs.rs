@@ -15,6 +15,7 @@ mod entry;
 mod expand;
 mod mutable;
 
+mod decompress;
 pub mod lazy;
 mod materialize;
 mod unpack;

@@ -218,7 +218,7 @@ impl Ref {
         &self,
         blob: &Descriptor,
         diff_id: &Digest,
-        archive: impl io::Read,
+        archive: impl io::Read + Send,
     ) -> Result<Unfinished, StoreError> {
         let store = &self.inner.store;
         let target = store.snapshots().unfinished(self.row());

@@ -1,21 +1,18 @@
 //! From a layer's blob to its directory: decompress, verify, unpack.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use oci_spec::image::{Descriptor, Digest};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
+use super::decompress::decompressed;
 use crate::apply::{self, ApplyError, UnpackOptions, Unpacked, Whiteouts};
 use crate::content::ContentWriter;
 use crate::disk::DiskError;
 use crate::mount::OverlayFlavor;
 use crate::store::StoreError;
-
-const BUFFER: usize = 128 * 1024;
 
 /// A layer to unpack.
 pub(super) struct Unpacking<'a> {
@@ -27,8 +24,7 @@ pub(super) struct Unpacking<'a> {
 
 impl Unpacking<'_> {
     /// Unpacks `archive` into the target. Reads it to its very end.
-    pub(super) fn run(&self, archive: impl Read) -> Result<Unpacked, StoreError> {
-        let mut archive = BufReader::with_capacity(BUFFER, archive);
+    pub(super) fn run(&self, archive: impl Read + Send) -> Result<Unpacked, StoreError> {
         let whiteouts = match self.flavor {
             OverlayFlavor::Trusted => Whiteouts::OverlayTrusted,
             OverlayFlavor::User => Whiteouts::OverlayUser,
@@ -37,47 +33,33 @@ impl Unpacking<'_> {
             whiteouts,
             ..UnpackOptions::default()
         };
-        let (unpacked, found) = {
-            let mut tar = Hashing {
-                inner: self.decompress(&mut archive)?,
-                hasher: Sha256::new(),
-            };
-            let unpacked = apply::unpack_layer(&mut tar, self.target, &options)
-                .map_err(|error| self.failed(error))?;
-            io::copy(&mut tar, &mut io::sink()).map_err(|error| self.broken(&error))?;
-            (
-                unpacked,
-                format!("sha256:{}", hex::encode(tar.hasher.finalize())),
-            )
-        };
-        // What follows the compressed data belongs to the blob, too.
-        io::copy(&mut archive, &mut io::sink()).map_err(|error| self.broken(&error))?;
-        if self.diff_id.as_ref() != found {
-            let reason = format!(
-                "its content has digest {found}, the image says {}: do not trust it",
-                self.diff_id
-            );
-            return Err(self.error(reason));
+        let used = decompressed(archive, |mut tar| {
+            let unpacked = apply::unpack_layer(&mut tar, self.target, &options)?;
+            // Whatever follows the end mark counts for the digest.
+            let rest = io::copy(&mut tar, &mut io::sink());
+            Ok((unpacked, rest))
+        });
+        match (used.value, used.digest) {
+            (Ok((_, Err(error))), _) => Err(self.broken(&error)),
+            (Ok((unpacked, Ok(_))), Ok(digest)) => self.verified(unpacked, &digest),
+            (Ok(_), Err(error)) => Err(self.broken(&error)),
+            // The producer stopped because the unpacker did.
+            (Err(error), Err(stopped)) if stopped.kind() == io::ErrorKind::BrokenPipe => {
+                Err(self.failed(error))
+            }
+            (Err(_), Err(error)) => Err(self.broken(&error)),
+            (Err(error), Ok(_)) => Err(self.failed(error)),
         }
-        Ok(unpacked)
     }
 
-    /// Recognises the compression by its first bytes, as the field does: media types are not always right.
-    fn decompress<'r>(
-        &self,
-        archive: &'r mut BufReader<impl Read>,
-    ) -> Result<Box<dyn Read + 'r>, StoreError> {
-        use std::io::BufRead;
-        let start = archive.fill_buf().map_err(|error| self.broken(&error))?;
-        if start.starts_with(&[0x1f, 0x8b]) {
-            return Ok(Box::new(MultiGzDecoder::new(archive)));
+    fn verified(&self, unpacked: Unpacked, digest: &str) -> Result<Unpacked, StoreError> {
+        if self.diff_id.as_ref() == digest {
+            return Ok(unpacked);
         }
-        if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || is_skippable_frame(start) {
-            let decoder =
-                zstd::Decoder::with_buffer(archive).map_err(|error| self.broken(&error))?;
-            return Ok(Box::new(decoder));
-        }
-        Ok(Box::new(archive))
+        let image = self.diff_id;
+        Err(self.error(format!(
+            "its content has digest {digest}, the image says {image}: do not trust it"
+        )))
     }
 
     fn failed(&self, error: ApplyError) -> StoreError {
@@ -101,31 +83,12 @@ impl Unpacking<'_> {
     }
 }
 
-/// Zstd streams may start with a frame that carries no data (zstd:chunked and seekable ones do).
-fn is_skippable_frame(start: &[u8]) -> bool {
-    matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
-}
-
 fn is_disk_failure(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     matches!(
         error.kind(),
         PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
     )
-}
-
-/// Hashes what is read.
-struct Hashing<R> {
-    inner: R,
-    hasher: Sha256,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        Ok(count)
-    }
 }
 
 /// A blob that arrives in pieces from another task; kept in the content store on the way.
