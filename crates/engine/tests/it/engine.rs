@@ -1,0 +1,71 @@
+//! The engine without a command line around it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kiln_engine::{
+    BuildRequest, Engine, EngineOptions, ExportRequest, ExportTarget, Frontend, Kind,
+};
+use kiln_session::progress::Silent;
+use kiln_session::{Directories, Session, SessionId};
+
+/// A request to build a Dockerfile of `context` into `out`.
+fn request(context: &std::path::Path, out: &std::path::Path) -> BuildRequest {
+    let directories = ["context", "dockerfile"].map(|name| (name.to_owned(), context.to_path_buf()));
+    let files = Directories { directories: directories.into(), ..Directories::default() };
+    BuildRequest {
+        id: SessionId::random().to_string(),
+        frontend: Frontend::Dockerfile,
+        options: BTreeMap::new(),
+        exports: vec![ExportRequest {
+            kind: "local".into(),
+            attributes: BTreeMap::new(),
+            target: ExportTarget::Directory(out.into()),
+        }],
+        cache_imports: Vec::new(),
+        cache_exports: Vec::new(),
+        entitlements: BTreeSet::new(),
+        session: Session { files: Arc::new(files), ..Session::empty() },
+        progress: Arc::new(Silent),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_at_once_share_one_engine() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = dir.path().join("context");
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY f /g\n").unwrap();
+    std::fs::write(context.join("f"), "content").unwrap();
+    let engine = Engine::open(EngineOptions::new(dir.path().join("root"))).unwrap();
+    let builds = (0..8).map(|n| {
+        let out = dir.path().join(format!("out{n}"));
+        engine.build(request(&context, &out))
+    });
+    for outcome in futures::future::join_all(builds).await {
+        outcome.unwrap();
+    }
+    for n in 0..8 {
+        let file = dir.path().join(format!("out{n}/g"));
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "content");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_say_who_must_act_and_where() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = dir.path().join("context");
+    std::fs::create_dir(&context).unwrap();
+    let engine = Engine::open(EngineOptions::new(dir.path().join("root"))).unwrap();
+    let check = async |dockerfile: &str, line: Option<i32>, part: &str| {
+        std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+        let error = engine.build(request(&context, &dir.path().join("out"))).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Input, "{error}");
+        assert!(error.message.contains(part), "{part:?} is missing in {error}");
+        let found = error.locations.first().and_then(|it| it.ranges.first());
+        assert_eq!(found.map(|range| range.start.line), line, "{error}");
+    };
+    check("FROM scratch\n\nCOPY nothing /\n", Some(3), "\"/nothing\": not found").await;
+    check("FROM scratch\nRUM x\n", Some(2), "unknown instruction: RUM").await;
+    check("# syntax=example.com/other\nFROM scratch\n", None, "example.com/other").await;
+}

@@ -1,0 +1,4 @@
+//! Tests of the engine as a library.
+
+mod keys;
+mod engine;
