@@ -271,6 +271,15 @@ pub(crate) struct FileNode {
 }
 
 impl FileNode {
+    /// Moves the outputs that the base and the copies hold on to.
+    pub(crate) fn take_outputs(&mut self) -> impl Iterator<Item = Output> {
+        let copied = self.actions.0.drain(..).filter_map(|action| match action {
+            FileAction::Copy(mut copy) => copy.from.output.take(),
+            _ => None,
+        });
+        self.base.output.take().into_iter().chain(copied)
+    }
+
     /// The base first, then the copies' sources from the last action to the first.
     pub(crate) fn inputs(&self) -> Vec<&Output> {
         let copied = self

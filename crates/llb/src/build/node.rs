@@ -102,3 +102,38 @@ impl Node {
         unique
     }
 }
+
+/// Chains of ops may be longer than a thread's stack is deep, so dropping one must not recurse.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut open = Vec::new();
+        self.kind.take_outputs(&mut open);
+        while let Some(output) = open.pop() {
+            if let Some(mut node) = Arc::into_inner(output.node) {
+                node.kind.take_outputs(&mut open);
+            }
+        }
+    }
+}
+
+impl NodeKind {
+    /// Moves everything that holds on to other nodes.
+    fn take_outputs(&mut self, into: &mut Vec<Output>) {
+        match self {
+            Self::Source { .. } => {}
+            Self::Exec(exec) => {
+                into.extend(exec.mounts.iter_mut().filter_map(|it| it.source.take()))
+            }
+            Self::File(file) => into.extend(file.take_outputs()),
+            Self::Merge(inputs)
+            | Self::Passthrough { inputs, .. }
+            | Self::Encoded { inputs, .. } => {
+                into.append(inputs);
+            }
+            Self::Diff { lower, upper } => {
+                into.extend(lower.take().into_iter().chain(upper.take()))
+            }
+            Self::Deferred(target) => into.extend(target.take().flatten()),
+        }
+    }
+}
