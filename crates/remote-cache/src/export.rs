@@ -1,6 +1,6 @@
 //! Writing a cache to where it is wanted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use futures::future::try_join_all;
 use kiln_registry::{BlobData, PushTarget, Reference, RegistryError, Repository};
 use kiln_solver::ExportRecord;
 use kiln_store::ContentStore;
+use oci_spec::image::Digest;
 
 use crate::CacheLayer;
 use crate::build::{BuildError, BuiltCache};
@@ -41,7 +42,7 @@ pub enum ExportError {
         /// Where to.
         reference: String,
         /// Why.
-        source: RegistryError,
+        source: Box<RegistryError>,
     },
     /// A registry is wanted and none was given.
     #[error("export cache to {0}: no registry client is set up")]
@@ -63,8 +64,9 @@ pub async fn export(
     if options.destination == Destination::Inline {
         return Ok(Exported::default());
     }
-    let available = |digest: &_| content.exists(digest).unwrap_or(false);
-    let Some(cache) = BuiltCache::new(records, options.format, available)? else {
+    let available = available(records, content);
+    let usable = |digest: &Digest| available.contains(digest);
+    let Some(cache) = BuiltCache::new(records, options.format, usable)? else {
         let warning =
             "skipping cache export for empty result: no cached step has layers".to_owned();
         return Ok(Exported {
@@ -97,6 +99,17 @@ pub async fn export(
     Ok(exported)
 }
 
+/// The blobs that are here. Each is looked up once, however many results share it.
+fn available(records: &[ExportRecord<Vec<CacheLayer>>], content: &ContentStore) -> HashSet<Digest> {
+    let results = records.iter().flat_map(|record| &record.results);
+    let layers = results.flat_map(|result| &result.remote);
+    let digests: HashSet<_> = layers.map(|layer| layer.descriptor.digest()).collect();
+    let present = digests
+        .into_iter()
+        .filter(|digest| content.exists(digest).unwrap_or(false));
+    present.cloned().collect()
+}
+
 async fn write_directory(
     path: &Path,
     tag: &str,
@@ -127,11 +140,13 @@ async fn push(
     reference: &Reference,
     cache: &BuiltCache,
     content: &ContentStore,
-) -> Result<(), RegistryError> {
+) -> Result<(), Box<RegistryError>> {
     let each = cache.blobs.iter().map(async |blob| {
+        let data = BlobData::stored(content, blob.digest());
         repository
-            .push_blob(blob, BlobData::stored(content, blob.digest()), None)
+            .push_blob(blob, data, None)
             .await
+            .map_err(Box::new)
     });
     try_join_all(each).await?;
     let config = BlobData::Bytes(Bytes::from(cache.config.clone()));

@@ -1,6 +1,7 @@
 //! An imported cache in memory: records with their links in both directions, and results with their layers.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use kiln_solver::Link;
@@ -31,19 +32,44 @@ pub(crate) struct CachedRecord {
 /// A result, wherever it is found.
 #[derive(Debug)]
 pub(crate) struct CachedResult {
-    /// Its layers, bottom first. Never empty.
-    pub(crate) layers: Vec<CacheLayer>,
+    pub(crate) stack: Arc<Stack>,
     /// The keys that have it.
     pub(crate) keys: Vec<String>,
 }
 
-/// The id of a result: equal layers are equal results.
-pub(crate) fn result_id(layers: &[CacheLayer]) -> String {
-    let mut hash = Sha256::new();
-    for layer in layers {
+/// A layer and those below it, which it shares with all other stacks on top of them.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    pub(crate) layer: CacheLayer,
+    pub(crate) below: Option<Arc<Stack>>,
+    /// How many layers it has.
+    pub(crate) height: usize,
+    /// Equal for equal layers: results of the same id are the same.
+    pub(crate) id: String,
+}
+
+impl Stack {
+    pub(crate) fn on(below: Option<Arc<Stack>>, layer: CacheLayer) -> Arc<Self> {
+        let mut hash = Sha256::new();
+        hash.update(below.as_ref().map_or("", |below| below.id.as_str()));
         hash.update(layer.descriptor.digest().as_ref());
+        let id = format!("sha256:{}", hex::encode(hash.finalize()));
+        let height = below.as_ref().map_or(0, |below| below.height) + 1;
+        Arc::new(Self {
+            layer,
+            below,
+            height,
+            id,
+        })
     }
-    format!("sha256:{}", hex::encode(hash.finalize()))
+
+    /// The stack and those it lies on, bottom first.
+    pub(crate) fn levels(&self) -> Vec<&Stack> {
+        let mut levels: Vec<_> =
+            std::iter::successors(Some(self), |stack| stack.below.as_deref()).collect();
+        levels.reverse();
+        levels
+    }
 }
 
 impl CacheGraph {
@@ -65,18 +91,18 @@ impl CacheGraph {
         }
     }
 
-    pub(crate) fn add_result(&mut self, key: &str, layers: Vec<CacheLayer>, created: SystemTime) {
-        let id = result_id(&layers);
+    pub(crate) fn add_result(&mut self, key: &str, stack: Arc<Stack>, created: SystemTime) {
         let record = self.records.entry(key.to_owned()).or_default();
-        if record.results.iter().any(|(known, _)| *known == id) {
+        if record.results.iter().any(|(known, _)| *known == stack.id) {
             return;
         }
-        record.results.push((id.clone(), created));
+        record.results.push((stack.id.clone(), created));
         record
             .results
             .sort_by_key(|(_, created)| std::cmp::Reverse(*created));
+        let id = stack.id.clone();
         let result = self.results.entry(id).or_insert_with(|| CachedResult {
-            layers,
+            stack,
             keys: Vec::new(),
         });
         result.keys.push(key.to_owned());

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use kiln_solver::Link;
 use oci_spec::image::Digest;
@@ -9,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::CacheLayer;
 use crate::config::{CacheConfig, Record};
-use crate::graph::CacheGraph;
+use crate::graph::{CacheGraph, Stack};
 use crate::model::{CREATED_AT, Descriptor, UNCOMPRESSED};
 
 /// More layers than any file system stacks.
@@ -80,7 +81,7 @@ pub(crate) fn add_records(
 ) -> Result<(), ParseError> {
     let order = order(&config.records)?;
     let mut ids = vec![String::new(); config.records.len()];
-    let mut stacks = HashMap::new();
+    let mut stacks = vec![None; config.layers.len()];
     for index in order {
         let record = &config.records[index];
         let digest = Digest::from_str(&record.digest)
@@ -103,13 +104,13 @@ pub(crate) fn add_records(
             }
         }
         for result in &record.results {
-            if let Some(layers) = stack(config, result.layer, blobs, &mut stacks)? {
-                graph.add_result(&id, layers, result.created_at.time());
+            if let Some(stack) = stack(config, result.layer, blobs, &mut stacks)? {
+                graph.add_result(&id, stack, result.created_at.time());
             }
         }
         for chain in &record.chains {
-            if let Some(layers) = listed(config, &chain.layers, blobs)? {
-                graph.add_result(&id, layers, chain.created_at.time());
+            if let Some(stack) = listed(config, &chain.layers, blobs)? {
+                graph.add_result(&id, stack, chain.created_at.time());
             }
         }
         ids[index] = id;
@@ -201,54 +202,66 @@ fn key_id(record: &Record, ids: &[String]) -> String {
     format!("record:{}", hex::encode(hash.finalize()))
 }
 
-/// The layers from the bottom up to one layer; `None` if a blob of them is not to be had.
+/// What is known of a layer in the config: nothing yet, that it cannot be had, or itself on top of those below.
+type Known = Option<Option<Arc<Stack>>>;
+
+/// A layer on top of those it lies on; `None` if a blob of them is not to be had.
 fn stack(
     config: &CacheConfig,
     top: i64,
     blobs: &Blobs,
-    known: &mut HashMap<i64, Option<Vec<CacheLayer>>>,
-) -> Result<Option<Vec<CacheLayer>>, ParseError> {
-    if let Some(known) = known.get(&top) {
-        return Ok(known.clone());
-    }
-    let mut indexes = Vec::new();
+    known: &mut [Known],
+) -> Result<Option<Arc<Stack>>, ParseError> {
+    let mut open = Vec::new();
     let mut next = top;
-    while next != -1 {
-        let layer = usize::try_from(next)
-            .ok()
-            .and_then(|index| config.layers.get(index));
-        let layer = layer.ok_or(ParseError::LayerIndex(next))?;
-        if indexes.len() == config.layers.len() {
+    let mut below = loop {
+        if next == -1 {
+            break Some(None);
+        }
+        let index = layer_index(config, next)?;
+        if let Some(known) = &known[index] {
+            break known.clone().map(Some);
+        }
+        if open.len() == config.layers.len() {
             return Err(ParseError::LayerLoop);
         }
-        indexes.push(next);
-        next = layer.parent;
+        open.push(index);
+        next = config.layers[index].parent;
+    };
+    for index in open.into_iter().rev() {
+        below = below
+            .and_then(|below| add(below, blobs.get(&config.layers[index].blob)?))
+            .map(Some);
+        known[index] = Some(below.clone().flatten());
     }
-    indexes.reverse();
-    let layers = listed(config, &indexes, blobs)?;
-    known.insert(top, layers.clone());
-    Ok(layers)
+    Ok(below.flatten())
 }
 
-/// The layers at these indexes; `None` if a blob of them is not to be had, or there are none or too many.
+/// The layers at these indexes on top of each other; `None` if a blob of them is not to be had, or there are none.
 fn listed(
     config: &CacheConfig,
     indexes: &[i64],
     blobs: &Blobs,
-) -> Result<Option<Vec<CacheLayer>>, ParseError> {
-    if indexes.is_empty() || indexes.len() > MOST_LAYERS {
-        return Ok(None);
-    }
-    let mut layers = Vec::with_capacity(indexes.len());
+) -> Result<Option<Arc<Stack>>, ParseError> {
+    let mut stack = Some(None);
     for index in indexes {
-        let layer = usize::try_from(*index)
-            .ok()
-            .and_then(|index| config.layers.get(index));
-        let layer = layer.ok_or(ParseError::LayerIndex(*index))?;
-        match blobs.get(&layer.blob) {
-            Some(blob) => layers.push(blob.clone()),
-            None => return Ok(None),
-        }
+        let index = layer_index(config, *index)?;
+        stack = stack
+            .and_then(|below| add(below, blobs.get(&config.layers[index].blob)?))
+            .map(Some);
     }
-    Ok(Some(layers))
+    Ok(stack.flatten())
+}
+
+/// A stack with one layer more, unless it is higher than any file system allows.
+fn add(below: Option<Arc<Stack>>, layer: &CacheLayer) -> Option<Arc<Stack>> {
+    let height = below.as_ref().map_or(0, |below| below.height);
+    (height < MOST_LAYERS).then(|| Stack::on(below, layer.clone()))
+}
+
+fn layer_index(config: &CacheConfig, index: i64) -> Result<usize, ParseError> {
+    let place = usize::try_from(index)
+        .ok()
+        .filter(|place| *place < config.layers.len());
+    place.ok_or(ParseError::LayerIndex(index))
 }

@@ -1,6 +1,6 @@
 //! The results of an imported cache: lazy layers, fetched when their files are needed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,8 +9,7 @@ use kiln_solver::{CacheError, ResultStore};
 use kiln_store::refs::{Fetch, LazyLayer, RecordType};
 use kiln_store::{Ref, Store};
 
-use crate::CacheLayer;
-use crate::graph::CacheGraph;
+use crate::graph::{CacheGraph, Stack};
 use crate::place::Place;
 
 /// Makes the engine's output of a ref.
@@ -27,17 +26,18 @@ pub(crate) struct ImportedResults<O> {
 }
 
 impl<O> ImportedResults<O> {
-    fn layers(&self, id: &str) -> Result<&[CacheLayer], CacheError> {
+    fn stack(&self, id: &str) -> Result<&Stack, CacheError> {
         let result = self.graph.results.get(id);
         result
-            .map(|result| result.layers.as_slice())
+            .map(|result| &*result.stack)
             .ok_or_else(|| format!("no cached result {id}").into())
     }
 
-    /// The refs of a result's layers: each stands for its layer and all below.
-    fn refs(&self, layers: &[CacheLayer]) -> Result<Vec<Ref>, CacheError> {
-        let mut refs: Vec<Ref> = Vec::with_capacity(layers.len());
-        for layer in layers {
+    /// The refs of a stack, bottom first: each stands for its layer and all below, and comes with that stack's id.
+    fn refs<'a>(&self, stack: &'a Stack) -> Result<Vec<(&'a str, Ref)>, CacheError> {
+        let mut refs: Vec<(&str, Ref)> = Vec::with_capacity(stack.height);
+        for level in stack.levels() {
+            let layer = &level.layer;
             let lazy = LazyLayer {
                 descriptor: layer.descriptor.clone(),
                 diff_id: layer.diff_id.clone(),
@@ -49,42 +49,34 @@ impl<O> ImportedResults<O> {
                 record_type: RecordType::Regular,
                 created: layer.created,
             };
-            refs.push(self.store.layer(refs.last(), lazy)?);
+            let parent = refs.last().map(|(_, parent)| parent);
+            refs.push((&level.id, self.store.layer(parent, lazy)?));
         }
         Ok(refs)
     }
 
-    /// The keys below a result that have one made of its lower layers, with how many.
-    fn ancestors(&self, id: &str, layers: &[CacheLayer]) -> Vec<(String, usize)> {
-        let mut found = Vec::new();
-        let mut open: Vec<&str> = Vec::new();
+    /// The keys that a result's keys follow from, and those themselves.
+    fn keys_below(&self, id: &str) -> Vec<&str> {
+        let mut keys: Vec<&str> = Vec::new();
         if let Some(result) = self.graph.results.get(id) {
-            open.extend(result.keys.iter().map(String::as_str));
+            keys.extend(result.keys.iter().map(String::as_str));
         }
-        let mut seen: HashSet<&str> = open.iter().copied().collect();
-        while let Some(key) = open.pop() {
-            let Some(record) = self.graph.records.get(key) else {
-                continue;
-            };
-            let lower = record.results.iter().filter_map(|(result, _)| {
-                let other = self.graph.results.get(result)?;
-                let same = other
-                    .layers
-                    .iter()
-                    .zip(layers)
-                    .all(|(one, other)| one.descriptor.digest() == other.descriptor.digest());
-                (other.layers.len() <= layers.len() && same).then_some(other.layers.len())
-            });
-            if let Some(count) = lower.max() {
-                found.push((key.to_owned(), count));
-            }
-            for (from, _) in &record.backlinks {
+        let mut seen: HashSet<&str> = keys.iter().copied().collect();
+        let mut next = 0;
+        while let Some(key) = keys.get(next) {
+            next += 1;
+            let backlinks = self
+                .graph
+                .records
+                .get(*key)
+                .map(|record| record.backlinks.as_slice());
+            for (from, _) in backlinks.unwrap_or_default() {
                 if seen.insert(from) {
-                    open.push(from);
+                    keys.push(from);
                 }
             }
         }
-        found
+        keys
     }
 }
 
@@ -97,29 +89,29 @@ impl<O: Clone + Send + Sync + 'static> ResultStore for ImportedResults<O> {
     }
 
     async fn load(&self, id: &str) -> Result<O, CacheError> {
-        let top = self
-            .refs(self.layers(id)?)?
-            .pop()
-            .ok_or_else(|| format!("cached result {id} has no layers"))?;
+        let top = self.refs(self.stack(id)?)?.pop();
+        let (_, top) = top.ok_or_else(|| format!("cached result {id} has no layers"))?;
         Ok((self.wrap)(top))
     }
 
     fn exists(&self, id: &str) -> bool {
-        self.layers(id).is_ok_and(|layers| {
-            layers
+        let levels = self.stack(id).map(Stack::levels).unwrap_or_default();
+        !levels.is_empty()
+            && levels
                 .iter()
-                .all(|layer| self.place.may_have(&layer.descriptor))
-        })
+                .all(|level| self.place.may_have(&level.layer.descriptor))
     }
 
     async fn load_ancestors(&self, id: &str) -> Result<Vec<(String, O)>, CacheError> {
-        let layers = self.layers(id)?;
-        let refs = self.refs(layers)?;
-        let ancestors = self.ancestors(id, layers).into_iter();
-        Ok(ancestors
-            .filter_map(|(key, count)| {
-                Some((key, (self.wrap)(refs.get(count.checked_sub(1)?)?.clone())))
-            })
-            .collect())
+        let refs: HashMap<&str, Ref> = self.refs(self.stack(id)?)?.into_iter().collect();
+        let keys = self.keys_below(id).into_iter();
+        let ancestors = keys.filter_map(|key| {
+            let results = &self.graph.records.get(key)?.results;
+            let reference = results
+                .iter()
+                .find_map(|(result, _)| refs.get(result.as_str()))?;
+            Some((key.to_owned(), (self.wrap)(reference.clone())))
+        });
+        Ok(ancestors.collect())
     }
 }

@@ -13,12 +13,12 @@ pub(super) enum Codec {
 }
 
 impl Codec {
-    /// Levels that are not given are those of upstream: 6 for gzip, 3 for zstd.
     pub(super) fn new(algorithm: Algorithm, level: Option<i32>) -> Self {
+        let level = level.or(algorithm.usual_level()).unwrap_or_default();
         match algorithm {
             Algorithm::Uncompressed => Self::Store,
-            Algorithm::Gzip => Self::Gzip(level.unwrap_or(6).clamp(0, 9)),
-            Algorithm::Zstd => Self::Zstd(level.unwrap_or(3).clamp(0, 22)),
+            Algorithm::Gzip => Self::Gzip(level.clamp(0, 9)),
+            Algorithm::Zstd => Self::Zstd(level.clamp(0, 22)),
         }
     }
 

@@ -38,6 +38,15 @@ impl Algorithm {
         }
     }
 
+    /// The level that is used where none is asked for.
+    pub fn usual_level(self) -> Option<i32> {
+        match self {
+            Self::Uncompressed => None,
+            Self::Gzip => Some(6),
+            Self::Zstd => Some(3),
+        }
+    }
+
     /// The OCI media type of a layer so compressed.
     pub fn media_type(self) -> &'static str {
         match self {

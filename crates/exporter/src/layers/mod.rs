@@ -54,6 +54,9 @@ pub enum LayerError {
     /// The store failed, or the layer could not be fetched from where it comes from.
     #[error(transparent)]
     Store(#[from] kiln_store::StoreError),
+    /// A layer of which nothing is left.
+    #[error("layer {0} has neither files nor a blob in the store; build again with --no-cache")]
+    Missing(String),
     /// A thread that worked on the layer has ended unexpectedly.
     #[error("work on layer {0} ended unexpectedly")]
     Ended(String),

@@ -8,7 +8,7 @@ use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde::{Deserialize, Serialize};
 
 use super::{LayerError, media_type};
-use crate::compression::Algorithm;
+use crate::compression::{Algorithm, Compression};
 
 /// Name under which a layer keeps the forms made of it, beside the usual one that the store knows.
 const KEPT: &str = "exporter.variants";
@@ -35,6 +35,19 @@ struct Kept {
 }
 
 impl Variant {
+    /// The form that is asked for. The usual level is the same whether it is given or not.
+    pub(super) fn new(compression: &Compression, epoch: Option<i64>) -> Self {
+        let Compression {
+            algorithm, level, ..
+        } = *compression;
+        Self {
+            algorithm,
+            level: level
+                .filter(|level| algorithm.usual_level().is_some_and(|usual| usual != *level)),
+            epoch,
+        }
+    }
+
     /// Whether this is the form that the store itself records.
     fn is_usual(&self) -> bool {
         self.level.is_none() && self.epoch.is_none()

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::recompress::copy_tar;
 use super::variant::{self, Variant};
 use super::{LayerBlob, LayerError, media_type};
+use crate::cancel::{Cancelled, Guarded};
 use crate::compression::{Algorithm, CompressedWriter, Compression, Pool};
 
 /// What a caller wants of a ref's layers.
@@ -40,13 +41,16 @@ pub(crate) struct LayerWork {
 enum Plan {
     /// The blob is there.
     Done(StoredBlob),
-    /// The layer comes with this blob, which is not in the content store.
-    Fetch(Descriptor),
+    /// The layer came with a blob, which is not in the content store.
+    Fetch,
     /// Compress the tar of this blob anew.
-    Recompress(Descriptor, Variant),
+    Recompress(Descriptor),
     /// Write the layer's files.
-    Write(Variant),
+    Write,
 }
+
+/// Compressed bytes are collected into pieces of this size before they are written.
+const BUFFER: usize = 256 << 10;
 
 impl LayerWork {
     pub(crate) fn new(store: Store, pool: Pool) -> Self {
@@ -73,7 +77,11 @@ impl LayerWork {
             .count();
         let each = layers.into_iter().enumerate().map(|(index, layer)| {
             let epoch = wanted.epoch.filter(|_| index >= inherited);
-            self.one(layer, wanted.compression, epoch)
+            self.one(
+                layer,
+                Variant::new(&wanted.compression, epoch),
+                wanted.compression.force,
+            )
         });
         try_join_all(each).await
     }
@@ -81,18 +89,13 @@ impl LayerWork {
     async fn one(
         self: &Arc<Self>,
         info: LayerInfo,
-        compression: Compression,
-        epoch: Option<i64>,
+        variant: Variant,
+        force: bool,
     ) -> Result<LayerBlob, LayerError> {
-        let id = info.owner.id().to_owned();
-        let lock = self.lock(&id);
-        let outcome = {
-            let _alone = lock.lock().await;
-            self.make(&info, compression, epoch).await
+        let blob = match self.plan(&info, variant, force)? {
+            Plan::Done(blob) => blob,
+            _ => self.make_alone(&info, variant, force).await?,
         };
-        drop(lock);
-        self.unlock(&id);
-        let blob = outcome?;
         Ok(LayerBlob {
             descriptor: blob.descriptor,
             diff_id: blob.diff_id,
@@ -101,67 +104,81 @@ impl LayerWork {
         })
     }
 
+    /// Makes a blob while nobody else works on the layer.
+    async fn make_alone(
+        self: &Arc<Self>,
+        info: &LayerInfo,
+        variant: Variant,
+        force: bool,
+    ) -> Result<StoredBlob, LayerError> {
+        let lock = self.lock(info.owner.id());
+        let outcome = {
+            let _alone = lock.lock().await;
+            self.make(info, variant, force).await
+        };
+        drop(lock);
+        self.unlock(info.owner.id());
+        outcome
+    }
+
     async fn make(
         self: &Arc<Self>,
         info: &LayerInfo,
-        compression: Compression,
-        epoch: Option<i64>,
+        variant: Variant,
+        force: bool,
     ) -> Result<StoredBlob, LayerError> {
         // Looked up again, because whoever held the lock before may have made the blob.
         let mut info = current(info)?;
-        let mut plan = self.plan(&info, compression, epoch)?;
-        let needs_files = matches!(plan, Plan::Write(_)) && info.dir.is_none();
-        if needs_files || matches!(plan, Plan::Fetch(_)) {
+        let mut plan = self.plan(&info, variant, force)?;
+        let needs_files = matches!(plan, Plan::Write) && info.dir.is_none();
+        if needs_files || matches!(plan, Plan::Fetch) {
             info.owner.materialize().await?;
             info = current(&info)?;
-            plan = self.plan(&info, compression, epoch)?;
+            plan = self.plan(&info, variant, force)?;
         }
-        let plan = match plan {
-            Plan::Done(blob) => return Ok(blob),
-            // Its source has it no more and the files are here: make it anew.
-            Plan::Fetch(_) => Plan::Write(Variant {
-                algorithm: compression.algorithm,
-                level: compression.level,
-                epoch,
-            }),
-            plan => plan,
-        };
+        if let Plan::Done(blob) = plan {
+            return Ok(blob);
+        }
+        let id = info.owner.id().to_owned();
+        let ended = |_| LayerError::Ended(id.clone());
         let _slot = self
             .slots
             .acquire()
             .await
-            .map_err(|_| LayerError::Ended(info.owner.id().to_owned()))?;
+            .map_err(|_| LayerError::Ended(id.clone()))?;
         let work = self.clone();
-        let id = info.owner.id().to_owned();
-        tokio::task::spawn_blocking(move || work.run(&info, plan))
-            .await
-            .map_err(|_| LayerError::Ended(id))?
+        let (cancelled, _guard) = Cancelled::new();
+        tokio::task::spawn_blocking(move || {
+            Making {
+                work: &work,
+                info: &info,
+                variant,
+                cancelled,
+            }
+            .run(plan)
+        })
+        .await
+        .map_err(ended)?
     }
 
-    fn plan(
-        &self,
-        info: &LayerInfo,
-        compression: Compression,
-        epoch: Option<i64>,
-    ) -> Result<Plan, LayerError> {
-        let variant = Variant {
-            algorithm: compression.algorithm,
-            level: compression.level,
-            epoch,
-        };
+    fn plan(&self, info: &LayerInfo, variant: Variant, force: bool) -> Result<Plan, LayerError> {
         let own = variant::made_here(info)?;
-        if let (false, Some(first), Some(diff_id), None) =
-            (own, info.blobs.first(), &info.diff_id, epoch)
-        {
+        let came_with = info
+            .blobs
+            .first()
+            .filter(|_| !own && variant.epoch.is_none());
+        if let Some((first, diff_id)) = came_with.zip(info.diff_id.as_ref()) {
             let fits =
-                media_type::algorithm(first.media_type().as_ref()) == Some(compression.algorithm);
-            if fits || !compression.force {
-                return Ok(match self.has(first)? {
-                    true => Plan::Done(StoredBlob {
-                        descriptor: first.clone(),
-                        diff_id: diff_id.clone(),
-                    }),
-                    false => Plan::Fetch(first.clone()),
+                media_type::algorithm(first.media_type().as_ref()) == Some(variant.algorithm);
+            if fits || !force {
+                let blob = StoredBlob {
+                    descriptor: first.clone(),
+                    diff_id: diff_id.clone(),
+                };
+                return Ok(if self.has(first)? {
+                    Plan::Done(blob)
+                } else {
+                    Plan::Fetch
                 });
             }
         }
@@ -170,113 +187,21 @@ impl LayerWork {
         {
             return Ok(Plan::Done(blob));
         }
-        if epoch.is_none() && info.diff_id.is_some() {
+        if variant.epoch.is_none() && info.diff_id.is_some() {
             for blob in &info.blobs {
-                if self.has(blob)? && media_type::algorithm(blob.media_type().as_ref()).is_some() {
-                    return Ok(Plan::Recompress(blob.clone(), variant));
+                if media_type::algorithm(blob.media_type().as_ref()).is_some() && self.has(blob)? {
+                    return Ok(Plan::Recompress(blob.clone()));
                 }
             }
         }
-        match (&info.dir, own, info.blobs.first()) {
-            (None, false, Some(first)) if epoch.is_none() => Ok(Plan::Fetch(first.clone())),
-            _ => Ok(Plan::Write(variant)),
+        match (&info.dir, came_with) {
+            (None, Some(_)) => Ok(Plan::Fetch),
+            _ => Ok(Plan::Write),
         }
     }
 
     fn has(&self, blob: &Descriptor) -> Result<bool, LayerError> {
         Ok(self.store.content().exists(blob.digest())?)
-    }
-
-    /// Makes a blob, on a thread that may block.
-    fn run(&self, info: &LayerInfo, plan: Plan) -> Result<StoredBlob, LayerError> {
-        let (variant, diff_id, blob) = match plan {
-            Plan::Recompress(from, variant) => {
-                let (diff_id, blob) = self.recompress(info, &from, &variant)?;
-                (variant, diff_id, blob)
-            }
-            Plan::Write(variant) => {
-                let (diff_id, blob) = self.write(info, &variant)?;
-                (variant, diff_id, blob)
-            }
-            Plan::Done(blob) => return Ok(blob),
-            Plan::Fetch(blob) => return Err(LayerError::Ended(blob.digest().to_string())),
-        };
-        let media_type = MediaType::from(variant.algorithm.media_type());
-        let made = StoredBlob {
-            descriptor: Descriptor::new(media_type, blob.size, blob.digest),
-            diff_id,
-        };
-        variant::record(&self.store, info, &variant, &made)?;
-        Ok(made)
-    }
-
-    fn write(&self, info: &LayerInfo, variant: &Variant) -> Result<(Digest, Blob), LayerError> {
-        let Some(upper) = &info.dir else {
-            return Err(LayerError::Ended(info.owner.id().to_owned()));
-        };
-        let lower: Vec<PathBuf> = info.below.iter().rev().cloned().collect();
-        let source = LayerSource {
-            upper,
-            lower: &lower,
-        };
-        let options = DiffOptions {
-            epoch: variant.epoch,
-        };
-        self.compress(info, variant, |out| {
-            Ok(write_layer(&source, out, &options)?.diff_id)
-        })
-    }
-
-    fn recompress(
-        &self,
-        info: &LayerInfo,
-        from: &Descriptor,
-        variant: &Variant,
-    ) -> Result<(Digest, Blob), LayerError> {
-        let algorithm =
-            media_type::algorithm(from.media_type().as_ref()).unwrap_or(Algorithm::Uncompressed);
-        let file = self.store.content().open(from.digest())?;
-        let failed = |source| LayerError::Write {
-            layer: info.owner.id().to_owned(),
-            source,
-        };
-        let (diff_id, blob) = self.compress(info, variant, |out| {
-            copy_tar(file, algorithm, out).map_err(failed)
-        })?;
-        match &info.diff_id {
-            Some(expected) if *expected != diff_id => Err(LayerError::Corrupt {
-                blob: from.digest().to_string(),
-                expected: expected.to_string(),
-                found: diff_id.to_string(),
-            }),
-            _ => Ok((diff_id, blob)),
-        }
-    }
-
-    /// Runs `produce` with a stream that is compressed and hashed on its way into the content store.
-    fn compress(
-        &self,
-        info: &LayerInfo,
-        variant: &Variant,
-        produce: impl FnOnce(&mut dyn Write) -> Result<Digest, LayerError>,
-    ) -> Result<(Digest, Blob), LayerError> {
-        let failed = |source: io::Error| LayerError::Write {
-            layer: info.owner.id().to_owned(),
-            source,
-        };
-        let compression = Compression {
-            algorithm: variant.algorithm,
-            level: variant.level,
-            force: false,
-        };
-        let sink = BufWriter::with_capacity(256 << 10, self.store.content().writer(None)?);
-        let mut stream = CompressedWriter::new(&self.pool, &compression, sink);
-        let diff_id = produce(&mut stream)?;
-        let sink = stream.finish().map_err(failed)?;
-        let writer = sink
-            .into_inner()
-            .map_err(|error| failed(error.into_error()))?;
-        Ok((diff_id, writer.commit()?))
     }
 
     fn lock(&self, id: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -293,6 +218,104 @@ impl LayerWork {
         {
             locks.remove(id);
         }
+    }
+}
+
+/// One blob being made, on a thread that may block.
+struct Making<'a> {
+    work: &'a LayerWork,
+    info: &'a LayerInfo,
+    variant: Variant,
+    cancelled: Cancelled,
+}
+
+impl Making<'_> {
+    fn run(&self, plan: Plan) -> Result<StoredBlob, LayerError> {
+        let (diff_id, blob) = match plan {
+            Plan::Done(blob) => return Ok(blob),
+            Plan::Recompress(from) => self.recompress(&from)?,
+            // A blob that its source has no more is made anew of the files.
+            Plan::Write | Plan::Fetch => self.write()?,
+        };
+        let media_type = MediaType::from(self.variant.algorithm.media_type());
+        let descriptor = Descriptor::new(media_type, blob.size, blob.digest);
+        let made = StoredBlob {
+            descriptor,
+            diff_id,
+        };
+        variant::record(&self.work.store, self.info, &self.variant, &made)?;
+        Ok(made)
+    }
+
+    fn write(&self) -> Result<(Digest, Blob), LayerError> {
+        let upper = self
+            .info
+            .dir
+            .as_ref()
+            .ok_or_else(|| LayerError::Missing(self.id()))?;
+        let lower: Vec<PathBuf> = self.info.below.iter().rev().cloned().collect();
+        let source = LayerSource {
+            upper,
+            lower: &lower,
+        };
+        let options = DiffOptions {
+            epoch: self.variant.epoch,
+        };
+        self.compress(|out| Ok(write_layer(&source, out, &options)?.diff_id))
+    }
+
+    fn recompress(&self, from: &Descriptor) -> Result<(Digest, Blob), LayerError> {
+        let algorithm =
+            media_type::algorithm(from.media_type().as_ref()).unwrap_or(Algorithm::Uncompressed);
+        let file = self.work.store.content().open(from.digest())?;
+        let (diff_id, blob) = self
+            .compress(|out| copy_tar(file, algorithm, out).map_err(|error| self.failed(error)))?;
+        match &self.info.diff_id {
+            Some(expected) if *expected != diff_id => Err(LayerError::Corrupt {
+                blob: from.digest().to_string(),
+                expected: expected.to_string(),
+                found: diff_id.to_string(),
+            }),
+            _ => Ok((diff_id, blob)),
+        }
+    }
+
+    /// Runs `produce` with a stream that is compressed and hashed on its way into the content store.
+    fn compress(
+        &self,
+        produce: impl FnOnce(&mut dyn Write) -> Result<Digest, LayerError>,
+    ) -> Result<(Digest, Blob), LayerError> {
+        let Variant {
+            algorithm, level, ..
+        } = self.variant;
+        let compression = Compression {
+            algorithm,
+            level,
+            force: false,
+        };
+        let sink = BufWriter::with_capacity(BUFFER, self.work.store.content().writer(None)?);
+        let stream = CompressedWriter::new(&self.work.pool, &compression, sink);
+        let mut stream = Guarded {
+            stream,
+            cancelled: self.cancelled.clone(),
+        };
+        let diff_id = produce(&mut stream)?;
+        let sink = stream.stream.finish().map_err(|error| self.failed(error))?;
+        let writer = sink
+            .into_inner()
+            .map_err(|error| self.failed(error.into_error()))?;
+        Ok((diff_id, writer.commit()?))
+    }
+
+    fn failed(&self, source: io::Error) -> LayerError {
+        LayerError::Write {
+            layer: self.id(),
+            source,
+        }
+    }
+
+    fn id(&self) -> String {
+        self.info.owner.id().to_owned()
     }
 }
 
