@@ -21,6 +21,7 @@ mod view;
 
 pub mod native;
 pub mod oci;
+pub mod rootless;
 
 pub use error::{ExecError, InvalidRequest};
 pub use executor::{Executor, ExitCause, ExitStatus};

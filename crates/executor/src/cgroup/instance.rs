@@ -88,15 +88,16 @@ pub(crate) fn kill_all(dir: &Path) {
         .lines()
         .filter_map(|line| Pid::from_raw(line.parse().ok()?))
     {
-        // The descriptor cannot come to mean another process; a number can.
-        if let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) {
-            if fs::read_to_string(dir.join("cgroup.procs"))
-                .unwrap_or_default()
-                .lines()
-                .any(|line| line.parse() == Ok(pid.as_raw_nonzero().get()))
-            {
-                let _ = pidfd_send_signal(process, Signal::KILL);
-            }
+        // The descriptor cannot come to mean another process, the number can: looked for again with it open.
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+            continue;
+        };
+        let processes = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        if processes
+            .lines()
+            .any(|line| line.parse() == Ok(pid.as_raw_nonzero().get()))
+        {
+            let _ = pidfd_send_signal(process, Signal::KILL);
         }
     }
 }

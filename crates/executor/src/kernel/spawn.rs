@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Timespec;
 use rustix::io::Errno;
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::{Gid, Resource, Rlimit, Uid, WaitId, WaitIdOptions};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 
@@ -24,6 +24,8 @@ use crate::seccomp::Instruction;
 /// Everything the child needs. The calling thread must already be in the step's other namespaces, with the
 /// step's root filesystem as its root directory.
 pub(crate) struct Plan {
+    /// The root directory that the step must not see, to be unmounted.
+    pub(crate) old_root: Option<OwnedFd>,
     /// cgroup v2 directory that the child is born in.
     pub(crate) into_cgroup: Option<OwnedFd>,
     /// `tasks` files of cgroup v1 that the child writes itself into.
@@ -68,6 +70,7 @@ pub(crate) enum Stage {
     CgroupNamespace,
     MountProc,
     MountCgroup,
+    LeaveRoot,
     MaskPath,
     ReadOnlyPath,
     Session,
@@ -83,12 +86,13 @@ pub(crate) enum Stage {
     Exec,
 }
 
-const STAGES: [Stage; 18] = [
+const STAGES: [Stage; 19] = [
     Stage::Clone,
     Stage::JoinCgroup,
     Stage::CgroupNamespace,
     Stage::MountProc,
     Stage::MountCgroup,
+    Stage::LeaveRoot,
     Stage::MaskPath,
     Stage::ReadOnlyPath,
     Stage::Session,
@@ -295,6 +299,12 @@ fn stages(shared: &Shared<'_>) -> Result<Infallible, Errno> {
     let sealed = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
     stage(Stage::MountProc);
     rustix::mount::mount(c"proc", c"/proc", c"proc", sealed, c"")?;
+    stage(Stage::LeaveRoot);
+    if let Some(root) = &plan.old_root {
+        rustix::process::fchdir(root)?;
+        rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+        rustix::process::chdir(c"/")?;
+    }
     stage(Stage::MaskPath);
     mask(&plan.masked)?;
     stage(Stage::ReadOnlyPath);
@@ -328,7 +338,7 @@ fn stages(shared: &Shared<'_>) -> Result<Infallible, Errno> {
     }
     stage(Stage::Rlimit);
     for (resource, limit) in &plan.rlimits {
-        rustix::process::setrlimit(*resource, limit.clone())?;
+        rustix::process::setrlimit(*resource, *limit)?;
     }
     stage(Stage::WorkingDirectory);
     rustix::process::chdir(plan.cwd.as_c_str())?;

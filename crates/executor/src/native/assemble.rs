@@ -4,9 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::UnmountFlags;
 use rustix::process::Uid;
 use rustix::pty::OpenptFlags;
 
@@ -61,13 +60,16 @@ pub(super) fn assemble(
     Ok(View { root, identity })
 }
 
-/// Makes the view the calling thread's whole world.
-pub(super) fn enter_root(view: &View) -> Result<(), ExecError> {
-    let enter = || -> io::Result<()> {
+/// Makes the view the calling thread's root directory. What was the root before is still mounted, out of
+/// reach of paths: inside a user namespace the kernel lets /proc be mounted only while there is one.
+pub(super) fn enter_root(view: &View) -> Result<OwnedFd, ExecError> {
+    let enter = || -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let before = rustix::fs::openat(CWD, "/", flags, Mode::empty())?;
         rustix::process::fchdir(view.root.fd())?;
         rustix::process::pivot_root(".", ".")?;
-        rustix::mount::unmount(".", UnmountFlags::DETACH)?;
-        Ok(rustix::process::chdir("/")?)
+        rustix::process::chdir("/")?;
+        Ok(before)
     };
     enter().map_err(|error| kernel("enter the root filesystem", error))
 }

@@ -55,6 +55,7 @@ pub(super) fn plan(
         .unwrap_or_default();
     let program = request.args.first().map_or("", String::as_str);
     Ok(Plan {
+        old_root: None,
         into_cgroup: cgroup.into.take(),
         join_cgroups: std::mem::take(&mut cgroup.join),
         cgroup_view: cgroup_view(settings, request),
@@ -159,6 +160,7 @@ pub(super) fn explain(error: SpawnError, request: &ExecRequest) -> ExecError {
         Stage::CgroupNamespace => "make a cgroup namespace",
         Stage::MountProc => "mount /proc",
         Stage::MountCgroup => "mount /sys/fs/cgroup",
+        Stage::LeaveRoot => "leave the host's root directory",
         Stage::MaskPath => "mask kernel files",
         Stage::ReadOnlyPath => "make kernel files read-only",
         Stage::Session => "start a session",

@@ -24,9 +24,12 @@ pub(crate) fn start_and_wait(
         life,
         started,
     } = step;
+    let cgroups = settings.cgroups_of(&request);
+    // The worker's own cgroups are children of the executor's parent.
+    let slot = slot.filter(|_| request.cgroup_parent.is_none());
     let cgroup = leftovers
         .cgroup
-        .insert(settings.cgroups.step(Wanted::by(&request), slot)?);
+        .insert(cgroups.step(Wanted::by(&request), slot)?);
     let view = assemble::assemble(
         settings,
         &request,
@@ -41,8 +44,8 @@ pub(crate) fn start_and_wait(
             (plan::Streams::Terminal(streams), Some(master))
         }
     };
-    let plan = plan::plan(settings, &request, &view, cgroup, stdio)?;
-    assemble::enter_root(&view)?;
+    let mut plan = plan::plan(settings, &request, &view, cgroup, stdio)?;
+    plan.old_root = Some(assemble::enter_root(&view)?);
     if life.is_cancelled() {
         return Err(ExecError::Cancelled);
     }

@@ -16,7 +16,7 @@ pub(super) fn failure(runtime: &Runtime, log: &Path, request: &ExecRequest) -> O
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|entry| entry["level"] == "error")
         .filter_map(|entry| entry["msg"].as_str().map(str::to_owned))
-        .last()?;
+        .next_back()?;
     let program = request.args.first().cloned().unwrap_or_default();
     Some(match program_error(&message, &program) {
         Some((reason, code)) => ExecError::Program {

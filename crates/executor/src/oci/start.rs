@@ -33,7 +33,7 @@ pub(crate) fn start_and_wait(
         started,
     } = step;
     let rootfs = Rootfs::mount(settings, &request)?;
-    let (cgroup, step_cgroup) = settings.cgroups.runtime_step(&request.id);
+    let (cgroup, step_cgroup) = settings.cgroups_of(&request).runtime_step(&request.id);
     let container = step_cgroup.made.clone();
     leftovers.cgroup = Some(step_cgroup);
 

@@ -4,11 +4,12 @@ pub(crate) mod rootfs;
 pub(crate) mod step;
 mod worker;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{DumpableBehavior, PidfdFlags, Signal};
 use rustix::termios::Winsize;
@@ -97,7 +98,9 @@ pub(crate) enum Starter {
 pub(crate) struct Settings {
     pub(crate) starter: Starter,
     pub(crate) mount_point: PathBuf,
-    pub(crate) cgroups: Cgroups,
+    pub(crate) cgroups: Arc<Cgroups>,
+    /// Those of steps that asked for a parent of their own.
+    parents: Mutex<HashMap<String, Arc<Cgroups>>>,
     pub(crate) dns: Dns,
     /// Whether this process is in a user namespace, where less is allowed.
     pub(crate) in_user_namespace: bool,
@@ -105,6 +108,18 @@ pub(crate) struct Settings {
     pub(crate) dumpable: DumpableBehavior,
     /// A descriptor of this process.
     pub(crate) engine: OwnedFd,
+}
+
+impl Settings {
+    /// The cgroups that a step belongs into.
+    pub(crate) fn cgroups_of(&self, request: &ExecRequest) -> Arc<Cgroups> {
+        let Some(parent) = &request.cgroup_parent else {
+            return Arc::clone(&self.cgroups);
+        };
+        let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Cgroups::new(&Base::Path(parent.clone())));
+        Arc::clone(parents.entry(parent.clone()).or_insert_with(new))
+    }
 }
 
 /// Runs steps in threads.
@@ -135,7 +150,8 @@ impl Runner {
         let settings = Settings {
             starter,
             mount_point,
-            cgroups: Cgroups::new(&base),
+            cgroups: Arc::new(Cgroups::new(&base)),
+            parents: Mutex::default(),
             dns: options.dns.clone(),
             in_user_namespace: !uid_map.split_whitespace().eq(["0", "0", "4294967295"]),
             may_set_groups: fs::read_to_string("/proc/self/setgroups")
@@ -196,7 +212,8 @@ impl Runner {
                         let _ = told.take().map(|told| told.send(()));
                     }
                 }
-                wish = next(&mut control) => match wish {
+                // Not before there is somebody to fulfil it.
+                wish = next(&mut control), if !waiting => match wish {
                     Some(wish) => obey(wish, &life.0, master.as_ref()),
                     None => control = None,
                 },

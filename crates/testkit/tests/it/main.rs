@@ -1,4 +1,5 @@
 //! The fixtures work with the tools they are made for.
+#![allow(clippy::unwrap_used, reason = "also in what tests share")]
 
 use std::fs;
 use std::process::Command;
