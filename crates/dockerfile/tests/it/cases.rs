@@ -197,3 +197,19 @@ fn lints() {
         )
     });
 }
+
+#[test]
+fn describe() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let metadata = ask(&Build::new("FROM scratch\n"), Request::Describe)
+        .unwrap()
+        .metadata;
+    assert_eq!(
+        metadata["result.json"],
+        text(&folder, "describe.json").unwrap()
+    );
+    assert_eq!(
+        metadata["result.txt"],
+        text(&folder, "describe.txt").unwrap()
+    );
+}

@@ -103,7 +103,7 @@ impl Build {
     }
 
     /// Answers questions; each of them must be new.
-    fn learn(&self, known: &mut Known, questions: Vec<Question>) {
+    pub(crate) fn learn(&self, known: &mut Known, questions: Vec<Question>) {
         assert!(!questions.is_empty(), "stopped without a question");
         for question in questions {
             let answer = self.answer(&question);
