@@ -115,7 +115,7 @@ pub(crate) fn workdir(
     }
     stage.workdir_seen = true;
     let dir = style.resolve(&stage.image.config.working_dir, dir, Ending::Drop)?;
-    stage.image.config.working_dir = style.from_slash(&dir);
+    stage.image.config.working_dir = style.to_native(&dir);
     stage.update(|state| state.dir(&dir));
     let mut effect = Effect::None;
     if dir != "/" {

@@ -96,7 +96,7 @@ fn start(cx: &Context<'_>, stage: &mut Stage) -> Result<(), LowerError> {
     if !stage.image.config.working_dir.is_empty() {
         let dir = stage.image.config.working_dir.clone();
         let dir = style.resolve(&dir, &dir, Ending::Drop)?;
-        stage.image.config.working_dir = style.from_slash(&dir);
+        stage.image.config.working_dir = style.to_native(&dir);
         state = state.dir(&dir);
     }
     if !stage.image.config.user.is_empty() {

@@ -36,7 +36,7 @@ impl PathStyle {
     }
 
     /// With the platform's own separators.
-    pub(crate) fn from_slash(self, path: &str) -> String {
+    pub(crate) fn to_native(self, path: &str) -> String {
         match self {
             Self::Unix => path.into(),
             Self::Windows => path.replace('/', "\\"),

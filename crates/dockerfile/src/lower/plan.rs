@@ -187,7 +187,10 @@ pub(crate) fn step(
         }
         Command::Run(run) => {
             let froms: Vec<String> = run.mounts.iter().map(|mount| mount.from.clone()).collect();
-            froms.iter().map(|from| mount_source(cx, from, command.location)).collect()
+            froms
+                .iter()
+                .map(|from| mount_source(cx, from, command.location))
+                .collect()
         }
         _ => Vec::new(),
     };
