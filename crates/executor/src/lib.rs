@@ -4,24 +4,35 @@
 //! Two implementations of [`Executor`] read the same request: [`native::NativeExecutor`] talks to the
 //! kernel itself, [`oci::OciExecutor`] hands an OCI runtime specification to runc, crun or any other runtime.
 
-mod error;
-mod executor;
-mod io;
 mod request;
 
-mod capability;
-mod cgroup;
-mod environment;
-mod kernel;
-mod rlimit;
-mod run;
-mod seccomp;
-mod streams;
-mod view;
+mod io;
+
+mod executor;
+
+mod error;
 
 pub mod native;
+
 pub mod oci;
+
 pub mod rootless;
+
+mod run;
+
+mod view;
+
+mod environment;
+mod rlimit;
+
+mod capability;
+mod seccomp;
+
+mod cgroup;
+
+mod streams;
+
+mod kernel;
 
 pub use error::{ExecError, InvalidRequest};
 pub use executor::{Executor, ExitCause, ExitStatus};

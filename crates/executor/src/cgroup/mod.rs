@@ -96,6 +96,20 @@ impl Cgroups {
         Cgroups { version, beside }
     }
 
+    /// Those of a machine with cgroup v2 alone, at the root of the tree that is mounted beside v1.
+    #[cfg(test)]
+    pub(crate) fn unified() -> Cgroups {
+        let version = v2::Tree::new(
+            v2::hierarchy(),
+            &Base::Path(String::new()),
+            &instance_name(),
+        );
+        Cgroups {
+            version: Version::V2(version.expect("a cgroup v2 tree")),
+            beside: None,
+        }
+    }
+
     /// Where a cgroup v2 tree is mounted beside those of v1, which some runtimes cannot stand.
     pub(crate) fn beside(&self) -> Option<&Path> {
         self.beside.as_deref()
@@ -217,11 +231,8 @@ fn set(dir: &Path, limit: &Limit) -> Result<(), ExecError> {
 fn unavailable(limit: &Limit) -> ExecError {
     ExecError::Kernel {
         action: format!("set {} to {:?}", limit.file, limit.value),
-        cause: io::Error::other(format!(
-            "the {} cgroup controller is not available here",
-            limit.controller
-        )),
-        hint: "; run as root outside of a restricted container, or without the limit".to_owned(),
+        cause: io::Error::other(format!("this machine or container has no such limit in its {} cgroups", limit.controller)),
+        hint: "; run the engine as root outside of a restricted container, or the step without the limit".to_owned(),
     }
 }
 

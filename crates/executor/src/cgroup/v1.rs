@@ -17,6 +17,9 @@ use crate::{ExecError, Security};
 /// The directory in the device tree that all sandboxed steps share.
 const SANDBOX: &str = "sandbox";
 
+/// Controllers whose limits programs look up to decide how many threads and how much memory to use.
+const SHOWN: [&str; 5] = ["memory", "cpu", "cpuacct", "cpuset", "pids"];
+
 /// Our directory in every tree that we may use.
 #[derive(Debug)]
 pub(super) struct Trees {
@@ -94,7 +97,9 @@ impl Trees {
             if hierarchy.has("memory") {
                 step.count_oom_kills(dir.join("memory.oom_control"));
             }
-            if let Some(name) = hierarchy.mount.file_name() {
+            if let Some(name) = hierarchy.mount.file_name()
+                && SHOWN.iter().any(|controller| hierarchy.has(controller))
+            {
                 step.shown.push((name.to_string_lossy().into_owned(), dir));
             }
         }

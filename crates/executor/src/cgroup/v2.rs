@@ -114,27 +114,28 @@ fn enable_controllers(dir: &Path) -> bool {
         .any(|controller| controller == "memory")
 }
 
+/// The v2 tree of a machine that has one, also beside v1.
+#[cfg(test)]
+pub(super) fn hierarchy() -> Hierarchy {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let line = mounts
+        .lines()
+        .find(|line| line.contains(" - cgroup2 "))
+        .expect("a cgroup v2 tree");
+    let mount = PathBuf::from(line.split(' ').nth(4).expect("a mount point"));
+    Hierarchy {
+        controllers: Vec::new(),
+        own: mount.clone(),
+        mount,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::CommandExt;
     use std::process::Command;
 
     use super::*;
-
-    /// The v2 tree of a machine that has one, also beside v1.
-    fn hierarchy() -> Hierarchy {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let line = mounts
-            .lines()
-            .find(|line| line.contains(" - cgroup2 "))
-            .unwrap();
-        let mount = PathBuf::from(line.split(' ').nth(4).unwrap());
-        Hierarchy {
-            controllers: Vec::new(),
-            own: mount.clone(),
-            mount,
-        }
-    }
 
     #[test]
     fn device_rules_hold_in_a_v2_cgroup() {

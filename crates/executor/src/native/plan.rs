@@ -82,7 +82,8 @@ pub(super) fn plan(
             .filter(|one| rustix::thread::capability_is_in_bounding_set(*one).unwrap_or(false))
             .collect(),
         capabilities,
-        filter: (request.security == Security::Sandbox).then(seccomp::default_filter),
+        filter: (request.security == Security::Sandbox && settings.seccomp)
+            .then(seccomp::default_filter),
         engine: settings
             .engine
             .try_clone()

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{DumpableBehavior, PidfdFlags, Signal};
@@ -105,6 +105,8 @@ pub(crate) struct Settings {
     /// Whether this process is in a user namespace, where less is allowed.
     pub(crate) in_user_namespace: bool,
     pub(crate) may_set_groups: bool,
+    /// Whether the kernel has seccomp filters.
+    pub(crate) seccomp: bool,
     pub(crate) dumpable: DumpableBehavior,
     /// A descriptor of this process.
     pub(crate) engine: OwnedFd,
@@ -133,12 +135,19 @@ impl Runner {
     /// Prepares the state directory, looks at what the kernel offers and removes cgroups, with all processes
     /// in them, of engines that have died.
     pub(crate) fn new(options: Options, starter: Starter) -> Result<Runner, ExecError> {
-        let mount_point = options.prepare()?;
         // Runtimes know one path for all hierarchies, so theirs starts at the root.
         let base = match (options.cgroup_parent.as_str(), &starter) {
             ("", Starter::Kernel) => Base::Own,
             (path, _) => Base::Path(path.to_owned()),
         };
+        Runner::with_cgroups(options, starter, Cgroups::new(&base))
+    }
+
+    fn with_cgroups(
+        options: Options,
+        starter: Starter,
+        cgroups: Cgroups,
+    ) -> Result<Runner, ExecError> {
         let engine = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
             .map_err(|error| {
                 kernel(
@@ -149,16 +158,20 @@ impl Runner {
         let uid_map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         let settings = Settings {
             starter,
-            mount_point,
-            cgroups: Arc::new(Cgroups::new(&base)),
+            mount_point: options.prepare()?,
+            cgroups: Arc::new(cgroups),
             parents: Mutex::default(),
             dns: options.dns.clone(),
             in_user_namespace: !uid_map.split_whitespace().eq(["0", "0", "4294967295"]),
             may_set_groups: fs::read_to_string("/proc/self/setgroups")
                 .is_ok_and(|text| text.trim() == "allow"),
+            seccomp: Path::new("/proc/sys/kernel/seccomp").exists(),
             dumpable: rustix::process::dumpable_behavior().unwrap_or(DumpableBehavior::NotDumpable),
             engine,
         };
+        if !settings.seccomp {
+            tracing::warn!("this kernel has no seccomp filters: steps run without");
+        }
         Ok(Runner {
             options,
             workers: Arc::new(Workers::new(Arc::new(settings))),
@@ -291,4 +304,43 @@ fn validate(request: &ExecRequest) -> Result<(), InvalidRequest> {
         .iter()
         .try_for_each(|value| nul("environment variable", value))?;
     rlimit::parse(&request.rlimits).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Mount;
+
+    /// Machines with v1 alone are rare; on those with both only this test goes the way of v2.
+    #[tokio::test]
+    async fn steps_are_born_in_their_cgroup_v2() {
+        let dir = tempfile::tempdir().unwrap();
+        kiln_testkit::rootfs::busybox(dir.path().join("rootfs")).unwrap();
+        let options = Options::new(dir.path().join("state"));
+        let runner = Runner::with_cgroups(options, Starter::Kernel, Cgroups::unified()).unwrap();
+        let script = "grep ^0: /proc/self/cgroup; cat /sys/fs/cgroup/cgroup.procs; \
+                      mkdir /sys/fs/cgroup/x 2>/dev/null || echo read-only; \
+                      mknod /tmp/disk b 7 0 && cat /tmp/disk 2>&1";
+        let rootfs = vec![Mount::bind(dir.path().join("rootfs"))];
+        let request = ExecRequest::new("step", rootfs, ["/bin/sh", "-c", script]);
+        let (stdout, mut received) = mpsc::channel(8);
+        let io = ExecIo {
+            stdout: Some(stdout),
+            ..ExecIo::default()
+        };
+        let print = async {
+            let mut text = String::new();
+            while let Some(bytes) = received.recv().await {
+                text += &String::from_utf8_lossy(&bytes);
+            }
+            text
+        };
+        let (status, text) = tokio::join!(runner.run(request, io, CancellationToken::new()), print);
+        assert_eq!(status.unwrap().code, 1);
+        let (start, end) = (
+            "0::/\n1\n",
+            "read-only\ncat: can't open '/tmp/disk': Operation not permitted\n",
+        );
+        assert!(text.starts_with(start) && text.ends_with(end), "{text}");
+    }
 }

@@ -69,7 +69,10 @@ impl Workers {
             .name(format!("step-{number}"))
             .spawn(move || work(&jobs, &own, &pool, &settings, number))
             .map_err(|error| kernel("start a thread", error))?;
-        lock(&self.threads).push(thread);
+        let mut threads = lock(&self.threads);
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
+        drop(threads);
         let _ = sender.send(Some(job));
         Ok(())
     }
@@ -102,19 +105,27 @@ fn work(
             Ok(worker) => worker.run(settings, step),
             Err(error) => {
                 let error = io::Error::new(error.kind(), error.to_string());
-                (Err(kernel("prepare a thread for steps", error)), Ok(()))
+                (Err(kernel("prepare a thread for steps", error)), Home::Lost)
             }
         };
         let pool = pool.upgrade();
-        if let (Some(pool), Ok(())) = (&pool, &home) {
+        let again = pool.as_ref().filter(|_| home == Home::Reached);
+        if let Some(pool) = again {
             lock(&pool.idle).push(own.clone());
         }
         let _ = done.send(result);
-        // Without its way home the thread is of no further use.
-        if home.is_err() || pool.is_none() {
+        if again.is_none() {
             return;
         }
     }
+}
+
+/// Whether a thread is back where it was before its step. If not it is of no further use: it ends, which
+/// takes it out of everything it is still in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Home {
+    Reached,
+    Lost,
 }
 
 /// What a thread keeps from one step to the next.
@@ -156,11 +167,7 @@ impl Worker {
 
     /// Runs a step in namespaces of its own and comes back out of them. All that is left of the step then is
     /// what it changed in its mounts' sources.
-    fn run(
-        &self,
-        settings: &Settings,
-        step: Step,
-    ) -> (Result<ExitStatus, ExecError>, io::Result<()>) {
+    fn run(&self, settings: &Settings, step: Step) -> (Result<ExitStatus, ExecError>, Home) {
         match step::enter(settings, &step) {
             Err(error) => (Err(error), self.go_home()),
             Ok(()) => {
@@ -172,13 +179,20 @@ impl Worker {
         }
     }
 
-    fn go_home(&self) -> io::Result<()> {
-        for (namespace, kind) in &self.namespaces {
-            move_into_link_name_space(namespace.as_fd(), Some(*kind))?;
+    /// Leaves the step's namespaces, the one with its mounts first.
+    fn go_home(&self) -> Home {
+        let go = || -> rustix::io::Result<()> {
+            for (namespace, kind) in &self.namespaces {
+                move_into_link_name_space(namespace.as_fd(), Some(*kind))?;
+            }
+            rustix::process::fchdir(&self.root)?;
+            rustix::process::chroot(".")
+        };
+        if go().is_ok() {
+            Home::Reached
+        } else {
+            Home::Lost
         }
-        rustix::process::fchdir(&self.root)?;
-        rustix::process::chroot(".")?;
-        Ok(())
     }
 }
 

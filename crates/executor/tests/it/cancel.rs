@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{Fixture, Kind, processes, text};
+use crate::fixture::{Fixture, Kind, processes};
 
 #[rstest]
 #[case::native(Kind::Native)]
@@ -133,5 +133,4 @@ async fn signals_reach_the_process(#[case] kind: Kind) {
     };
     let (status, (), out) = tokio::join!(run, forward, collect);
     assert_eq!((status.unwrap().code, out.as_str()), (5, "ready\ngot\n"));
-    let _ = text;
 }

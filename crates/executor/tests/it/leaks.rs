@@ -31,7 +31,7 @@ async fn many_runs_leave_nothing(#[case] kind: Kind, #[case] runs: usize) {
     let fixture = Fixture::new(kind);
     let layer = overlay(&fixture.rootfs(), &fixture.dir.path().join("layer"));
     let request = |number: usize| {
-        let mut request = fixture.request(if number % 7 == 0 {
+        let mut request = fixture.request(if number.is_multiple_of(7) {
             &["nope"]
         } else {
             &["true"]
@@ -45,7 +45,7 @@ async fn many_runs_leave_nothing(#[case] kind: Kind, #[case] runs: usize) {
     let before = (descriptors(), children());
     for number in 1..=runs {
         let result = fixture.run(request(number)).await;
-        assert_eq!(result.is_ok(), number % 7 != 0, "{result:?}");
+        assert_eq!(result.is_ok(), !number.is_multiple_of(7), "{result:?}");
     }
     assert_eq!((descriptors(), children()), before);
     assert_eq!(mounts(place), 0);

@@ -119,13 +119,6 @@ fn nothing_outlives_a_killed_engine() {
         0,
     )
     .unwrap();
-    let mounts = || {
-        fs::read_to_string("/proc/self/mountinfo")
-            .unwrap()
-            .lines()
-            .count()
-    };
-    let before = mounts();
     let mut engine = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "native_only::victim", "--ignored", "--nocapture"])
         .env("VICTIM_DIR", fixture.dir.path())
