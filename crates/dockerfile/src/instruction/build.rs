@@ -247,9 +247,8 @@ fn shell(statement: &Statement) -> Result<Shell> {
 }
 
 fn onbuild(statement: &Statement) -> Result<Onbuild> {
-    let trigger = some_arguments(statement, "ONBUILD")?
-        .concat()
-        .to_uppercase();
+    let trigger = some_arguments(statement, "ONBUILD")?.concat();
+    let trigger = trigger.trim().to_uppercase();
     flagless(statement)?;
     match trigger.as_str() {
         "ONBUILD" => return Err(InstructionError::ChainedOnbuild),

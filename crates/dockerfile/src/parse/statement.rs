@@ -107,9 +107,8 @@ impl Statement {
             Grammar::Pairs(keyword) => self.pairs = words::pairs(rest, keyword, escape)?,
             Grammar::Text => self.args = whole(rest),
             Grammar::WordThenJsonOrText => {
-                let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-                let (kind, rest) = rest.split_at(end);
-                self.json_or(rest.trim_start(), whole)?;
+                let (kind, rest) = words::first(rest);
+                self.json_or(rest, whole)?;
                 self.args.splice(0..0, whole(kind));
             }
             Grammar::Trigger => {
