@@ -33,26 +33,11 @@ pub(super) fn plan(
     partners: &[Option<&Indexed>],
     compare: Compare,
 ) -> Vec<Step> {
-    let mut first_names: HashMap<(u64, u64), usize> = HashMap::new();
-    let mut steps = Vec::with_capacity(entries.len());
-    for (at, (entry, partner)) in entries.iter().zip(partners).enumerate() {
-        let step = match partner {
-            Some(partner) if compare == Compare::Stamps => by_stamp(entry, partner),
-            _ => Step::Make,
-        };
-        let is_first_name = !entry.stamp.is_linked()
-            || *first_names
-                .entry((entry.stamp.device, entry.stamp.inode))
-                .or_insert(at)
-                == at;
-        steps.push(match step {
-            Step::Keep => Step::Keep,
-            step if is_first_name => step,
-            _ => Step::Link(first_names[&(entry.stamp.device, entry.stamp.inode)]),
-        });
-    }
-    detach_kept_names(entries, &mut steps);
-    steps
+    let step = |(entry, partner): (&Entry, &Option<&Indexed>)| match partner {
+        Some(partner) if compare == Compare::Stamps => by_stamp(entry, partner),
+        _ => Step::Make,
+    };
+    entries.iter().zip(partners).map(step).collect()
 }
 
 fn by_stamp(entry: &Entry, partner: &Indexed) -> Step {
@@ -69,29 +54,29 @@ fn by_stamp(entry: &Entry, partner: &Indexed) -> Step {
     }
 }
 
-/// A kept file must not stay joined with a name that is not kept, and the other way
-/// round: if any name of an inode is made anew, all are.
-fn detach_kept_names(entries: &[Entry], steps: &mut [Step]) {
-    let mut groups: HashMap<(u64, u64), Vec<usize>> = HashMap::new();
+/// Makes names of one file stay together, once nothing is left to check: if one of them
+/// is made anew, it is that file that the others name.
+pub(super) fn join_names(entries: &[Entry], steps: &mut [Step]) {
+    let mut names: HashMap<(u64, u64), Vec<usize>> = HashMap::new();
     for (at, entry) in entries
         .iter()
         .enumerate()
         .filter(|(_, entry)| entry.stamp.is_linked())
     {
-        groups
+        names
             .entry((entry.stamp.device, entry.stamp.inode))
             .or_default()
             .push(at);
     }
-    for group in groups.into_values() {
-        if group.iter().all(|&at| steps[at] == Step::Keep) {
+    for names in names.into_values() {
+        if names.iter().all(|&at| steps[at] == Step::Keep) {
             continue;
         }
-        for (index, &at) in group.iter().enumerate() {
-            steps[at] = if index == 0 {
+        for &at in &names {
+            steps[at] = if at == names[0] {
                 Step::Make
             } else {
-                Step::Link(group[0])
+                Step::Link(names[0])
             };
         }
     }

@@ -17,7 +17,7 @@ use super::filter::Filter;
 use super::follow::follow;
 use super::identifier::{Differ, LocalIdentifier};
 use super::index::{Index, Indexed, Trust};
-use super::plan::{Compare, Step, plan};
+use super::plan::{Compare, Step, join_names, plan};
 use super::root::SourceRoot;
 use super::scan::{ScanError, Walk, scan};
 use super::write::{Made, Work, Writer};
@@ -198,6 +198,7 @@ impl Transfer {
         };
         let writer = Writer::new(work, before.map(|before| before.tree.as_path()));
         writer.check(&mut steps)?;
+        join_names(&found.entries, &mut steps);
         if let Some(before) = before.filter(|before| before.is_result(&steps)) {
             let made = found
                 .entries

@@ -142,6 +142,33 @@ async fn hard_links_stay_hard_links() {
 }
 
 #[tokio::test]
+async fn names_outside_of_the_directory_do_not_matter() {
+    let fixture = Fixture::new();
+    let source = small(&fixture);
+    fs::hard_link(source.join("dir/b"), source.join("also")).expect("link");
+    let outside = fixture.directory("outside");
+    let first = fixture
+        .snapshot(&source, &context())
+        .await
+        .expect("snapshot");
+    for name in ["a", "dir/b"] {
+        fs::hard_link(source.join(name), outside.join(name.replace('/', "-"))).expect("link");
+    }
+    let second = fixture
+        .snapshot(&source, &context())
+        .await
+        .expect("snapshot");
+    assert_eq!(first.id(), second.id());
+    fs::write(source.join("also"), "both").expect("write");
+    let third = of(&fixture
+        .snapshot(&source, &context())
+        .await
+        .expect("snapshot"));
+    assert_eq!(describe(&third), describe(&source));
+    assert_eq!(inode(third.join("also")), inode(third.join("dir/b")));
+}
+
+#[tokio::test]
 async fn nothing_changed_is_the_same_snapshot() {
     let fixture = Fixture::new();
     let source = small(&fixture);
