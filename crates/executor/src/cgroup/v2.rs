@@ -132,7 +132,6 @@ pub(super) fn hierarchy() -> Hierarchy {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::CommandExt;
     use std::process::Command;
 
     use super::*;
@@ -150,13 +149,9 @@ mod tests {
             };
             let step = tree.step(wanted).unwrap();
             let procs = step.made[0].join("cgroup.procs");
-            let mut command = Command::new("dd");
-            command.args(["bs=8k", "count=1", "of=/dev/null", &format!("if={path}")]);
-            #[allow(unsafe_code)]
-            // SAFETY: the closure only writes a file.
-            unsafe {
-                command.pre_exec(move || fs::write(&procs, "0"));
-            }
+            let script = "echo 0 > $0 && exec dd bs=8k count=1 of=/dev/null if=$1";
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).arg(procs).arg(path);
             command.output().unwrap().status.success()
         };
         let node = tempfile::tempdir().unwrap();
