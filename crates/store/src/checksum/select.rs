@@ -28,20 +28,21 @@ pub(super) struct Selection {
     pub(super) covered: Vec<Covered>,
 }
 
-/// Finds what `given`, an absolute clean path, covers.
+/// Finds what `given` covers.
 pub(super) fn select(
     root: &Root,
     given: &str,
     options: &ChecksumOptions,
 ) -> Result<Selection, ChecksumError> {
-    let wanted = if given == "/" { "" } else { given };
+    let clean = path::absolute(given);
+    let wanted = if clean == "/" { "" } else { clean.as_str() };
     let mut select = Select {
         wanted,
         wildcard: options.wildcard,
         include: compile("include", &options.include)?,
         exclude: compile("exclude", &options.exclude)?,
-        // Of a directory that is named with a slash behind it, only the root can be, the attributes do not count.
-        skip_own_header: given == "/",
+        // Of a directory that is named with a slash behind it, only what is in it counts.
+        skip_own_header: given.ends_with('/'),
         matched: None,
         parents: Vec::new(),
         covered: Vec::new(),

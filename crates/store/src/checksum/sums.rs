@@ -50,7 +50,7 @@ impl Checksums {
         let sum = if plain {
             self.one(root, &given, options.follow_links)?
         } else {
-            self.selection(root, &given, options)?
+            self.selection(root, path, options)?
         };
         self.answers.insert(question, sum);
         self.dirty = true;
@@ -154,10 +154,10 @@ impl Checksums {
     fn selection(
         &mut self,
         root: &Root,
-        given: &str,
+        path: &str,
         options: &ChecksumOptions,
     ) -> Result<Sum, ChecksumError> {
-        let selection = select(root, given, options)?;
+        let selection = select(root, path, options)?;
         let followed = |one: &Covered| one.named && one.symlink && options.follow_links;
         let parts = selection.covered.iter().filter(|one| !followed(one));
         let parts = parts.map(|one| (one.real.clone(), one.part)).collect();
@@ -178,7 +178,7 @@ impl Checksums {
         }
         // A path that covers just what it names is that thing.
         if let [(shown, sum)] = sums.as_slice()
-            && path::base(given) == path::base(shown)
+            && path::base(path) == path::base(shown)
         {
             return Ok(*sum);
         }

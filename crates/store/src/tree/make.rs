@@ -109,7 +109,13 @@ impl Root {
     /// Its parent is missing, or something is already there.
     pub fn symlink(&self, request: &Symlink) -> Result<(), TreeError> {
         let (resolved, parent, name) = self.destination("symlink", &request.path)?;
-        let fail = |error: io::Error| TreeError::os("symlink", &resolved, error);
+        let fail = |error: io::Error| {
+            TreeError::os(
+                "symlink",
+                [request.target.as_bytes(), b" ", &resolved].concat(),
+                error,
+            )
+        };
         let target = CString::new(request.target.as_bytes()).map_err(|error| fail(error.into()))?;
         parent.make_symlink(&target, &name).map_err(fail)?;
         let attributes = Attributes {

@@ -76,9 +76,12 @@ impl Root {
             return Ok(vec![base]);
         }
         let resolved = self.resolve(base.as_bytes(), follow)?;
-        let dir = self
-            .open_dir(&resolved)
-            .map_err(|error| TreeError::os("lstat", &resolved, error))?;
+        let dir = match self.open_dir(&resolved) {
+            // Nothing is in a file.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Vec::new()),
+            Err(error) => return Err(TreeError::os("lstat", &resolved, error)),
+            Ok(dir) => dir,
+        };
         let prefix = String::from_utf8_lossy(&resolved).into_owned();
         let mut expansion = Expansion {
             pattern: &wild,

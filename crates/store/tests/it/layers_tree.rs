@@ -87,6 +87,7 @@ fn copy(source: &str, dest: &str) -> CopyRequest {
     CopyRequest { dir_copy_contents: false, ..copy("/src/deep", "/d") },
     "d d 750 7:8\nf d/x 644 x\nf d/y 644 7:8 y"
 )]
+#[case::what_is_in_the_directory("", CopyRequest { dir_copy_contents: false, allow_wildcard: false, ..copy("/src/deep/.", "/d/") }, "d d 755\nf d/x 644 x\nf d/y 644 7:8 y")]
 #[case::merges_trees(
     "d s/deep 700\nf s/deep/old 644 old\nf s/1.txt 644 old",
     CopyRequest { exclude: vec!["*.txt".into(), "link".into(), "dir".into()], ..copy("/src", "/s") },
@@ -453,7 +454,7 @@ fn makes_files(#[case] before: &str, #[case] path: &str, #[case] expected: Resul
 
 #[rstest]
 #[case::new("", "/l", Ok("l l a/b 3:4"))]
-#[case::existing("f l 644 x", "/l", Err("symlink /l: file exists"))]
+#[case::existing("f l 644 x", "/l", Err("symlink a/b /l: file exists"))]
 fn makes_symlinks(#[case] before: &str, #[case] path: &str, #[case] expected: Result<&str, &str>) {
     let dir = tempdir().unwrap();
     build(dir.path(), before);

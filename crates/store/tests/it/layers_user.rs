@@ -44,10 +44,7 @@ type Found = (u32, u32, Vec<u32>, Option<&'static str>);
     "99999999999",
     Err("99999999999: uids and gids must be in range 0-2147483647")
 )]
-fn identities(
-    #[case] spec: &str,
-    #[case] expected: Result<Found, &str>,
-) {
+fn identities(#[case] spec: &str, #[case] expected: Result<Found, &str>) {
     let dir = tempdir().unwrap();
     build(dir.path(), FILES);
     let found = identity(&Root::open(dir.path()).unwrap(), spec).map_err(|error| error.to_string());

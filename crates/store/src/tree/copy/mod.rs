@@ -193,7 +193,7 @@ impl CopyOne<'_> {
         let metadata = source
             .find(&resolved)?
             .ok_or_else(|| TreeError::os("lstat", &resolved, rustix::io::Errno::NOENT))?;
-        let target = self.target(&metadata, path::base(&path::clean_str(from)), target)?;
+        let target = self.target(&metadata, path::base(from), target)?;
         walk::copy_tree(
             walk::Trees {
                 source,
