@@ -13,7 +13,8 @@ pub(crate) fn run() -> Result<(), String> {
 }
 
 fn run_step(line: &str) -> Result<(), String> {
-    run::run(line).map_err(|error| format!("{error}\n(each step can be run alone, as printed above)"))
+    run::run(line)
+        .map_err(|error| format!("{error}\n(each step can be run alone, as printed above)"))
 }
 
 /// End-to-end tests run the real binary, so it is built first.

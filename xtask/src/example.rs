@@ -17,13 +17,21 @@ pub(crate) fn run() -> Result<(), String> {
         .arg("build")
         .args(["--root".as_ref(), target.join("root").as_os_str()])
         .args(["--frontend", "dockerfile.v0"])
-        .args(["--local", "context=examples/hello", "--local", "dockerfile=examples/hello"])
+        .args([
+            "--local",
+            "context=examples/hello",
+            "--local",
+            "dockerfile=examples/hello",
+        ])
         .args(["--output", "type=local,dest=target/example/files"])
         .args(["--output", "type=oci,dest=target/example/hello.tar"]);
     check(build, "buildctl build")?;
     let greeting = Path::new("target/example/files/greeting.txt");
     let text = fs::read_to_string(top().join(greeting)).map_err(|error| error.to_string())?;
-    println!("\nFiles:   target/example/files (greeting.txt says: {})", text.trim_end());
+    println!(
+        "\nFiles:   target/example/files (greeting.txt says: {})",
+        text.trim_end()
+    );
     println!("Image:   target/example/hello.tar (an OCI archive)");
     Ok(())
 }

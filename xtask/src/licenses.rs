@@ -26,14 +26,21 @@ const ALLOWED: &[&str] = &[
 pub(crate) fn run() -> Result<(), String> {
     let metadata = output("cargo metadata --format-version 1 --locked")?;
     let metadata: Value = serde_json::from_str(&metadata).map_err(|error| error.to_string())?;
-    let packages = metadata["packages"].as_array().map_or(&[][..], Vec::as_slice);
-    let bad = packages.iter().filter(|package| !is_allowed(package["license"].as_str()));
+    let packages = metadata["packages"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let bad = packages
+        .iter()
+        .filter(|package| !is_allowed(package["license"].as_str()));
     let bad = bad.map(|package| format!("{}: {}", package["name"], package["license"]));
     let bad = bad.collect::<Vec<_>>();
     if bad.is_empty() {
         return Ok(());
     }
-    Err(format!("dependencies with licences that are not allowed:\n{}", bad.join("\n")))
+    Err(format!(
+        "dependencies with licences that are not allowed:\n{}",
+        bad.join("\n")
+    ))
 }
 
 /// One of the alternatives must be allowed in all its parts.
@@ -41,6 +48,8 @@ fn is_allowed(license: Option<&str>) -> bool {
     let Some(license) = license else { return false };
     let license = license.replace(['(', ')'], " ").replace('/', " OR ");
     license.split(" OR ").any(|choice| {
-        choice.split(" AND ").all(|part| ALLOWED.contains(&part.trim()))
+        choice
+            .split(" AND ")
+            .all(|part| ALLOWED.contains(&part.trim()))
     })
 }

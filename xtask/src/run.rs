@@ -6,7 +6,9 @@ use std::process::Command;
 /// The top of the source tree.
 pub(crate) fn top() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().map_or_else(|| manifest.to_path_buf(), Path::to_path_buf)
+    manifest
+        .parent()
+        .map_or_else(|| manifest.to_path_buf(), Path::to_path_buf)
 }
 
 /// A program at the top of the tree, its arguments separated by spaces.
@@ -34,7 +36,9 @@ pub(crate) fn check(mut command: Command, what: &str) -> Result<(), String> {
 
 /// What a command line prints.
 pub(crate) fn output(line: &str) -> Result<String, String> {
-    let output = command(line).output().map_err(|error| format!("{line}: {error}"))?;
+    let output = command(line)
+        .output()
+        .map_err(|error| format!("{line}: {error}"))?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{line}: {}: {}", output.status, stderr.trim_end()));

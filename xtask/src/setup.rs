@@ -21,7 +21,9 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 pub(crate) fn run() -> Result<(), String> {
-    let missing = PROGRAMS.iter().filter(|(program, _)| !is_installed(program));
+    let missing = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !is_installed(program));
     let missing = missing.map(|(_, package)| *package).collect::<Vec<_>>();
     if missing.is_empty() {
         return Ok(());
@@ -42,9 +44,9 @@ pub(crate) fn run() -> Result<(), String> {
 
 /// Debian keeps administrators' programs outside of a user's PATH.
 fn is_installed(program: &str) -> bool {
-    let in_sbin = ["/usr/sbin", "/sbin"].iter().any(|dir| {
-        std::path::Path::new(dir).join(program).is_file()
-    });
+    let in_sbin = ["/usr/sbin", "/sbin"]
+        .iter()
+        .any(|dir| std::path::Path::new(dir).join(program).is_file());
     in_sbin || has(program)
 }
 

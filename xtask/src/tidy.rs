@@ -10,5 +10,9 @@ pub(crate) fn run() -> Result<(), String> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(format!("{} rules are broken:\n{}", problems.len(), problems.join("\n")))
+    Err(format!(
+        "{} rules are broken:\n{}",
+        problems.len(),
+        problems.join("\n")
+    ))
 }

@@ -55,7 +55,12 @@ pub(crate) struct BuildArguments {
     pub(crate) output: Vec<String>,
 
     /// Type of progress: auto, plain, tty, quiet or rawjson
-    #[arg(long, env = "BUILDKIT_PROGRESS", default_value = "auto", value_name = "TYPE")]
+    #[arg(
+        long,
+        env = "BUILDKIT_PROGRESS",
+        default_value = "auto",
+        value_name = "TYPE"
+    )]
     pub(crate) progress: crate::progress::Mode,
 
     /// Write all progress as JSON lines to this file

@@ -10,13 +10,18 @@ use crate::table::align;
 use crate::usage_table::{header, row, verbose};
 
 pub(crate) fn run(arguments: &Arguments, usage: &UsageArguments) -> Result<(), Failure> {
-    let options = UsageOptions { filters: usage.filter.clone(), ..UsageOptions::default() };
+    let options = UsageOptions {
+        filters: usage.filter.clone(),
+        ..UsageOptions::default()
+    };
     let records = root::block_on(async {
         let engine = root::open_engine(arguments)?;
         Ok(engine.disk_usage(options).await?)
     })?;
     if usage.verbose {
-        records.iter().for_each(|record| print!("{}", verbose(record)));
+        records
+            .iter()
+            .for_each(|record| print!("{}", verbose(record)));
     } else {
         let rows = std::iter::once(header()).chain(records.iter().map(row));
         print!("{}", align(&rows.collect::<Vec<_>>()));
@@ -29,7 +34,11 @@ pub(crate) fn run(arguments: &Arguments, usage: &UsageArguments) -> Result<(), F
 
 fn summary(records: &[UsageRecord]) -> String {
     let sum = |wanted: &dyn Fn(&UsageRecord) -> bool| {
-        records.iter().filter(|record| wanted(record)).map(|record| record.size).sum::<u64>()
+        records
+            .iter()
+            .filter(|record| wanted(record))
+            .map(|record| record.size)
+            .sum::<u64>()
     };
     let total = sum(&|_| true);
     let shared = sum(&|record| record.shared);
@@ -38,7 +47,10 @@ fn summary(records: &[UsageRecord]) -> String {
         rows.push(vec!["Shared:".into(), size(shared)]);
         rows.push(vec!["Private:".into(), size(total - shared)]);
     }
-    rows.push(vec!["Reclaimable:".into(), size(sum(&|record| !record.in_use))]);
+    rows.push(vec![
+        "Reclaimable:".into(),
+        size(sum(&|record| !record.in_use)),
+    ]);
     rows.push(vec!["Total:".into(), size(total)]);
     align(&rows)
 }

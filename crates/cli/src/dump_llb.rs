@@ -20,13 +20,19 @@ pub(crate) fn run(arguments: &DumpArguments) -> Result<(), Failure> {
 }
 
 fn read(arguments: &DumpArguments) -> Result<Vec<u8>, Failure> {
-    match arguments.file.as_deref().filter(|file| file.as_os_str() != "-") {
+    match arguments
+        .file
+        .as_deref()
+        .filter(|file| file.as_os_str() != "-")
+    {
         Some(file) => std::fs::read(file)
             .map_err(|error| Failure::usage(format!("{}: {error}", file.display()))),
         None => {
             let mut stdin = std::io::stdin();
             if stdin.is_terminal() {
-                return Err(Failure::usage("name a file with LLB, or pipe LLB to standard input"));
+                return Err(Failure::usage(
+                    "name a file with LLB, or pipe LLB to standard input",
+                ));
             }
             let mut bytes = Vec::new();
             let read = stdin.read_to_end(&mut bytes);
@@ -44,9 +50,13 @@ fn lines(definition: &Definition) -> serde_json::Result<String> {
     let mut text = String::new();
     for (digest, _) in definition.digests() {
         let digest = digest.to_string();
-        let fields = dump["def"][&digest].as_object().cloned().unwrap_or_default();
-        let (beside, action): (Map<_, _>, Map<_, _>) =
-            fields.into_iter().partition(|(key, _)| BESIDE.contains(&key.as_str()));
+        let fields = dump["def"][&digest]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
+        let (beside, action): (Map<_, _>, Map<_, _>) = fields
+            .into_iter()
+            .partition(|(key, _)| BESIDE.contains(&key.as_str()));
         let mut op = beside;
         op.insert("Op".into(), Value::Object(action));
         let metadata = &dump["metadata"][&digest];
@@ -66,28 +76,40 @@ fn dot(definition: &Definition) -> Result<String, Failure> {
             .map_err(|error| Failure::usage(format!("failed to parse op: {error}")))?;
         let digest = digest.to_string();
         let (label, shape) = describe(&digest, &op);
-        nodes.push_str(&format!("  {digest:?} [label={label:?} shape={shape:?}];\n"));
+        nodes.push_str(&format!(
+            "  {digest:?} [label={label:?} shape={shape:?}];\n"
+        ));
         for (index, input) in op.inputs.iter().enumerate() {
             let label = edge_label(&op, index);
-            edges.push_str(&format!("  {:?} -> {digest:?} [label={label:?}];\n", input.digest));
+            edges.push_str(&format!(
+                "  {:?} -> {digest:?} [label={label:?}];\n",
+                input.digest
+            ));
         }
     }
     Ok(format!("digraph {{\n{nodes}{edges}}}\n"))
 }
 
 fn edge_label(op: &pb::Op, index: usize) -> String {
-    let Some(op::Op::Exec(exec)) = &op.op else { return String::new() };
+    let Some(op::Op::Exec(exec)) = &op.op else {
+        return String::new();
+    };
     let mounts = exec.mounts.iter().rev();
     let mut shown = mounts.filter(|mount| mount.input == index as i64 && mount.dest != "/");
-    shown.next().map_or(String::new(), |mount| mount.dest.clone())
+    shown
+        .next()
+        .map_or(String::new(), |mount| mount.dest.clone())
 }
 
 fn describe(digest: &str, op: &pb::Op) -> (String, &'static str) {
     match &op.op {
         Some(op::Op::Source(source)) => (source.identifier.clone(), "ellipse"),
-        Some(op::Op::Exec(exec)) => {
-            (exec.meta.as_ref().map_or(String::new(), |meta| meta.args.join(" ")), "box")
-        }
+        Some(op::Op::Exec(exec)) => (
+            exec.meta
+                .as_ref()
+                .map_or(String::new(), |meta| meta.args.join(" ")),
+            "box",
+        ),
         Some(op::Op::Build(_)) => ("build".into(), "box3d"),
         Some(op::Op::Merge(_)) => ("merge".into(), "invtriangle"),
         Some(op::Op::Diff(_)) => ("diff".into(), "doublecircle"),
@@ -106,7 +128,10 @@ fn action_name(action: &pb::FileAction) -> String {
         Some(Action::Mkdir(dir)) => format!("mkdir{{path={}}}", dir.path),
         Some(Action::Rm(rm)) => format!("rm{{path={}}}", rm.path),
         Some(Action::Symlink(link)) => {
-            format!("symlink{{oldpath={}, newpath={}}}", link.oldpath, link.newpath)
+            format!(
+                "symlink{{oldpath={}, newpath={}}}",
+                link.oldpath, link.newpath
+            )
         }
         None => String::new(),
     }

@@ -46,7 +46,9 @@ fn excerpt(location: &Location) -> String {
     let text = String::from_utf8_lossy(&location.file.data);
     let lines = text.split('\n').collect::<Vec<_>>();
     let ranges = location.ranges.iter().filter_map(|range| {
-        let start = usize::try_from(range.start.line).ok().filter(|line| *line > 0)?;
+        let start = usize::try_from(range.start.line)
+            .ok()
+            .filter(|line| *line > 0)?;
         let end = usize::try_from(range.end.line).ok()?.max(start);
         (start <= lines.len()).then(|| (start, end.min(lines.len())))
     });
@@ -62,7 +64,9 @@ fn excerpt(location: &Location) -> String {
     let from = first.saturating_sub(context).max(1);
     let to = (last + context).min(lines.len());
     for number in from..=to {
-        let marked = ranges.iter().any(|range| (range.0..=range.1).contains(&number));
+        let marked = ranges
+            .iter()
+            .any(|range| (range.0..=range.1).contains(&number));
         let mark = if marked { ">>>" } else { "   " };
         out.push_str(&format!(" {number:3} | {mark} {}\n", lines[number - 1]));
     }

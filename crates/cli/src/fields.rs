@@ -16,10 +16,17 @@ pub(crate) enum FieldError {
 
 /// The fields of one value, in order.
 pub(crate) fn split(value: &str) -> Result<Vec<String>, FieldError> {
-    let bad = |reason: String| FieldError::Csv { value: value.into(), reason };
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(value.as_bytes());
+    let bad = |reason: String| FieldError::Csv {
+        value: value.into(),
+        reason,
+    };
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(value.as_bytes());
     let mut records = reader.records();
-    let Some(record) = records.next() else { return Ok(Vec::new()) };
+    let Some(record) = records.next() else {
+        return Ok(Vec::new());
+    };
     let record = record.map_err(|error| bad(error.to_string()))?;
     if records.next().is_some() {
         return Err(bad("it has more than one line".into()));
@@ -29,10 +36,12 @@ pub(crate) fn split(value: &str) -> Result<Vec<String>, FieldError> {
 
 /// The `key=value` pairs of one value; keys are lower-case.
 pub(crate) fn pairs(value: &str) -> Result<Vec<(String, String)>, FieldError> {
-    let pairs = split(value)?.into_iter().map(|field| match field.split_once('=') {
-        Some((key, value)) => Ok((key.to_lowercase(), value.to_owned())),
-        None => Err(FieldError::NoValue(field)),
-    });
+    let pairs = split(value)?
+        .into_iter()
+        .map(|field| match field.split_once('=') {
+            Some((key, value)) => Ok((key.to_lowercase(), value.to_owned())),
+            None => Err(FieldError::NoValue(field)),
+        });
     pairs.collect()
 }
 
@@ -53,17 +62,26 @@ mod tests {
     fn fields_may_be_quoted() {
         let check = |input: &str, expected: &[(&str, &str)]| {
             let pairs = pairs(input).unwrap();
-            let pairs = pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>();
+            let pairs = pairs
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .collect::<Vec<_>>();
             assert_eq!(pairs, expected, "{input}");
         };
         check("type=local,dest=out", &[("type", "local"), ("dest", "out")]);
-        check(r#"Type=image,"name=a,b",push=true"#, &[("type", "image"), ("name", "a,b"), ("push", "true")]);
+        check(
+            r#"Type=image,"name=a,b",push=true"#,
+            &[("type", "image"), ("name", "a,b"), ("push", "true")],
+        );
         check("a=b=c", &[("a", "b=c")]);
     }
 
     #[test]
     fn fields_without_value_are_errors() {
-        assert_eq!(pairs("type=local,dest").unwrap_err().to_string(), "invalid value dest");
+        assert_eq!(
+            pairs("type=local,dest").unwrap_err().to_string(),
+            "invalid value dest"
+        );
         assert!(split("a\nb").is_err());
     }
 }

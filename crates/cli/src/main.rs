@@ -8,8 +8,8 @@ mod disk_usage;
 mod dump_llb;
 mod failure;
 mod fields;
-mod prune;
 mod progress;
+mod prune;
 mod root;
 mod table;
 mod usage_table;
@@ -46,5 +46,8 @@ fn init_logging(debug: bool) {
     let level = if debug { "debug" } else { "error" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }

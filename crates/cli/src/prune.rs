@@ -18,7 +18,9 @@ pub(crate) fn run(arguments: &Arguments, prune: &PruneArguments) -> Result<(), F
         Ok(engine.prune(options).await?)
     })?;
     if prune.verbose {
-        removed.iter().for_each(|record| print!("{}", verbose(record)));
+        removed
+            .iter()
+            .for_each(|record| print!("{}", verbose(record)));
     } else if !removed.is_empty() {
         let rows = std::iter::once(header()).chain(removed.iter().map(row));
         print!("{}", align(&rows.collect::<Vec<_>>()));
@@ -48,15 +50,21 @@ fn megabytes(megabytes: f64) -> u64 {
 /// Durations as Go writes them: `1h30m`, `48h`, `1.5s`.
 fn duration(text: &str) -> Result<Duration, Failure> {
     let bad = || {
-        Failure::usage(format!("invalid --keep-duration {text:?}: write it like 48h, 30m or 1h30m"))
+        Failure::usage(format!(
+            "invalid --keep-duration {text:?}: write it like 48h, 30m or 1h30m"
+        ))
     };
     let mut total = 0.0;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(bad)?;
         let value = rest[..digits].parse::<f64>().map_err(|_| bad())?;
         let after = &rest[digits..];
-        let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let unit_end = after
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(after.len());
         total += value * seconds_of(&after[..unit_end]).ok_or_else(bad)?;
         rest = &after[unit_end..];
     }
@@ -82,7 +90,11 @@ mod tests {
     #[test]
     fn durations_are_written_as_in_go() {
         let check = |text: &str, seconds: f64| {
-            assert_eq!(duration(text).unwrap(), Duration::from_secs_f64(seconds), "{text}");
+            assert_eq!(
+                duration(text).unwrap(),
+                Duration::from_secs_f64(seconds),
+                "{text}"
+            );
         };
         check("48h", 172_800.0);
         check("1h30m", 5400.0);

@@ -29,21 +29,28 @@ fn default_root() -> Result<PathBuf, Failure> {
     if rustix::process::geteuid().is_root() {
         return Ok("/var/lib/kiln".into());
     }
-    let data = std::env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let data = std::env::var_os("XDG_DATA_HOME")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from);
     let home = || {
         let home = std::env::var_os("HOME").filter(|dir| !dir.is_empty())?;
         Some(PathBuf::from(home).join(".local/share"))
     };
     let data = data.or_else(home).ok_or_else(|| {
-        Failure::usage("cannot tell where to keep state: set XDG_DATA_HOME or HOME, or use --root DIR")
+        Failure::usage(
+            "cannot tell where to keep state: set XDG_DATA_HOME or HOME, or use --root DIR",
+        )
     })?;
     Ok(data.join("kiln"))
 }
 
 /// Runs a command's work on an async runtime.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::usage(format!("cannot start threads: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime =
+        runtime.map_err(|error| Failure::usage(format!("cannot start threads: {error}")))?;
     let outcome = runtime.block_on(work);
     // Whatever still blocks a thread must not keep the command from ending.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));

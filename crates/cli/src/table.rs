@@ -8,7 +8,10 @@ pub(crate) fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths = (0..columns).map(|column| {
         let cells = rows.iter().filter(|row| column + 1 < row.len());
-        let widest = cells.map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widest = cells
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0);
         (widest + 1).next_multiple_of(TAB)
     });
     let widths = widths.collect::<Vec<_>>();

@@ -9,7 +9,9 @@ use crate::table::align;
 
 /// Heads of the columns of [`row`].
 pub(crate) fn header() -> Vec<String> {
-    ["ID", "RECLAIMABLE", "SIZE", "LAST ACCESSED"].map(str::to_owned).to_vec()
+    ["ID", "RECLAIMABLE", "SIZE", "LAST ACCESSED"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 /// One record as a line.

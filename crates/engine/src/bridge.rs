@@ -44,12 +44,23 @@ impl Bridge {
     /// Computes what a definition describes.
     pub(crate) async fn solve(&self, definition: &Definition) -> Result<Solution, BuildError> {
         let loaded = load::load(&self.engine.worker, definition, &self.entitlements)?;
-        let Some(Loaded { graph, edge, vertices }) = loaded else {
-            return Ok(Solution { output: None, solved: None });
+        let Some(Loaded {
+            graph,
+            edge,
+            vertices,
+        }) = loaded
+        else {
+            return Ok(Solution {
+                output: None,
+                solved: None,
+            });
         };
         self.observer.learn_groups(&vertices);
         match self.job.solve(graph, edge, self.caches.clone()).await {
-            Ok(solved) => Ok(Solution { output: solved.output.clone(), solved: Some(solved) }),
+            Ok(solved) => Ok(Solution {
+                output: solved.output.clone(),
+                solved: Some(solved),
+            }),
             Err(error) => Err(solve_error(error, definition)),
         }
     }
@@ -62,7 +73,9 @@ impl Bridge {
         path: &str,
         limit: Option<usize>,
     ) -> Result<Option<Bytes>, BuildError> {
-        let Some(reference) = output.clone() else { return Ok(None) };
+        let Some(reference) = output.clone() else {
+            return Ok(None);
+        };
         reference.materialize().await.map_err(tree::store_error)?;
         let (worker, path) = (self.engine.worker.clone(), path.to_owned());
         blocking(move || {
@@ -94,7 +107,10 @@ impl Bridge {
         let resolved = async {
             let directory = layout_directory(&self.session, &identifier.store_id).await?;
             let layouts = &self.engine.worker.sources.layouts;
-            layouts.resolve_config(identifier, &directory).await.map_err(source_error)
+            layouts
+                .resolve_config(identifier, &directory)
+                .await
+                .map_err(source_error)
         };
         let resolved = resolved.await;
         step.finish(resolved)
@@ -119,10 +135,17 @@ fn vertex_error(failure: &VertexFailure<BuildError>, definition: &Definition) ->
 }
 
 fn locations(definition: &Definition, digest: &str) -> Vec<Location> {
-    let Some(source) = &definition.source else { return Vec::new() };
-    let locations = source.locations.get(digest).map_or(&[][..], |it| it.locations.as_slice());
+    let Some(source) = &definition.source else {
+        return Vec::new();
+    };
+    let locations = source
+        .locations
+        .get(digest)
+        .map_or(&[][..], |it| it.locations.as_slice());
     let found = locations.iter().filter_map(|location| {
-        let info = source.infos.get(usize::try_from(location.source_index).ok()?)?;
+        let info = source
+            .infos
+            .get(usize::try_from(location.source_index).ok()?)?;
         Some(Location::new(info, &location.ranges))
     });
     found.collect()
@@ -133,7 +156,10 @@ impl Location {
         use kiln_session::progress::{Position, Range, SourceFile};
         let position = |position: &Option<pb::Position>| {
             let position = position.unwrap_or_default();
-            Position { line: position.line, character: position.character }
+            Position {
+                line: position.line,
+                character: position.character,
+            }
         };
         Self {
             file: SourceFile {
@@ -143,7 +169,10 @@ impl Location {
             },
             ranges: ranges
                 .iter()
-                .map(|range| Range { start: position(&range.start), end: position(&range.end) })
+                .map(|range| Range {
+                    start: position(&range.start),
+                    end: position(&range.end),
+                })
                 .collect(),
         }
     }

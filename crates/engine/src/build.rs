@@ -14,20 +14,32 @@ use crate::request::{BuildOutcome, BuildRequest};
 
 /// Runs one build: frontend, solver, exporters and caches. What is wrong with
 /// the request is found before anything runs.
-pub(crate) async fn run(engine: &Engine, request: BuildRequest) -> Result<BuildOutcome, BuildError> {
+pub(crate) async fn run(
+    engine: &Engine,
+    request: BuildRequest,
+) -> Result<BuildOutcome, BuildError> {
     let exports = export::parse(request.exports)?;
     let cache_exports = cache_transfer::parse_exports(&request.cache_exports)?;
     let cache_imports = cache_transfer::parse_imports(&request.cache_imports)?;
 
     let id = JobId::new(request.id.as_str());
     let jobs = &engine.worker.jobs;
-    let _client = jobs.register(id.clone(), request.session.clone(), request.progress.clone());
+    let _client = jobs.register(
+        id.clone(),
+        request.session.clone(),
+        request.progress.clone(),
+    );
     let observer = JobObserver::new(request.progress.clone());
     let job = engine.solver.job(id, observer.clone());
     let job = job.map_err(|error| BuildError::wrap(Kind::Input, error))?;
-    let _lease = engine.worker.store.lease().map_err(crate::tree::store_error)?;
+    let _lease = engine
+        .worker
+        .store
+        .lease()
+        .map_err(crate::tree::store_error)?;
 
-    let caches = cache_transfer::import_all(engine, &request.session, &request.progress, cache_imports);
+    let caches =
+        cache_transfer::import_all(engine, &request.session, &request.progress, cache_imports);
     let caches = caches.await;
     let bridge = Bridge {
         engine: engine.clone(),
@@ -40,19 +52,35 @@ pub(crate) async fn run(engine: &Engine, request: BuildRequest) -> Result<BuildO
     };
     let result = match frontend::run(&bridge, request.frontend, &request.options).await? {
         FrontendResult::Answer(subrequest) => {
-            return Ok(BuildOutcome { subrequest, ..BuildOutcome::default() });
+            return Ok(BuildOutcome {
+                subrequest,
+                ..BuildOutcome::default()
+            });
         }
         FrontendResult::Built(result) => result,
     };
 
-    let input = result.export_input(&bridge, &exports, &cache_exports).await?;
+    let input = result
+        .export_input(&bridge, &exports, &cache_exports)
+        .await?;
     let (mut response, pushes) = export::run(engine, &bridge.progress, &input, exports).await?;
-    let pushes = try_join_all(pushes.into_iter().map(|push| push.run(engine, &bridge.session)));
+    let pushes = try_join_all(
+        pushes
+            .into_iter()
+            .map(|push| push.run(engine, &bridge.session)),
+    );
     let solved = result.solved();
     let (session, progress) = (&bridge.session, &bridge.progress);
     let caches = cache_transfer::export_all(engine, session, progress, &solved, cache_exports);
     let ((), answers) = futures::try_join!(async { pushes.await.map(drop) }, caches)?;
     response.extend(answers);
-    engine.worker.store.sync().map_err(crate::tree::store_error)?;
-    Ok(BuildOutcome { response, ..BuildOutcome::default() })
+    engine
+        .worker
+        .store
+        .sync()
+        .map_err(crate::tree::store_error)?;
+    Ok(BuildOutcome {
+        response,
+        ..BuildOutcome::default()
+    })
 }

@@ -61,12 +61,16 @@ impl ChecksumCache {
         for selector in selectors {
             let digest = checksums.checksum(&tree.root, &selector.path, &selector.options);
             digests.push(digest.map_err(|error| {
-                BuildError::wrap(Kind::Input, error)
-                    .context(format!("failed to calculate checksum of ref {}", reference.id()))
+                BuildError::wrap(Kind::Input, error).context(format!(
+                    "failed to calculate checksum of ref {}",
+                    reference.id()
+                ))
             })?);
         }
         if checksums.is_dirty() {
-            reference.set_value(VALUE, &checksums.to_bytes()).map_err(tree::store_error)?;
+            reference
+                .set_value(VALUE, &checksums.to_bytes())
+                .map_err(tree::store_error)?;
         }
         Ok(digests)
     }
@@ -88,7 +92,10 @@ impl ChecksumCache {
 }
 
 fn known(checksums: &Checksums, selectors: &[Selector]) -> Option<Vec<Digest>> {
-    selectors.iter().map(|selector| checksums.known(&selector.path, &selector.options)).collect()
+    selectors
+        .iter()
+        .map(|selector| checksums.known(&selector.path, &selector.options))
+        .collect()
 }
 
 /// Damaged or outdated checksums are computed anew.

@@ -7,13 +7,14 @@ use kiln_executor::native::NativeExecutor;
 use kiln_executor::oci::OciExecutor;
 use kiln_exporter::Exporter;
 use kiln_registry::{Client, ClientOptions};
-use kiln_solver::{KeyStore, Solver, SolverOptions};
+use kiln_solver::{Solver, SolverOptions};
 use kiln_store::gc::{PruneOptions, UsageOptions, UsageRecord};
 use kiln_store::{Store, StoreOptions};
 use tokio::sync::Semaphore;
 
 use crate::build;
 use crate::cache::{self, DatabaseKeys};
+use crate::collect;
 use crate::error::{BuildError, Kind};
 use crate::ops::EngineOp;
 use crate::options::{EngineOptions, ExecutorChoice};
@@ -37,7 +38,10 @@ impl Engine {
     /// Opens the engine. Must be called within a tokio runtime, on which all
     /// work will run.
     pub fn open(options: EngineOptions) -> Result<Self, BuildError> {
-        let store = Store::open(StoreOptions { root: options.root.clone() }).map_err(store_error)?;
+        let store = Store::open(StoreOptions {
+            root: options.root.clone(),
+        })
+        .map_err(store_error)?;
         let client = ClientOptions {
             hosts: options.hosts.clone(),
             proxy: options.proxies.0.clone(),
@@ -52,7 +56,9 @@ impl Engine {
             platform: kiln_llb::platform::host(),
             jobs: crate::jobs::Jobs::default(),
             checksums: crate::checksums::ChecksumCache::default(),
-            parallelism: options.max_parallelism.map(|limit| Arc::new(Semaphore::new(limit))),
+            parallelism: options
+                .max_parallelism
+                .map(|limit| Arc::new(Semaphore::new(limit))),
             store: store.clone(),
         };
         Ok(Self {
@@ -67,6 +73,7 @@ impl Engine {
 
     /// Runs one build. Dropping the future stops it.
     pub async fn build(&self, request: BuildRequest) -> Result<BuildOutcome, BuildError> {
+        collect::begin_if_due(&self.worker.store, &self.keys);
         build::run(self, request).await
     }
 
@@ -81,16 +88,7 @@ impl Engine {
     pub async fn prune(&self, options: PruneOptions) -> Result<Vec<UsageRecord>, BuildError> {
         let (store, keys) = (self.worker.store.clone(), self.keys.clone());
         blocking(move || {
-            let mut removed = Vec::new();
-            let pruned = store.prune(&options, &mut |record| {
-                removed.push(record);
-                true
-            });
-            pruned.map_err(store_error)?;
-            for record in &removed {
-                let released = keys.release(&record.id);
-                released.map_err(|error| BuildError::new(Kind::Environment, error.to_string()))?;
-            }
+            let removed = collect::prune(&store, &keys, &options)?;
             store.settle();
             Ok(removed)
         })
@@ -103,7 +101,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
 ) -> Result<T, BuildError> {
     let task = tokio::task::spawn_blocking(work);
-    task.await.map_err(|error| BuildError::wrap(Kind::Internal, error))?
+    task.await
+        .map_err(|error| BuildError::wrap(Kind::Internal, error))?
 }
 
 fn executor(options: &EngineOptions) -> Result<Arc<dyn Executor>, BuildError> {

@@ -66,7 +66,10 @@ impl BuildError {
         E: std::error::Error + Send + Sync + 'static,
     {
         let message = chain(&error);
-        Self { source: Some(Arc::new(error)), ..Self::new(kind, message) }
+        Self {
+            source: Some(Arc::new(error)),
+            ..Self::new(kind, message)
+        }
     }
 
     /// The same error, said to have happened while doing `what`.

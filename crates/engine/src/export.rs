@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use futures::future::try_join_all;
-use kiln_exporter::{Compression, ExportError, ExportInput, Exported, Output, Progress, ProgressEvent, Push, Target};
+use kiln_exporter::{
+    Compression, ExportError, ExportInput, Exported, Output, Progress, ProgressEvent, Push, Target,
+};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
-use crate::registries::Access;
 use crate::jobs::{Activity, Reporter};
+use crate::registries::Access;
 use crate::request::{Attributes, ExportRequest, ExportTarget};
 use crate::step::Step;
 
@@ -62,7 +64,9 @@ pub(crate) async fn run(
     input: &ExportInput,
     exports: Vec<Export>,
 ) -> Result<(Attributes, Vec<PendingPush>), BuildError> {
-    let exports = exports.into_iter().map(|export| run_one(engine, progress, input, export));
+    let exports = exports
+        .into_iter()
+        .map(|export| run_one(engine, progress, input, export));
     let mut response = BTreeMap::new();
     let mut pushes = Vec::new();
     for (answer, push) in try_join_all(exports).await? {
@@ -86,13 +90,17 @@ async fn run_one(
     };
     let exported = engine.exporter.export(input, request).await;
     match exported.map_err(export_error) {
-        Ok(Exported { response, push: None }) => {
+        Ok(Exported {
+            response,
+            push: None,
+        }) => {
             step.end(String::new());
             Ok((response, None))
         }
-        Ok(Exported { response, push: Some(push) }) => {
-            Ok((response, Some(PendingPush { push, step })))
-        }
+        Ok(Exported {
+            response,
+            push: Some(push),
+        }) => Ok((response, Some(PendingPush { push, step }))),
         Err(error) => step.finish(Err(error)),
     }
 }
@@ -103,9 +111,14 @@ impl PendingPush {
         let authority = kiln_source::session_authority(session);
         let access = Access::of(self.push.insecure());
         let pushed = async {
-            let Some(name) = self.push.names().first() else { return Ok(()) };
+            let Some(name) = self.push.names().first() else {
+                return Ok(());
+            };
             let client = engine.registry_client(name, access)?;
-            self.push.run(&client, authority, &progress).await.map_err(export_error)
+            self.push
+                .run(&client, authority, &progress)
+                .await
+                .map_err(export_error)
         };
         let pushed = pushed.await;
         self.step.finish(pushed)
@@ -122,7 +135,11 @@ pub(crate) fn progress_of(reporter: Reporter) -> Progress {
                 let activity = reporter.activity(name.clone());
                 activities.insert(name, (activity, 0, 0));
             }
-            ProgressEvent::Advanced { name, current, total } => {
+            ProgressEvent::Advanced {
+                name,
+                current,
+                total,
+            } => {
                 if let Some((activity, done, all)) = activities.get_mut(&name) {
                     (*done, *all) = (current, total.unwrap_or(0));
                     activity.progress(*done, *all);

@@ -39,36 +39,54 @@ impl Jobs {
     }
 
     /// Registers a build for as long as the answer lives.
-    pub(crate) fn register(&self, id: JobId, session: Session, progress: ProgressSink) -> Registration {
+    pub(crate) fn register(
+        &self,
+        id: JobId,
+        session: Session,
+        progress: ProgressSink,
+    ) -> Registration {
         self.lock().insert(id.clone(), Client { session, progress });
-        Registration { jobs: self.clone(), id }
+        Registration {
+            jobs: self.clone(),
+            id,
+        }
     }
 
     /// The sessions of the builds that want a vertex now.
     pub(crate) fn sessions(&self, cx: &OpContext) -> Vec<Session> {
         let clients = self.lock();
         let live = cx.jobs.list();
-        live.iter().filter_map(|id| clients.get(id).map(|client| client.session.clone())).collect()
+        live.iter()
+            .filter_map(|id| clients.get(id).map(|client| client.session.clone()))
+            .collect()
     }
 
     /// The first session of the builds that want a vertex now.
     pub(crate) fn session(&self, cx: &OpContext) -> Result<Session, SessionError> {
-        self.sessions(cx).into_iter().next().ok_or_else(|| SessionError::Provider {
-            what: "session".into(),
-            message: "no client is left that wants this step".into(),
-        })
+        self.sessions(cx)
+            .into_iter()
+            .next()
+            .ok_or_else(|| SessionError::Provider {
+                what: "session".into(),
+                message: "no client is left that wants this step".into(),
+            })
     }
 
     /// Where news about a vertex goes.
     pub(crate) fn reporter(&self, cx: &OpContext) -> Reporter {
-        Reporter { vertex: cx.vertex.clone(), target: Target::Live(self.clone(), cx.jobs.clone()) }
+        Reporter {
+            vertex: cx.vertex.clone(),
+            target: Target::Live(self.clone(), cx.jobs.clone()),
+        }
     }
 
     fn send(&self, jobs: &LiveJobs, update: &Update) {
         let sinks: Vec<ProgressSink> = {
             let clients = self.lock();
             let live = jobs.list();
-            live.iter().filter_map(|id| clients.get(id).map(|client| client.progress.clone())).collect()
+            live.iter()
+                .filter_map(|id| clients.get(id).map(|client| client.progress.clone()))
+                .collect()
         };
         for sink in sinks {
             sink.update(update.clone());
@@ -94,7 +112,10 @@ enum Target {
 impl Reporter {
     /// A reporter for a step of one build that is not an op.
     pub(crate) fn single(vertex: Digest, progress: ProgressSink) -> Self {
-        Self { vertex, target: Target::One(progress) }
+        Self {
+            vertex,
+            target: Target::One(progress),
+        }
     }
 
     fn send(&self, update: Update) {
@@ -113,7 +134,10 @@ impl Reporter {
             data: data.to_vec(),
             timestamp: Timestamp::now(),
         };
-        self.send(Update { logs: vec![log], ..Update::default() });
+        self.send(Update {
+            logs: vec![log],
+            ..Update::default()
+        });
     }
 
     /// Warns of something that did not fail the step.
@@ -127,12 +151,19 @@ impl Reporter {
             source: None,
             ranges: Vec::new(),
         };
-        self.send(Update { warnings: vec![warning], ..Update::default() });
+        self.send(Update {
+            warnings: vec![warning],
+            ..Update::default()
+        });
     }
 
     /// Begins an activity inside the step.
     pub(crate) fn activity(&self, id: impl Into<String>) -> Activity {
-        let activity = Activity { reporter: self.clone(), id: id.into(), started: Timestamp::now() };
+        let activity = Activity {
+            reporter: self.clone(),
+            id: id.into(),
+            started: Timestamp::now(),
+        };
         activity.report(0, 0, None);
         activity
     }
@@ -158,7 +189,10 @@ impl Activity {
             started: Some(self.started),
             completed,
         };
-        self.reporter.send(Update { statuses: vec![status], ..Update::default() });
+        self.reporter.send(Update {
+            statuses: vec![status],
+            ..Update::default()
+        });
     }
 
     /// `current` of `total` bytes are done; `total` 0 means unknown.

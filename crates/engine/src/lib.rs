@@ -19,21 +19,22 @@ mod request;
 
 mod engine;
 
-mod build;
-mod frontend;
 mod bridge;
-mod load;
-mod vertex_name;
-mod ops;
-mod export;
+mod build;
 mod cache_transfer;
+mod export;
+mod frontend;
+mod load;
+mod ops;
+mod vertex_name;
 
-mod worker;
-mod sources;
-mod registries;
-mod tree;
-mod checksums;
 mod cache;
+mod checksums;
+mod collect;
+mod registries;
+mod sources;
+mod tree;
+mod worker;
 
 mod jobs;
 mod observe;

@@ -30,7 +30,9 @@ pub(crate) fn load(
     entitlements: &BTreeSet<Entitlement>,
 ) -> Result<Option<Loaded>, BuildError> {
     let graph = Graph::load(definition).map_err(|error| BuildError::wrap(Kind::Input, error))?;
-    let Some(root) = graph.root else { return Ok(None) };
+    let Some(root) = graph.root else {
+        return Ok(None);
+    };
     let names = vertex_name::names(&graph.vertices);
     let mut vertices = Vec::with_capacity(graph.vertices.len());
     for vertex in &graph.vertices {
@@ -44,17 +46,28 @@ pub(crate) fn load(
             name,
             options: VertexOptions {
                 ignore_cache: vertex.metadata.ignore_cache,
-                export_cache: vertex.metadata.export_cache.as_ref().map(|export| export.value),
+                export_cache: vertex
+                    .metadata
+                    .export_cache
+                    .as_ref()
+                    .map(|export| export.value),
             },
         });
     }
     let solver_graph = kiln_solver::Graph::new(vertices);
     let solver_graph = solver_graph.map_err(|error| BuildError::wrap(Kind::Input, error))?;
-    Ok(Some(Loaded { graph: solver_graph, edge: edge(&root), vertices: graph.vertices }))
+    Ok(Some(Loaded {
+        graph: solver_graph,
+        edge: edge(&root),
+        vertices: graph.vertices,
+    }))
 }
 
 fn edge(edge: &kiln_llb::Edge) -> Edge {
-    Edge { vertex: edge.vertex.clone(), output: edge.output }
+    Edge {
+        vertex: edge.vertex.clone(),
+        output: edge.output,
+    }
 }
 
 /// Privileged steps need the user's word, in BuildKit's wording.
@@ -62,16 +75,26 @@ fn check_entitlements(
     vertex: &kiln_llb::Vertex,
     granted: &BTreeSet<Entitlement>,
 ) -> Result<(), BuildError> {
-    let Some(op::Op::Exec(exec)) = &vertex.op.op else { return Ok(()) };
+    let Some(op::Op::Exec(exec)) = &vertex.op.op else {
+        return Ok(());
+    };
     let needed = [
-        (exec.network == NetMode::Host as i32, Entitlement::NetworkHost),
-        (exec.security == SecurityMode::Insecure as i32, Entitlement::SecurityInsecure),
+        (
+            exec.network == NetMode::Host as i32,
+            Entitlement::NetworkHost,
+        ),
+        (
+            exec.security == SecurityMode::Insecure as i32,
+            Entitlement::SecurityInsecure,
+        ),
     ];
     for (needs, entitlement) in needed {
         if needs && !granted.contains(&entitlement) {
             let name = entitlement.name();
             let error = BuildError::new(Kind::Input, format!("{name} is not allowed"));
-            return Err(error.hint(format!("allow it with --allow {name} if you trust this build")));
+            return Err(error.hint(format!(
+                "allow it with --allow {name} if you trust this build"
+            )));
         }
     }
     Ok(())
@@ -79,7 +102,11 @@ fn check_entitlements(
 
 /// There is one worker, so there is nothing to choose by a filter.
 fn check_constraints(vertex: &kiln_llb::Vertex) -> Result<(), BuildError> {
-    let filters = vertex.op.constraints.as_ref().map_or(&[][..], |it| it.filter.as_slice());
+    let filters = vertex
+        .op
+        .constraints
+        .as_ref()
+        .map_or(&[][..], |it| it.filter.as_slice());
     match filters.first() {
         None => Ok(()),
         Some(filter) => {

@@ -24,7 +24,10 @@ struct State {
 
 impl JobObserver {
     pub(crate) fn new(progress: ProgressSink) -> Arc<Self> {
-        Arc::new(Self { progress, state: Mutex::default() })
+        Arc::new(Self {
+            progress,
+            state: Mutex::default(),
+        })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -43,7 +46,11 @@ impl JobObserver {
 }
 
 fn group_of(group: &pb::ProgressGroup) -> ProgressGroup {
-    ProgressGroup { id: group.id.clone(), name: group.name.clone(), weak: group.weak }
+    ProgressGroup {
+        id: group.id.clone(),
+        name: group.name.clone(),
+        weak: group.weak,
+    }
 }
 
 impl Observer for JobObserver {
@@ -52,7 +59,12 @@ impl Observer for JobObserver {
         let mut state = self.state();
         let mut vertex = Vertex {
             digest: event.vertex.digest.to_string(),
-            inputs: event.vertex.inputs.iter().map(ToString::to_string).collect(),
+            inputs: event
+                .vertex
+                .inputs
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             name: event.vertex.name.to_string(),
             progress_group: state.groups.get(&event.vertex.definition).cloned(),
             ..Vertex::default()
@@ -92,7 +104,10 @@ impl Observer for JobObserver {
         state.vertices.insert(vertex.digest.clone(), vertex.clone());
         vertexes.push(vertex);
         drop(state);
-        self.progress.update(Update { vertexes, ..Update::default() });
+        self.progress.update(Update {
+            vertexes,
+            ..Update::default()
+        });
     }
 }
 
@@ -102,7 +117,9 @@ impl State {
     fn complete_inputs(&mut self, vertex: &Vertex, time: Timestamp, news: &mut Vec<Vertex>) {
         let mut open = vertex.inputs.clone();
         while let Some(digest) = open.pop() {
-            let Some(input) = self.vertices.get_mut(&digest) else { continue };
+            let Some(input) = self.vertices.get_mut(&digest) else {
+                continue;
+            };
             if input.cached || input.completed.is_some() {
                 continue;
             }

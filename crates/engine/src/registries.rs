@@ -17,7 +17,11 @@ pub(crate) enum Access {
 
 impl Access {
     pub(crate) fn of(insecure: bool) -> Self {
-        if insecure { Self::Insecure } else { Self::Configured }
+        if insecure {
+            Self::Insecure
+        } else {
+            Self::Configured
+        }
     }
 }
 
@@ -32,7 +36,10 @@ impl Engine {
             return Ok(self.registry.clone());
         }
         let mut options: ClientOptions = self.registry_options.clone();
-        let host: &mut HostConfig = options.hosts.entry(reference.domain().to_owned()).or_default();
+        let host: &mut HostConfig = options
+            .hosts
+            .entry(reference.domain().to_owned())
+            .or_default();
         host.http = Some(true);
         host.insecure = Some(true);
         Client::new(options).map_err(|error| BuildError::wrap(Kind::Environment, error))

@@ -26,12 +26,19 @@ impl Step {
         };
         send(progress, &vertex);
         let reporter = Reporter::single(digest, progress.clone());
-        Self { vertex, progress: progress.clone(), reporter }
+        Self {
+            vertex,
+            progress: progress.clone(),
+            reporter,
+        }
     }
 
     /// Ends the step with the outcome, which is handed on.
     pub(crate) fn finish<T>(self, outcome: Result<T, BuildError>) -> Result<T, BuildError> {
-        let error = outcome.as_ref().err().map_or(String::new(), ToString::to_string);
+        let error = outcome
+            .as_ref()
+            .err()
+            .map_or(String::new(), ToString::to_string);
         self.end(error);
         outcome
     }
@@ -46,5 +53,8 @@ impl Step {
 }
 
 fn send(progress: &ProgressSink, vertex: &Vertex) {
-    progress.update(Update { vertexes: vec![vertex.clone()], ..Update::default() });
+    progress.update(Update {
+        vertexes: vec![vertex.clone()],
+        ..Update::default()
+    });
 }

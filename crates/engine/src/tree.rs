@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use kiln_store::tree::Root;
-use kiln_store::{MountedDir, Ref, Store};
+use kiln_store::{MountedDir, Ref, Store, StoreErrorKind};
 
 use crate::error::{BuildError, Kind};
 
@@ -15,25 +15,50 @@ pub(crate) struct OpenTree {
 /// Opens a materialized ref for reading, or an empty tree for `None`.
 /// Blocks.
 pub(crate) fn open(store: &Store, reference: Option<&Ref>) -> Result<OpenTree, BuildError> {
-    let Some(reference) = reference else { return open_empty(store) };
+    let Some(reference) = reference else {
+        return open_empty(store);
+    };
     if let Some(dir) = reference.local_dir().map_err(store_error)? {
-        return Ok(OpenTree { root: Root::open(&dir).map_err(tree_error)?, _mount: None });
+        return Ok(OpenTree {
+            root: Root::open(&dir).map_err(tree_error)?,
+            _mount: None,
+        });
     }
-    let mount = store.mount(&reference.mounts().map_err(store_error)?).map_err(store_error)?;
+    let mount = store
+        .mount(&reference.mounts().map_err(store_error)?)
+        .map_err(store_error)?;
     let root = Root::open(mount.path()).map_err(tree_error)?;
-    Ok(OpenTree { root, _mount: Some(mount) })
+    Ok(OpenTree {
+        root,
+        _mount: Some(mount),
+    })
 }
 
 fn open_empty(store: &Store) -> Result<OpenTree, BuildError> {
     let dir = store.root().join("empty");
     let made = std::fs::create_dir_all(&dir);
     made.map_err(|error| BuildError::wrap(Kind::Environment, error).context(dir.display()))?;
-    Ok(OpenTree { root: Root::open(&dir).map_err(tree_error)?, _mount: None })
+    Ok(OpenTree {
+        root: Root::open(&dir).map_err(tree_error)?,
+        _mount: None,
+    })
 }
 
-/// Trouble with local storage is the machine's.
+/// The store knows whom its errors concern.
 pub(crate) fn store_error(error: kiln_store::StoreError) -> BuildError {
-    BuildError::wrap(Kind::Environment, error)
+    let kind = match error.kind() {
+        StoreErrorKind::Input => Kind::Input,
+        StoreErrorKind::Internal => Kind::Internal,
+        StoreErrorKind::Environment | StoreErrorKind::Unprivileged => Kind::Environment,
+    };
+    let is_disk_full = error.is_disk_full();
+    let error = BuildError::wrap(kind, error);
+    match is_disk_full {
+        true => {
+            error.hint("free space with buildctl prune, or keep state elsewhere with --root DIR")
+        }
+        false => error,
+    }
 }
 
 /// A file operation that failed says what is wrong with the request.
@@ -62,7 +87,8 @@ pub(crate) fn read_file(
     let read = file.take(most.saturating_add(1)).read_to_end(&mut bytes);
     read.map_err(|error| BuildError::wrap(Kind::Environment, error).context(path))?;
     if limit.is_none() && bytes.len() as u64 > MAX_FILE {
-        let message = format!("{path} has more than {MAX_FILE} bytes, which is too much to read at once");
+        let message =
+            format!("{path} has more than {MAX_FILE} bytes, which is too much to read at once");
         return Err(BuildError::new(Kind::Input, message));
     }
     bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));

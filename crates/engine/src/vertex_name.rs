@@ -23,10 +23,16 @@ fn name_of(vertex: &Vertex, names: &HashMap<Digest, String>) -> String {
     let input = |edge: &Edge| names.get(&edge.vertex).map_or("", String::as_str);
     match &vertex.op.op {
         Some(op::Op::Source(source)) => source.identifier.clone(),
-        Some(op::Op::Exec(exec)) => exec.meta.as_ref().map_or(String::new(), |meta| meta.args.join(" ")),
-        Some(op::Op::File(file)) => {
-            file.actions.iter().filter_map(action_name).collect::<Vec<_>>().join(", ")
-        }
+        Some(op::Op::Exec(exec)) => exec
+            .meta
+            .as_ref()
+            .map_or(String::new(), |meta| meta.args.join(" ")),
+        Some(op::Op::File(file)) => file
+            .actions
+            .iter()
+            .filter_map(action_name)
+            .collect::<Vec<_>>()
+            .join(", "),
         Some(op::Op::Build(_)) => "build".into(),
         Some(op::Op::Merge(_)) => {
             let inputs = vertex.inputs.iter().map(input).collect::<Vec<_>>();

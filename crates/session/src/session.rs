@@ -46,10 +46,9 @@ impl std::fmt::Display for SessionId {
 fn fill_random(bytes: &mut [u8]) {
     let mut filled = 0;
     while filled < bytes.len() {
-        if let Ok(n) = rustix::rand::getrandom(
-            &mut bytes[filled..],
-            rustix::rand::GetRandomFlags::empty(),
-        ) {
+        if let Ok(n) =
+            rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
+        {
             filled += n;
         }
     }

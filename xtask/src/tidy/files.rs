@@ -9,10 +9,15 @@ use crate::run::top;
 const MAX_LINES: usize = 600;
 
 /// File and folder names that say nothing.
-const VAGUE: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager", "misc"];
+const VAGUE: &[&str] = &[
+    "util", "utils", "common", "helper", "helpers", "manager", "misc",
+];
 
 /// The only files that may say `unsafe`.
-const UNSAFE: &[&str] = &["crates/executor/src/native/kernel.rs", "crates/executor/src/native/child.rs"];
+const UNSAFE: &[&str] = &[
+    "crates/executor/src/native/kernel.rs",
+    "crates/executor/src/native/child.rs",
+];
 
 pub(super) fn check() -> Result<Vec<String>, String> {
     let mut problems = Vec::new();
@@ -21,7 +26,11 @@ pub(super) fn check() -> Result<Vec<String>, String> {
             let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
             let relative = file.strip_prefix(top()).unwrap_or(&file);
             let found = check_file(relative, &text);
-            problems.extend(found.into_iter().map(|it| format!("{}: {it}", relative.display())));
+            problems.extend(
+                found
+                    .into_iter()
+                    .map(|it| format!("{}: {it}", relative.display())),
+            );
         }
     }
     Ok(problems)
@@ -51,12 +60,16 @@ fn check_file(path: &Path, text: &str) -> Vec<String> {
     }
     let lines = text.lines().count();
     if lines > MAX_LINES && !is_test && !name.contains("/generated/") {
-        problems.push(format!("has {lines} lines, at most {MAX_LINES} are allowed"));
+        problems.push(format!(
+            "has {lines} lines, at most {MAX_LINES} are allowed"
+        ));
     }
     for part in path.iter().filter_map(|part| part.to_str()) {
         let stem = part.trim_end_matches(".rs");
         if VAGUE.contains(&stem) {
-            problems.push(format!("{stem:?} says nothing: name it after what is in it"));
+            problems.push(format!(
+                "{stem:?} says nothing: name it after what is in it"
+            ));
         }
     }
     let is_unsafe = text.lines().any(|line| {
@@ -78,6 +91,8 @@ fn forgotten_test(path: &Path) -> Option<String> {
     }
     let module = path.file_stem()?.to_str()?;
     let main = fs::read_to_string(top().join(parent).join("main.rs")).unwrap_or_default();
-    let declared = main.lines().any(|line| line.trim() == format!("mod {module};"));
+    let declared = main
+        .lines()
+        .any(|line| line.trim() == format!("mod {module};"));
     (!declared).then(|| format!("is not a module of {}/main.rs", parent.display()))
 }

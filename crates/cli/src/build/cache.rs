@@ -9,14 +9,20 @@ use crate::fields;
 
 /// Reads `--import-cache` values.
 pub(super) fn imports(values: &[String]) -> Result<Vec<CacheEntry>, Failure> {
-    values.iter().map(|value| entry("--import-cache", value)).collect()
+    values
+        .iter()
+        .map(|value| entry("--import-cache", value))
+        .collect()
 }
 
 /// Reads `--export-cache` values; `mode` is `min` unless given.
 pub(super) fn exports(values: &[String]) -> Result<Vec<CacheEntry>, Failure> {
     let entries = values.iter().map(|value| {
         let mut entry = entry("--export-cache", value)?;
-        entry.attributes.entry("mode".into()).or_insert_with(|| "min".into());
+        entry
+            .attributes
+            .entry("mode".into())
+            .or_insert_with(|| "min".into());
         Ok(entry)
     });
     entries.collect()
@@ -26,7 +32,10 @@ fn entry(flag: &str, value: &str) -> Result<CacheEntry, Failure> {
     if !value.contains("type=") {
         eprintln!("warning: {flag} <ref> is deprecated; use {flag} type=registry,ref=<ref>");
         let attributes = BTreeMap::from([("ref".to_owned(), value.to_owned())]);
-        return Ok(CacheEntry { kind: "registry".into(), attributes });
+        return Ok(CacheEntry {
+            kind: "registry".into(),
+            attributes,
+        });
     }
     let pairs = fields::pairs(value).map_err(|error| Failure::usage(format!("{flag}: {error}")))?;
     let mut attributes = pairs.into_iter().collect::<BTreeMap<_, _>>();

@@ -21,25 +21,37 @@ impl DockerConfig {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let dir = variable("DOCKER_CONFIG").map(PathBuf::from);
         let dir = dir.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".docker")));
-        Self { path: dir.map(|dir| dir.join("config.json")).filter(|path| path.is_file()) }
+        Self {
+            path: dir
+                .map(|dir| dir.join("config.json"))
+                .filter(|path| path.is_file()),
+        }
     }
 }
 
 #[async_trait]
 impl Credentials for DockerConfig {
     async fn credential(&self, host: &str) -> Result<Credential, SessionError> {
-        let Some(path) = self.path.clone() else { return Ok(Credential::Anonymous) };
+        let Some(path) = self.path.clone() else {
+            return Ok(Credential::Anonymous);
+        };
         let host = host.to_owned();
         // Helpers are programs and may take their time.
         let task = tokio::task::spawn_blocking(move || lookup(&path, &host));
         task.await.unwrap_or_else(|error| {
-            Err(SessionError::Provider { what: "credentials".into(), message: error.to_string() })
+            Err(SessionError::Provider {
+                what: "credentials".into(),
+                message: error.to_string(),
+            })
         })
     }
 }
 
 fn lookup(path: &std::path::Path, host: &str) -> Result<Credential, SessionError> {
-    let file = |source| SessionError::Path { path: path.to_path_buf(), source };
+    let file = |source| SessionError::Path {
+        path: path.to_path_buf(),
+        source,
+    };
     let text = std::fs::read(path).map_err(file)?;
     let names: &[&str] = match host {
         "docker.io" | "index.docker.io" | "registry-1.docker.io" => &[DOCKER_HUB, "docker.io"],
@@ -47,7 +59,9 @@ fn lookup(path: &std::path::Path, host: &str) -> Result<Credential, SessionError
     };
     for name in names {
         match docker_credential::get_credential_from_reader(text.as_slice(), name) {
-            Ok(DockerCredential::IdentityToken(token)) => return Ok(Credential::IdentityToken(token)),
+            Ok(DockerCredential::IdentityToken(token)) => {
+                return Ok(Credential::IdentityToken(token));
+            }
             Ok(DockerCredential::UsernamePassword(username, password)) => {
                 return Ok(Credential::Basic { username, password });
             }

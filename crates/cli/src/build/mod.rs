@@ -64,7 +64,9 @@ impl Request {
     fn parse(build: &BuildArguments) -> Result<Self, Failure> {
         let mut options = options::parse(&build.opt)?;
         let entitlements = build.allow.iter().map(|name| name.parse::<Entitlement>());
-        let entitlements = entitlements.collect::<Result<_, _>>().map_err(Failure::usage)?;
+        let entitlements = entitlements
+            .collect::<Result<_, _>>()
+            .map_err(Failure::usage)?;
         let frontend = frontend(build)?;
         if build.no_cache && matches!(frontend, Frontend::Dockerfile) {
             options.insert("no-cache".into(), String::new());
@@ -100,8 +102,12 @@ fn frontend(build: &BuildArguments) -> Result<Frontend, Failure> {
     match build.frontend.as_str() {
         "dockerfile.v0" => Ok(Frontend::Dockerfile),
         "" => read_definition(build.no_cache).map(Frontend::Definition),
-        "gateway.v0" => Err(Failure::usage("frontend gateway.v0 is not supported yet; use dockerfile.v0")),
-        other => Err(Failure::usage(format!("unknown frontend {other:?}; use dockerfile.v0"))),
+        "gateway.v0" => Err(Failure::usage(
+            "frontend gateway.v0 is not supported yet; use dockerfile.v0",
+        )),
+        other => Err(Failure::usage(format!(
+            "unknown frontend {other:?}; use dockerfile.v0"
+        ))),
     }
 }
 
@@ -110,7 +116,9 @@ fn read_definition(no_cache: bool) -> Result<Definition, Failure> {
     use std::io::{IsTerminal as _, Read as _};
     let mut stdin = std::io::stdin();
     if stdin.is_terminal() {
-        return Err(Failure::usage("please specify --frontend or pipe LLB definition to stdin"));
+        return Err(Failure::usage(
+            "please specify --frontend or pipe LLB definition to stdin",
+        ));
     }
     let mut bytes = Vec::new();
     let read = stdin.read_to_end(&mut bytes);
@@ -118,10 +126,15 @@ fn read_definition(no_cache: bool) -> Result<Definition, Failure> {
     let mut definition = Definition::decode(bytes.into())
         .map_err(|error| Failure::usage(format!("failed to parse input: {error}")))?;
     if definition.ops.is_empty() {
-        return Err(Failure::usage("empty definition sent to build. Specify --frontend instead?"));
+        return Err(Failure::usage(
+            "empty definition sent to build. Specify --frontend instead?",
+        ));
     }
     if no_cache {
-        let digests = definition.digests().map(|(digest, _)| digest.to_string()).collect::<Vec<_>>();
+        let digests = definition
+            .digests()
+            .map(|(digest, _)| digest.to_string())
+            .collect::<Vec<_>>();
         for digest in digests {
             definition.metadata.entry(digest).or_default().ignore_cache = true;
         }
@@ -152,8 +165,14 @@ fn directories(
         let path = std::path::PathBuf::from(path);
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => Ok((name, path)),
-            Ok(_) => Err(Failure::usage(format!("{flag} {name}: {} is not a directory", path.display()))),
-            Err(error) => Err(Failure::usage(format!("{flag} {name}: {}: {error}", path.display()))),
+            Ok(_) => Err(Failure::usage(format!(
+                "{flag} {name}: {} is not a directory",
+                path.display()
+            ))),
+            Err(error) => Err(Failure::usage(format!(
+                "{flag} {name}: {}: {error}",
+                path.display()
+            ))),
         }
     });
     checked.collect()

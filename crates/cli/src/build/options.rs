@@ -22,14 +22,17 @@ fn parse_with(
     if let Some(epoch) = variable(EPOCH).filter(|epoch| !epoch.is_empty()) {
         options.insert(format!("{BUILD_ARG}{EPOCH}"), epoch);
     }
-    let resolved = values.iter().filter_map(|value| match value.strip_prefix(BUILD_ARG) {
-        Some(name) if !name.is_empty() && !name.contains('=') => {
-            variable(name).map(|found| format!("{value}={found}"))
-        }
-        _ => Some(value.clone()),
-    });
+    let resolved = values
+        .iter()
+        .filter_map(|value| match value.strip_prefix(BUILD_ARG) {
+            Some(name) if !name.is_empty() && !name.contains('=') => {
+                variable(name).map(|found| format!("{value}={found}"))
+            }
+            _ => Some(value.clone()),
+        });
     let resolved = resolved.collect::<Vec<_>>();
-    let given = fields::map(&resolved).map_err(|error| Failure::usage(format!("invalid opt: {error}")))?;
+    let given =
+        fields::map(&resolved).map_err(|error| Failure::usage(format!("invalid opt: {error}")))?;
     options.extend(given);
     Ok(options)
 }
@@ -45,12 +48,21 @@ mod tests {
             "SOURCE_DATE_EPOCH" => Some("5".to_owned()),
             _ => None,
         };
-        let values = ["target=x", "build-arg:A", "build-arg:B", "build-arg:C=c=d"].map(str::to_owned);
+        let values =
+            ["target=x", "build-arg:A", "build-arg:B", "build-arg:C=c=d"].map(str::to_owned);
         let options = parse_with(&values, &variable).unwrap();
-        let options = options.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>();
+        let options = options
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect::<Vec<_>>();
         assert_eq!(
             options,
-            ["build-arg:A=1", "build-arg:C=c=d", "build-arg:SOURCE_DATE_EPOCH=5", "target=x"]
+            [
+                "build-arg:A=1",
+                "build-arg:C=c=d",
+                "build-arg:SOURCE_DATE_EPOCH=5",
+                "target=x"
+            ]
         );
         assert!(parse_with(&["nothing".to_owned()], &variable).is_err());
     }

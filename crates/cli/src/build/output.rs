@@ -13,9 +13,14 @@ use crate::fields;
 pub(super) fn parse(values: &[String]) -> Result<Vec<ExportRequest>, Failure> {
     let outputs = values.iter().map(|value| parse_one(value));
     let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
-    let to_stdout = outputs.iter().filter(|output| matches!(output.dest, Dest::Stdout)).count();
+    let to_stdout = outputs
+        .iter()
+        .filter(|output| matches!(output.dest, Dest::Stdout))
+        .count();
     if to_stdout > 1 {
-        return Err(Failure::usage("more than one --output writes to standard output; give the others a dest="));
+        return Err(Failure::usage(
+            "more than one --output writes to standard output; give the others a dest=",
+        ));
     }
     outputs.into_iter().map(Output::open).collect()
 }
@@ -37,8 +42,11 @@ enum Dest {
 }
 
 fn parse_one(value: &str) -> Result<Output, Failure> {
-    let pairs = fields::pairs(value).map_err(|error| Failure::usage(format!("--output: {error}")))?;
-    let mut attributes = pairs.into_iter().collect::<std::collections::BTreeMap<_, _>>();
+    let pairs =
+        fields::pairs(value).map_err(|error| Failure::usage(format!("--output: {error}")))?;
+    let mut attributes = pairs
+        .into_iter()
+        .collect::<std::collections::BTreeMap<_, _>>();
     let kind = attributes.remove("type").filter(|kind| !kind.is_empty());
     let kind = kind.ok_or_else(|| Failure::usage("--output requires type=<type>"))?;
     if let Some(dest) = attributes.get("output") {
@@ -49,20 +57,37 @@ fn parse_one(value: &str) -> Result<Output, Failure> {
     let wants_directory = match kind.as_str() {
         "local" => true,
         "tar" => false,
-        "oci" | "docker" => matches!(attributes.get("tar").map(String::as_str), Some("false" | "0" | "f" | "F" | "False" | "FALSE")),
-        _ if dest.is_empty() => return Ok(Output { kind, attributes, dest: Dest::None }),
+        "oci" | "docker" => matches!(
+            attributes.get("tar").map(String::as_str),
+            Some("false" | "0" | "f" | "F" | "False" | "FALSE")
+        ),
+        _ if dest.is_empty() => {
+            return Ok(Output {
+                kind,
+                attributes,
+                dest: Dest::None,
+            });
+        }
         _ => {
             let message = format!("output {dest} is not supported by {kind} exporter");
             return Err(invalid(message));
         }
     };
     let dest = match (wants_directory, dest.as_str()) {
-        (true, "") => return Err(invalid(format!("output directory is required for {kind} exporter"))),
+        (true, "") => {
+            return Err(invalid(format!(
+                "output directory is required for {kind} exporter"
+            )));
+        }
         (true, _) => Dest::Directory(dest),
         (false, "" | "-") => Dest::Stdout,
         (false, _) => Dest::File(dest),
     };
-    Ok(Output { kind, attributes, dest })
+    Ok(Output {
+        kind,
+        attributes,
+        dest,
+    })
 }
 
 fn invalid(message: String) -> Failure {
@@ -86,16 +111,27 @@ impl Output {
                 ExportTarget::Stream(Box::new(stdout))
             }
         };
-        Ok(ExportRequest { kind: self.kind, attributes: self.attributes, target })
+        Ok(ExportRequest {
+            kind: self.kind,
+            attributes: self.attributes,
+            target,
+        })
     }
 }
 
 fn create(path: &Path) -> Result<File, Failure> {
     if path.is_dir() {
-        return Err(invalid(format!("destination file is a directory: {}", path.display())));
+        return Err(invalid(format!(
+            "destination file is a directory: {}",
+            path.display()
+        )));
     }
-    File::create(path)
-        .map_err(|error| invalid(format!("invalid destination file: {}: {error}", path.display())))
+    File::create(path).map_err(|error| {
+        invalid(format!(
+            "invalid destination file: {}: {error}",
+            path.display()
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -106,7 +142,9 @@ mod tests {
         let parsed = parse_one(value).map(|output| output.dest);
         match (parsed, expected) {
             (Ok(dest), Ok(expected)) => assert_eq!(dest, expected, "{value}"),
-            (Err(Failure::Usage(message)), Err(expected)) => assert_eq!(message, expected, "{value}"),
+            (Err(Failure::Usage(message)), Err(expected)) => {
+                assert_eq!(message, expected, "{value}")
+            }
             (parsed, _) => panic!("{value}: {parsed:?}"),
         }
     }
@@ -117,16 +155,28 @@ mod tests {
         check("type=tar,dest=out.tar", Ok(Dest::File("out.tar".into())));
         check("type=tar", Ok(Dest::Stdout));
         check("type=oci,dest=-", Ok(Dest::Stdout));
-        check("type=oci,tar=false,dest=dir", Ok(Dest::Directory("dir".into())));
+        check(
+            "type=oci,tar=false,dest=dir",
+            Ok(Dest::Directory("dir".into())),
+        );
         check("type=image,name=a", Ok(Dest::None));
     }
 
     #[test]
     fn wrong_outputs_are_explained() {
         check("dest=out", Err("--output requires type=<type>"));
-        check("type=tar,output=x", Err("output=x not supported for --output, you meant dest=x?"));
-        check("type=local", Err("invalid output option: output: output directory is required for local exporter"));
-        check("type=image,dest=x", Err("invalid output option: output: output x is not supported by image exporter"));
+        check(
+            "type=tar,output=x",
+            Err("output=x not supported for --output, you meant dest=x?"),
+        );
+        check(
+            "type=local",
+            Err("invalid output option: output: output directory is required for local exporter"),
+        );
+        check(
+            "type=image,dest=x",
+            Err("invalid output option: output: output x is not supported by image exporter"),
+        );
         check("type=local,dest", Err("--output: invalid value dest"));
     }
 }

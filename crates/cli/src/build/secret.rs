@@ -21,7 +21,11 @@ enum Source {
 impl Sources {
     /// Reads `--secret` values; files must exist.
     pub(super) fn parse(values: &[String]) -> Result<Self, Failure> {
-        values.iter().map(|value| parse_one(value)).collect::<Result<_, _>>().map(Self)
+        values
+            .iter()
+            .map(|value| parse_one(value))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -44,7 +48,9 @@ fn parse_one(value: &str) -> Result<(String, Source), Failure> {
             }
         }
     }
-    let id = id.filter(|id| !id.is_empty()).ok_or_else(|| Failure::usage("secret missing ID"))?;
+    let id = id
+        .filter(|id| !id.is_empty())
+        .ok_or_else(|| Failure::usage("secret missing ID"))?;
     if from_variable && variable.is_none() {
         variable = file.take();
     }
@@ -65,7 +71,9 @@ fn check_file(id: &str, path: &std::path::Path) -> Result<(), Failure> {
     let metadata = metadata
         .map_err(|error| Failure::usage(format!("failed to stat {}: {error}", path.display())))?;
     if metadata.len() > MAX_SECRET_SIZE {
-        return Err(Failure::usage(format!("secret {id} too big. max size 500KB")));
+        return Err(Failure::usage(format!(
+            "secret {id} too big. max size 500KB"
+        )));
     }
     Ok(())
 }
@@ -79,13 +87,22 @@ impl Secrets for Sources {
                 use std::os::unix::ffi::OsStringExt as _;
                 std::env::var_os(name).unwrap_or_default().into_vec()
             }
-            Some(Source::File(path)) => tokio::fs::read(path)
-                .await
-                .map_err(|source| SessionError::Path { path: path.clone(), source })?,
+            Some(Source::File(path)) => {
+                tokio::fs::read(path)
+                    .await
+                    .map_err(|source| SessionError::Path {
+                        path: path.clone(),
+                        source,
+                    })?
+            }
         };
         let size = value.len() as u64;
         if size > MAX_SECRET_SIZE {
-            return Err(SessionError::SecretTooBig { id: id.into(), size, limit: MAX_SECRET_SIZE });
+            return Err(SessionError::SecretTooBig {
+                id: id.into(),
+                size,
+                limit: MAX_SECRET_SIZE,
+            });
         }
         Ok(Some(value.into()))
     }

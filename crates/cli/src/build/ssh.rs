@@ -29,14 +29,24 @@ impl Agents {
 }
 
 fn socket_of(id: &str, paths: &str) -> Result<PathBuf, Failure> {
-    let paths = paths.split(',').filter(|path| !path.is_empty() && !path.starts_with("raw="));
+    let paths = paths
+        .split(',')
+        .filter(|path| !path.is_empty() && !path.starts_with("raw="));
     let socket = match paths.collect::<Vec<_>>().as_slice() {
-        [] => std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from),
+        [] => std::env::var_os("SSH_AUTH_SOCK")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
         [path] => Some(PathBuf::from(path)),
-        _ => return Err(Failure::usage(format!("--ssh {id}: only single socket allowed"))),
+        _ => {
+            return Err(Failure::usage(format!(
+                "--ssh {id}: only single socket allowed"
+            )));
+        }
     };
     let socket = socket.ok_or_else(|| {
-        Failure::usage(format!("--ssh {id}: invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"))
+        Failure::usage(format!(
+            "--ssh {id}: invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"
+        ))
     })?;
     let metadata = std::fs::metadata(&socket)
         .map_err(|error| Failure::usage(format!("--ssh {id}: {}: {error}", socket.display())))?;

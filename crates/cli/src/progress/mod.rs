@@ -63,14 +63,19 @@ impl Display {
         let mut views = vec![view(mode)];
         if let Some(path) = trace {
             let file = File::options().append(true).create(true).open(path);
-            let file = file.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+            let file =
+                file.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
             views.push(Box::new(raw_json::RawJson::new(file)));
         }
         let (updates, received) = channel();
         let thread = std::thread::Builder::new().name("progress".into());
         let thread = thread.spawn(move || show(&received, &mut views));
-        let thread = thread.map_err(|error| Failure::usage(format!("cannot start a thread: {error}")))?;
-        Ok(Self { updates, thread: Some(thread) })
+        let thread =
+            thread.map_err(|error| Failure::usage(format!("cannot start a thread: {error}")))?;
+        Ok(Self {
+            updates,
+            thread: Some(thread),
+        })
     }
 
     /// Where updates go.

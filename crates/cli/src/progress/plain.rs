@@ -77,7 +77,10 @@ impl<W: Write> Plain<W> {
     fn with_news(&self, wanted: impl Fn(&Step) -> bool) -> Vec<String> {
         let order = self.state.order.iter();
         let found = order.filter(|digest| {
-            self.state.steps.get(*digest).is_some_and(|step| step.has_news && wanted(step))
+            self.state
+                .steps
+                .get(*digest)
+                .is_some_and(|step| step.has_news && wanted(step))
         });
         found.cloned().collect()
     }
@@ -98,7 +101,10 @@ impl<W: Write> Plain<W> {
             Some((current, since)) if running.contains(current) => {
                 let others = running.iter().find(|digest| *digest != current);
                 let has_had_its_turn = since.elapsed() > TURN;
-                others.filter(|_| has_had_its_turn).or(Some(current)).cloned()
+                others
+                    .filter(|_| has_had_its_turn)
+                    .or(Some(current))
+                    .cloned()
             }
             _ => running.into_iter().next(),
         }
@@ -108,12 +114,18 @@ impl<W: Write> Plain<W> {
         let mut text = String::new();
         self.switch_to(digest, &mut text);
         let number = self.number(digest);
-        let Some(step) = self.state.steps.get_mut(digest) else { return };
+        let Some(step) = self.state.steps.get_mut(digest) else {
+            return;
+        };
         step.has_news = false;
 
         let changed = std::mem::take(&mut step.changed_statuses);
         let mut has_open_status = false;
-        for status in step.statuses.iter().filter(|status| changed.contains(&status.id)) {
+        for status in step
+            .statuses
+            .iter()
+            .filter(|status| changed.contains(&status.id))
+        {
             let key = (digest.to_owned(), status.id.clone());
             if is_notable(status, self.shown.get(&key)) {
                 self.shown.insert(key, (status.current, status.timestamp));
@@ -123,7 +135,11 @@ impl<W: Write> Plain<W> {
         }
         let warned = self.warned.entry(digest.to_owned()).or_default();
         for warning in step.warnings.iter().skip(*warned) {
-            let _ = writeln!(text, "#{number} WARN: {}", String::from_utf8_lossy(&warning.short));
+            let _ = writeln!(
+                text,
+                "#{number} WARN: {}",
+                String::from_utf8_lossy(&warning.short)
+            );
         }
         *warned = step.warnings.len();
         take_lines(step, number, &mut text);
@@ -135,7 +151,11 @@ impl<W: Write> Plain<W> {
             }
             let _ = writeln!(text, "#{number} {}", outcome(step));
             self.current = None;
-        } else if self.current.as_ref().is_none_or(|(current, _)| current != digest) {
+        } else if self
+            .current
+            .as_ref()
+            .is_none_or(|(current, _)| current != digest)
+        {
             self.current = Some((digest.to_owned(), Instant::now()));
         }
         super::put(&mut self.out, &text);
@@ -143,7 +163,11 @@ impl<W: Write> Plain<W> {
 
     /// Heads the lines of another step than the one before.
     fn switch_to(&mut self, digest: &str, text: &mut String) {
-        if self.current.as_ref().is_some_and(|(current, _)| current == digest) {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|(current, _)| current == digest)
+        {
             return;
         }
         if let Some((current, _)) = self.current.take() {
@@ -153,7 +177,11 @@ impl<W: Write> Plain<W> {
             text.push('\n');
         }
         let number = self.number(digest);
-        let name = self.state.steps.get(digest).map_or("", |step| step.name.as_str());
+        let name = self
+            .state
+            .steps
+            .get(digest)
+            .map_or("", |step| step.name.as_str());
         let _ = writeln!(text, "#{number} {name}");
     }
 
@@ -177,7 +205,9 @@ fn take_lines(step: &mut Step, number: usize, text: &mut String) {
 }
 
 fn is_notable(status: &Status, before: Option<&(i64, Timestamp)>) -> bool {
-    let Some((current, time)) = before else { return true };
+    let Some((current, time)) = before else {
+        return true;
+    };
     let moved = match status.total {
         0 => 0.0,
         total => (status.current - current) as f64 / total as f64,
@@ -194,7 +224,9 @@ fn status_line(status: &Status) -> String {
         let _ = write!(line, " {amount}");
     }
     let end = status.completed.unwrap_or(status.timestamp);
-    let seconds = status.started.map_or(0.0, |start| end.duration_since(start).as_secs_f64());
+    let seconds = status
+        .started
+        .map_or(0.0, |start| end.duration_since(start).as_secs_f64());
     if seconds > 0.01 {
         let _ = write!(line, " {seconds:.1}s");
     }
@@ -234,12 +266,23 @@ mod tests {
             completed: completed.map(at),
             ..Vertex::default()
         };
-        Update { vertexes: vec![vertex], ..Update::default() }
+        Update {
+            vertexes: vec![vertex],
+            ..Update::default()
+        }
     }
 
     fn log(name: &str, time: i64, data: &str) -> Update {
-        let log = Log { vertex: name.into(), stream: 1, data: data.into(), timestamp: at(time) };
-        Update { logs: vec![log], ..Update::default() }
+        let log = Log {
+            vertex: name.into(),
+            stream: 1,
+            data: data.into(),
+            timestamp: at(time),
+        };
+        Update {
+            logs: vec![log],
+            ..Update::default()
+        }
     }
 
     fn check(updates: &[Update], expected: &str) {

@@ -73,7 +73,9 @@ impl Step {
     }
 
     fn apply(&mut self, vertex: &Vertex) {
-        let Some(started) = vertex.started else { return };
+        let Some(started) = vertex.started else {
+            return;
+        };
         self.intervals.insert(started, vertex.completed);
         self.cached = vertex.cached;
         self.error.clone_from(&vertex.error);
@@ -82,9 +84,18 @@ impl Step {
 
     fn add_output(&mut self, log: &Log) {
         self.has_news = true;
-        let since = self.intervals.last_key_value().map_or(log.timestamp, |(start, _)| *start);
+        let since = self
+            .intervals
+            .last_key_value()
+            .map_or(log.timestamp, |(start, _)| *start);
         let seconds = log.timestamp.duration_since(since).as_secs_f64().max(0.0);
-        let digits = if seconds < 10.0 { 3 } else if seconds < 100.0 { 2 } else { 1 };
+        let digits = if seconds < 10.0 {
+            3
+        } else if seconds < 100.0 {
+            2
+        } else {
+            1
+        };
         let mut rest = log.data.as_slice();
         while !rest.is_empty() {
             let end = rest.iter().position(|byte| *byte == b'\n');
@@ -104,7 +115,9 @@ impl Step {
     fn remember(&mut self, text: &str, seconds: f64, digits: usize) {
         match self.last_lines.back_mut() {
             Some(open) if self.line_is_open => open.push_str(text),
-            _ => self.last_lines.push_back(format!("{seconds:.digits$} {text}")),
+            _ => self
+                .last_lines
+                .push_back(format!("{seconds:.digits$} {text}")),
         }
         if self.last_lines.len() > LAST_LINES {
             self.last_lines.pop_front();
@@ -115,7 +128,10 @@ impl Step {
 impl State {
     /// Takes one batch of news.
     pub(super) fn update(&mut self, update: &Update) {
-        update.vertexes.iter().for_each(|vertex| self.vertex(vertex));
+        update
+            .vertexes
+            .iter()
+            .for_each(|vertex| self.vertex(vertex));
         for status in &update.statuses {
             if let Some(step) = self.step(&status.vertex) {
                 match step.statuses.iter_mut().find(|known| known.id == status.id) {
@@ -155,7 +171,8 @@ impl State {
         let step = self.steps.entry(key.clone()).or_default();
         step.name = group.map_or(&vertex.name, |group| &group.name).clone();
         if group.is_some() {
-            step.running_members.insert(vertex.digest.clone(), vertex.completed.is_none());
+            step.running_members
+                .insert(vertex.digest.clone(), vertex.completed.is_none());
         }
         let first = step.intervals.is_empty();
         step.apply(vertex);
@@ -167,14 +184,22 @@ impl State {
 
     /// Number of ended and of all known steps.
     pub(super) fn counts(&self) -> (usize, usize) {
-        let completed = self.steps.values().filter(|step| step.is_completed()).count();
+        let completed = self
+            .steps
+            .values()
+            .filter(|step| step.is_completed())
+            .count();
         (completed, self.steps.len())
     }
 
     /// What the last lines of failed steps said.
     pub(super) fn failures(&self) -> String {
         let mut out = String::new();
-        for step in self.order.iter().filter_map(|digest| self.steps.get(digest)) {
+        for step in self
+            .order
+            .iter()
+            .filter_map(|digest| self.steps.get(digest))
+        {
             if step.error.is_empty() || step.is_cancelled() {
                 continue;
             }

@@ -61,8 +61,10 @@ struct Line {
 impl Terminal {
     pub(super) fn new() -> Self {
         let variable = |name| std::env::var(name).ok();
-        let colors =
-            Colors::new(variable("NO_COLOR").as_deref(), variable("BUILDKIT_COLORS").as_deref());
+        let colors = Colors::new(
+            variable("NO_COLOR").as_deref(),
+            variable("BUILDKIT_COLORS").as_deref(),
+        );
         let log_lines = variable("BUILDKIT_TTY_LOG_LINES").and_then(|lines| lines.parse().ok());
         Self {
             out: console::Term::stderr(),
@@ -93,14 +95,25 @@ impl Terminal {
         let elapsed = self.state.started.map_or(0.0, |started| {
             Timestamp::now().duration_since(started).as_secs_f64()
         });
-        let finished = if rows.is_none() && completed == total { "FINISHED" } else { "" };
+        let finished = if rows.is_none() && completed == total {
+            "FINISHED"
+        } else {
+            ""
+        };
         let head = format!("[+] Building {elapsed:.1}s ({completed}/{total}) {finished}");
         let mut lines = Vec::new();
-        for step in self.state.order.iter().filter_map(|digest| self.state.steps.get(digest)) {
+        for step in self
+            .state
+            .order
+            .iter()
+            .filter_map(|digest| self.state.steps.get(digest))
+        {
             self.step_lines(step, columns, &mut lines);
         }
         let lines = fit(lines, rows.unwrap_or(usize::MAX).saturating_sub(1));
-        let head = console::truncate_str(&head, columns, "").trim_end().to_owned();
+        let head = console::truncate_str(&head, columns, "")
+            .trim_end()
+            .to_owned();
         std::iter::once(head).chain(lines).collect()
     }
 
@@ -116,14 +129,34 @@ impl Terminal {
         } else {
             ("", &self.colors.run)
         };
-        let text = row(&format!(" => {mark}{}", step.name), "", step.seconds(), columns);
-        add(if is_running { text } else { format!("{color}{text}{}", self.colors.reset) });
+        let text = row(
+            &format!(" => {mark}{}", step.name),
+            "",
+            step.seconds(),
+            columns,
+        );
+        add(if is_running {
+            text
+        } else {
+            format!("{color}{text}{}", self.colors.reset)
+        });
         for status in &step.statuses {
             let end = status.completed.unwrap_or_else(Timestamp::now);
-            let seconds = status.started.map_or(0.0, |it| end.duration_since(it).as_secs_f64());
-            let text = row(&format!(" => => {}", status.id), &amount(status), seconds, columns);
+            let seconds = status
+                .started
+                .map_or(0.0, |it| end.duration_since(it).as_secs_f64());
+            let text = row(
+                &format!(" => => {}", status.id),
+                &amount(status),
+                seconds,
+                columns,
+            );
             let is_done = status.completed.is_some();
-            add(if is_done { format!("{}{text}{}", self.colors.run, self.colors.reset) } else { text });
+            add(if is_done {
+                format!("{}{text}{}", self.colors.run, self.colors.reset)
+            } else {
+                text
+            });
         }
         if is_running {
             let skip = step.last_lines.len().saturating_sub(self.log_lines);
@@ -140,7 +173,10 @@ impl Terminal {
 fn printable(line: &str) -> String {
     let line = line.rsplit('\r').next().unwrap_or_default();
     let line = console::strip_ansi_codes(line);
-    line.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect()
+    line.chars()
+        .map(|c| if c == '\t' { ' ' } else { c })
+        .filter(|c| !c.is_control())
+        .collect()
 }
 
 /// A name at the left, an amount beside it and the time at the right.
@@ -151,13 +187,24 @@ fn row(name: &str, amount: &str, seconds: f64, columns: usize) -> String {
     if columns < MIN_WIDTH {
         return console::truncate_str(&name, columns, "").into_owned();
     }
-    let amount = if amount.is_empty() { String::new() } else { format!(" {amount}") };
+    let amount = if amount.is_empty() {
+        String::new()
+    } else {
+        format!(" {amount}")
+    };
     let room = columns.saturating_sub(time.len() + 2);
     let amount_width = console::measure_text_width(&amount);
-    let amount = if amount_width + MIN_WIDTH > room { String::new() } else { amount };
+    let amount = if amount_width + MIN_WIDTH > room {
+        String::new()
+    } else {
+        amount
+    };
     let name_room = room.saturating_sub(console::measure_text_width(&amount));
     let left = format!("{}{amount}", console::truncate_str(&name, name_room, ""));
-    format!("{} {time}", console::pad_str(&left, room, console::Alignment::Left, None))
+    format!(
+        "{} {time}",
+        console::pad_str(&left, room, console::Alignment::Left, None)
+    )
 }
 
 /// Drops the oldest lines, those of ended steps first, until `rows` are left.

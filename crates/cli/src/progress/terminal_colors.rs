@@ -11,13 +11,21 @@ pub(super) struct Colors {
     pub(super) reset: String,
 }
 
-const NAMES: [&str; 8] = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
+const NAMES: [&str; 8] = [
+    "black", "red", "green", "yellow", "blue", "magenta", "cyan", "white",
+];
 
 impl Colors {
     /// Reads the two variables; `no_color` counts when it is not empty.
     pub(super) fn new(no_color: Option<&str>, settings: Option<&str>) -> Self {
         if no_color.is_some_and(|value| !value.is_empty()) {
-            return Self { run: String::new(), cancel: String::new(), error: String::new(), faint: String::new(), reset: String::new() };
+            return Self {
+                run: String::new(),
+                cancel: String::new(),
+                error: String::new(),
+                faint: String::new(),
+                reset: String::new(),
+            };
         }
         let mut colors = Self {
             run: escape("34"),
@@ -27,8 +35,12 @@ impl Colors {
             reset: escape("0"),
         };
         for setting in settings.unwrap_or_default().split(':') {
-            let Some((key, value)) = setting.split_once('=') else { continue };
-            let Some(sequence) = sequence(value) else { continue };
+            let Some((key, value)) = setting.split_once('=') else {
+                continue;
+            };
+            let Some(sequence) = sequence(value) else {
+                continue;
+            };
             match key.to_lowercase().as_str() {
                 "run" => colors.run = sequence,
                 "cancel" => colors.cancel = sequence,
@@ -53,7 +65,9 @@ fn sequence(value: &str) -> Option<String> {
     if value.contains(',') {
         let parts = value.split(',').map(|part| part.trim().parse::<u8>().ok());
         let parts = parts.collect::<Option<Vec<_>>>()?;
-        let [red, green, blue] = parts.as_slice() else { return None };
+        let [red, green, blue] = parts.as_slice() else {
+            return None;
+        };
         return Some(escape(&format!("38;2;{red};{green};{blue}")));
     }
     let (base, name) = match value.strip_prefix("light-") {

@@ -25,7 +25,10 @@ fn a_second_build_is_cached() {
 fn times_of_files_do_not_count() {
     let world = world();
     world.must_build(&["--output", "type=local,dest=out"]);
-    let file = std::fs::File::options().write(true).open(world.path("context/src/a.txt")).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(world.path("context/src/a.txt"))
+        .unwrap();
     file.set_modified(std::time::UNIX_EPOCH).unwrap();
     let progress = world.must_build(&["--output", "type=local,dest=out"]);
     assert_eq!(outcome(&progress, "RUN cat"), "CACHED");
@@ -62,8 +65,10 @@ fn exported_caches_serve_an_empty_store() {
     world.must_build(&["--export-cache", "type=local,dest=exported,mode=max"]);
     std::fs::rename(world.path("root"), world.path("old-root")).unwrap();
     let progress = world.must_build(&[
-        "--import-cache", "type=local,src=exported",
-        "--output", "type=local,dest=out",
+        "--import-cache",
+        "type=local,src=exported",
+        "--output",
+        "type=local,dest=out",
     ]);
     assert_eq!(outcome(&progress, "RUN cat"), "CACHED");
     assert_eq!(outcome(&progress, "RUN echo other"), "CACHED");
@@ -92,7 +97,11 @@ fn usage_adds_up_and_can_be_pruned() {
     assert!(pruned.success, "{}", pruned.stderr);
     let usage = world.run(&["du"]);
     let total = usage.stdout.lines().last().unwrap().to_owned();
-    assert!(total.ends_with("\t0B"), "left after prune: {total}\n{}", usage.stdout);
+    assert!(
+        total.ends_with("\t0B"),
+        "left after prune: {total}\n{}",
+        usage.stdout
+    );
     let progress = world.must_build(&[]);
     assert_eq!(outcome(&progress, "RUN cat"), "DONE");
 }

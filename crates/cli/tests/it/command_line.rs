@@ -11,8 +11,15 @@ fn progress_has_many_forms() {
     world.on_busybox("RUN echo hello\n");
     let run = |progress: &str| {
         let ran = world.run(&[
-            "build", "--no-cache", progress, "--frontend", "dockerfile.v0",
-            "--local", "context=context", "--local", "dockerfile=context",
+            "build",
+            "--no-cache",
+            progress,
+            "--frontend",
+            "dockerfile.v0",
+            "--local",
+            "context=context",
+            "--local",
+            "dockerfile=context",
         ]);
         assert!(ran.success, "{}", ran.stderr);
         ran.stderr
@@ -30,7 +37,10 @@ fn progress_has_many_forms() {
 fn frontends_answer_requests() {
     let world = World::new();
     world.dockerfile("# builds\nFROM scratch AS one\nFROM one AS two\n");
-    let ran = ran(world.build_command(&["--opt", "requestid=frontend.targets"]).output().unwrap());
+    let ran = ran(world
+        .build_command(&["--opt", "requestid=frontend.targets"])
+        .output()
+        .unwrap());
     assert!(ran.success, "{}", ran.stderr);
     assert_has(&ran.stdout, "one");
     assert_has(&ran.stdout, "two");
@@ -78,12 +88,17 @@ fn kiln_llb_definition() -> Vec<u8> {
         action: Some(pb::file_action::Action::Mkfile(file)),
     };
     let op = pb::Op {
-        op: Some(pb::op::Op::File(pb::FileOp { actions: vec![action] })),
+        op: Some(pb::op::Op::File(pb::FileOp {
+            actions: vec![action],
+        })),
         ..Default::default()
     };
     let bytes = op.encode_to_vec();
     let digest = kiln_llb::digest_of(&bytes).to_string();
-    let end = pb::Op { inputs: vec![pb::Input { digest, index: 0 }], ..Default::default() };
+    let end = pb::Op {
+        inputs: vec![pb::Input { digest, index: 0 }],
+        ..Default::default()
+    };
     let definition = kiln_llb::Definition {
         ops: vec![bytes.into(), end.encode_to_vec().into()],
         ..Default::default()
@@ -95,7 +110,10 @@ fn kiln_llb_definition() -> Vec<u8> {
 fn daemons_are_refused_by_name() {
     let world = World::new();
     let mut command = world.command(&["build", "--frontend", "dockerfile.v0"]);
-    let ran = ran(command.env("BUILDKIT_HOST", "tcp://127.0.0.1:1").output().unwrap());
+    let ran = ran(command
+        .env("BUILDKIT_HOST", "tcp://127.0.0.1:1")
+        .output()
+        .unwrap());
     assert!(!ran.success);
     assert_has(&ran.stderr, "tcp://127.0.0.1:1");
     assert_has(&ran.stderr, "embedded:");

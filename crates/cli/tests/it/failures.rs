@@ -28,26 +28,55 @@ fn a_failed_step_shows_its_line_and_its_output() {
 
 #[test]
 fn missing_files_are_named() {
-    check("COPY nothing /x\n", &[], &["Dockerfile:3", "\"/nothing\": not found"]);
+    check(
+        "COPY nothing /x\n",
+        &[],
+        &["Dockerfile:3", "\"/nothing\": not found"],
+    );
     check("COPY --from=busybox2 /a /b\n", &[], &["busybox2"]);
 }
 
 #[test]
 fn syntax_errors_are_marked_and_explained() {
-    check("RUNN true\n", &[], &["Dockerfile:3", "unknown instruction: RUNN (did you mean RUN?)"]);
-    check("COPY --chwon=1 a b\n", &[], &["unknown flag: --chwon (did you mean chown?)"]);
-    check("RUN --mount=type=cach,target=/c true\n", &[], &["cach", "cache"]);
+    check(
+        "RUNN true\n",
+        &[],
+        &[
+            "Dockerfile:3",
+            "unknown instruction: RUNN (did you mean RUN?)",
+        ],
+    );
+    check(
+        "COPY --chwon=1 a b\n",
+        &[],
+        &["unknown flag: --chwon (did you mean chown?)"],
+    );
+    check(
+        "RUN --mount=type=cach,target=/c true\n",
+        &[],
+        &["cach", "cache"],
+    );
 }
 
 #[test]
 fn targets_must_exist() {
-    check("RUN true\n", &["--opt", "target=busybo"], &["target stage \"busybo\" could not be found", "busybox"]);
+    check(
+        "RUN true\n",
+        &["--opt", "target=busybo"],
+        &["target stage \"busybo\" could not be found", "busybox"],
+    );
 }
 
 #[test]
 fn contexts_must_exist() {
     let world = World::new();
-    let ran = world.run(&["build", "--frontend", "dockerfile.v0", "--local", "context=nowhere"]);
+    let ran = world.run(&[
+        "build",
+        "--frontend",
+        "dockerfile.v0",
+        "--local",
+        "context=nowhere",
+    ]);
     assert!(!ran.success);
     assert_has(&ran.stderr, "nowhere");
     let error = world.must_fail(&[]);

@@ -11,7 +11,9 @@ use crate::world::{World, ran, text, tool};
 
 fn cases() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dockerfile/tests/golden");
-    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let entries = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let mut cases = entries.filter(|path| path.is_dir()).collect::<Vec<_>>();
     cases.sort();
     assert!(cases.len() >= 38, "cases are missing");
@@ -61,28 +63,48 @@ fn check_all(check: impl Fn(&Path) -> Result<(), String> + Sync) {
         }
     });
     let failed = failed.into_inner().unwrap();
-    let report = failed.iter().map(|(name, difference)| format!("== {name}\n{difference}\n"));
-    assert!(failed.is_empty(), "{} cases differ:\n{}", failed.len(), report.collect::<String>());
+    let report = failed
+        .iter()
+        .map(|(name, difference)| format!("== {name}\n{difference}\n"));
+    assert!(
+        failed.is_empty(),
+        "{} cases differ:\n{}",
+        failed.len(),
+        report.collect::<String>()
+    );
 }
 
 #[test]
 fn definitions_are_the_references() {
     let world = World::new();
     check_all(|case| {
-        let ran = build(&world, case, &[
-            "--opt", "requestid=frontend.convertllb",
-            "--opt", "local-sessionid:context=golden",
-            "--opt", "local-sessionid:other=golden",
-        ]);
+        let ran = build(
+            &world,
+            case,
+            &[
+                "--opt",
+                "requestid=frontend.convertllb",
+                "--opt",
+                "local-sessionid:context=golden",
+                "--opt",
+                "local-sessionid:other=golden",
+            ],
+        );
         if !ran.success {
             return Err(ran.stderr);
         }
-        let answer = ran.stdout.strip_prefix("result.json\n").unwrap_or(&ran.stdout);
-        let printed: Value = serde_json::from_str(answer)
-            .map_err(|error| format!("{error}: {}", ran.stdout))?;
+        let answer = ran
+            .stdout
+            .strip_prefix("result.json\n")
+            .unwrap_or(&ran.stdout);
+        let printed: Value =
+            serde_json::from_str(answer).map_err(|error| format!("{error}: {}", ran.stdout))?;
         let expected = json(&case.join("llb.json"));
         let keys = |value: &Value| -> BTreeSet<String> {
-            value["def"].as_object().map(|ops| ops.keys().cloned().collect()).unwrap_or_default()
+            value["def"]
+                .as_object()
+                .map(|ops| ops.keys().cloned().collect())
+                .unwrap_or_default()
         };
         match keys(&printed) == keys(&expected) {
             true => Ok(()),
@@ -98,11 +120,24 @@ fn cache_records_are_the_references() {
         for secret in ["a", "c", "e"] {
             world.write(secret, "x");
         }
-        let ran = build(&world, case, &[
-            "--allow", "network.host", "--allow", "security.insecure",
-            "--secret", "id=a,src=a", "--secret", "id=c,src=c", "--secret", "id=e,src=e",
-            "--export-cache", "type=local,dest=cache,mode=max",
-        ]);
+        let ran = build(
+            &world,
+            case,
+            &[
+                "--allow",
+                "network.host",
+                "--allow",
+                "security.insecure",
+                "--secret",
+                "id=a,src=a",
+                "--secret",
+                "id=c,src=c",
+                "--secret",
+                "id=e,src=e",
+                "--export-cache",
+                "type=local,dest=cache,mode=max",
+            ],
+        );
         if !ran.success {
             return Err(ran.stderr);
         }
@@ -118,23 +153,41 @@ fn cache_records_are_the_references() {
 /// The records of a cache directory in the form of `cache.json`: linked by
 /// digest in place of index.
 fn records(cache: &Path) -> Vec<String> {
-    let blob = |digest: &str| json(&cache.join("blobs/sha256").join(digest.trim_start_matches("sha256:")));
+    let blob = |digest: &str| {
+        json(
+            &cache
+                .join("blobs/sha256")
+                .join(digest.trim_start_matches("sha256:")),
+        )
+    };
     let index = json(&cache.join("index.json"));
     let manifest = blob(index["manifests"][0]["digest"].as_str().unwrap());
     let config = blob(manifest["config"]["digest"].as_str().unwrap());
     let records = config["records"].as_array().unwrap();
     let list = records.iter().map(|record| {
-        let inputs = record["inputs"].as_array().map_or(&[][..], Vec::as_slice).iter().map(|links| {
-            links.as_array().unwrap().iter().map(|link| {
-                let target = &records[link["link"].as_u64().unwrap_or(0) as usize];
-                serde_json::json!({
-                    "selector": link["selector"].as_str().unwrap_or(""),
-                    "record": target["digest"],
-                })
-            }).collect::<Vec<_>>()
-        }).collect::<Vec<_>>();
+        let inputs = record["inputs"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice)
+            .iter()
+            .map(|links| {
+                links
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|link| {
+                        let target = &records[link["link"].as_u64().unwrap_or(0) as usize];
+                        serde_json::json!({
+                            "selector": link["selector"].as_str().unwrap_or(""),
+                            "record": target["digest"],
+                        })
+                    })
+                    .collect::<Vec<_>>()
+            })
+            .collect::<Vec<_>>();
         let has_result = ["layers", "chains"].iter().any(|key| {
-            record[key].as_array().is_some_and(|results| !results.is_empty())
+            record[key]
+                .as_array()
+                .is_some_and(|results| !results.is_empty())
         });
         serde_json::json!({"digest": record["digest"], "result": has_result, "inputs": inputs})
     });
@@ -142,13 +195,21 @@ fn records(cache: &Path) -> Vec<String> {
 }
 
 fn sorted_records(records: Value) -> Vec<String> {
-    let mut records = records.as_array().unwrap().iter().map(|record| {
-        let mut record = record.clone();
-        for links in record["inputs"].as_array_mut().into_iter().flatten() {
-            links.as_array_mut().unwrap().sort_by_key(ToString::to_string);
-        }
-        record.to_string()
-    }).collect::<Vec<_>>();
+    let mut records = records
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| {
+            let mut record = record.clone();
+            for links in record["inputs"].as_array_mut().into_iter().flatten() {
+                links
+                    .as_array_mut()
+                    .unwrap()
+                    .sort_by_key(ToString::to_string);
+            }
+            record.to_string()
+        })
+        .collect::<Vec<_>>();
     records.sort();
     records
 }
@@ -160,17 +221,37 @@ fn image_configs_are_the_references() {
         for secret in ["a", "c", "e"] {
             world.write(secret, "x");
         }
-        let ran = build(&world, case, &[
-            "--allow", "network.host", "--allow", "security.insecure",
-            "--secret", "id=a,src=a", "--secret", "id=c,src=c", "--secret", "id=e,src=e",
-            "--output", "type=oci,dest=image.tar,source-date-epoch=1700000000",
-        ]);
+        let ran = build(
+            &world,
+            case,
+            &[
+                "--allow",
+                "network.host",
+                "--allow",
+                "security.insecure",
+                "--secret",
+                "id=a,src=a",
+                "--secret",
+                "id=c,src=c",
+                "--secret",
+                "id=e,src=e",
+                "--output",
+                "type=oci,dest=image.tar,source-date-epoch=1700000000",
+            ],
+        );
         if !ran.success {
             return Err(ran.stderr);
         }
         let archive = text(&world.path("image.tar")).to_owned();
-        let entry = |name: &str| serde_json::from_str::<Value>(&tool("tar", &["xOf", &archive, name])).unwrap();
-        let blob = |digest: &Value| entry(&format!("blobs/sha256/{}", digest.as_str().unwrap().trim_start_matches("sha256:")));
+        let entry = |name: &str| {
+            serde_json::from_str::<Value>(&tool("tar", &["xOf", &archive, name])).unwrap()
+        };
+        let blob = |digest: &Value| {
+            entry(&format!(
+                "blobs/sha256/{}",
+                digest.as_str().unwrap().trim_start_matches("sha256:")
+            ))
+        };
         let manifest = blob(&entry("index.json")["manifests"][0]["digest"]);
         let mut config = blob(&manifest["config"]["digest"]);
         let layers = config["rootfs"]["diff_ids"].as_array().map_or(0, Vec::len);

@@ -1,6 +1,8 @@
 //! End-to-end tests: the real `buildctl`, real mounts, real registries, and
 //! other projects' tools as judges of what comes out. They need root.
 
+#![allow(clippy::unwrap_used)]
+
 mod world;
 
 mod cache;

@@ -21,11 +21,16 @@ fn world() -> World {
 fn all_outputs_in_one_build() {
     let world = world();
     world.must_build(&[
-        "--output", "type=local,dest=files",
-        "--output", "type=tar,dest=files.tar",
-        "--output", "type=oci,dest=oci.tar,name=example.com/kiln:v1",
-        "--output", "type=docker,dest=docker.tar,name=kiln:v1",
-        "--metadata-file", "metadata.json",
+        "--output",
+        "type=local,dest=files",
+        "--output",
+        "type=tar,dest=files.tar",
+        "--output",
+        "type=oci,dest=oci.tar,name=example.com/kiln:v1",
+        "--output",
+        "type=docker,dest=docker.tar,name=kiln:v1",
+        "--metadata-file",
+        "metadata.json",
     ]);
     assert_eq!(world.read("files/out/made"), "made\n");
     let listing = tool("tar", &["tf", text(&world.path("files.tar"))]);
@@ -38,14 +43,20 @@ fn all_outputs_in_one_build() {
     let archive = format!("docker-archive:{}", text(&world.path("docker.tar")));
     let inspected: Value = serde_json::from_str(&tool("skopeo", &["inspect", &archive])).unwrap();
     assert_eq!(inspected["Labels"]["who"], "a & b");
-    let manifest = tool("tar", &["xOf", text(&world.path("docker.tar")), "manifest.json"]);
+    let manifest = tool(
+        "tar",
+        &["xOf", text(&world.path("docker.tar")), "manifest.json"],
+    );
     assert_has(&manifest, "\"RepoTags\":[\"kiln:v1\"]");
 }
 
 #[test]
 fn layout_directory_runs_with_runc() {
     let world = world();
-    world.must_build(&["--output", "type=oci,tar=false,dest=layout,name=example.com/kiln:v1"]);
+    world.must_build(&[
+        "--output",
+        "type=oci,tar=false,dest=layout,name=example.com/kiln:v1",
+    ]);
     let index: Value = serde_json::from_str(&world.read("layout/index.json")).unwrap();
     let annotations = &index["manifests"][0]["annotations"];
     assert_eq!(annotations["org.opencontainers.image.ref.name"], "v1");
@@ -58,16 +69,25 @@ fn layout_directory_runs_with_runc() {
     spec["process"]["terminal"] = Value::Bool(false);
     std::fs::write(&config, spec.to_string()).unwrap();
     let id = format!("kiln-test-{}", std::process::id());
-    assert_eq!(tool("runc", &["run", "--bundle", text(&bundle), &id]), "made\n");
+    assert_eq!(
+        tool("runc", &["run", "--bundle", text(&bundle), &id]),
+        "made\n"
+    );
 }
 
 #[test]
 fn archives_go_to_standard_output() {
     let world = world();
-    let output = world.build_command(&["--output", "type=tar"]).output().unwrap();
+    let output = world
+        .build_command(&["--output", "type=tar"])
+        .output()
+        .unwrap();
     assert!(output.status.success());
     std::fs::write(world.path("out.tar"), output.stdout).unwrap();
-    assert_has(&tool("tar", &["tf", text(&world.path("out.tar"))]), "out/made");
+    assert_has(
+        &tool("tar", &["tf", text(&world.path("out.tar"))]),
+        "out/made",
+    );
 }
 
 #[test]
@@ -75,7 +95,12 @@ fn outputs_are_the_same_on_every_run() {
     let world = world();
     let build = |name: &str| {
         let oci = format!("type=oci,dest={name}.oci");
-        world.must_build(&["--opt", "build-arg:SOURCE_DATE_EPOCH=1700000000", "--output", &oci]);
+        world.must_build(&[
+            "--opt",
+            "build-arg:SOURCE_DATE_EPOCH=1700000000",
+            "--output",
+            &oci,
+        ]);
         std::fs::read(world.path(&format!("{name}.oci"))).unwrap()
     };
     let first = build("first");
@@ -90,7 +115,10 @@ fn local_output_does_not_leave_its_directory() {
     std::fs::create_dir_all(world.path("outside")).unwrap();
     std::os::unix::fs::symlink(world.path("outside"), world.path("files/link")).unwrap();
     let _ = world.build(&["--output", "type=local,dest=files"]);
-    assert!(!world.exists("outside/passwd"), "a symlink in the destination was followed");
+    assert!(
+        !world.exists("outside/passwd"),
+        "a symlink in the destination was followed"
+    );
 }
 
 #[test]
@@ -110,7 +138,13 @@ fn terminals_are_not_written_to() {
         env!("CARGO_BIN_EXE_buildctl")
     );
     let mut command = std::process::Command::new("script");
-    command.current_dir(world.path(".")).args(["--quiet", "--return", "--command", &script, "/dev/null"]);
+    command.current_dir(world.path(".")).args([
+        "--quiet",
+        "--return",
+        "--command",
+        &script,
+        "/dev/null",
+    ]);
     let ran = ran(command.stdin(std::process::Stdio::null()).output().unwrap());
     assert!(!ran.success);
     assert_has(&ran.stdout, "refusing to write to console");

@@ -28,15 +28,22 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 fn is_running(part: &str) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes.into_iter().any(|process| {
-        std::fs::read(process.path().join("cmdline"))
-            .is_ok_and(|line| String::from_utf8_lossy(&line).replace('\0', " ").contains(part))
+        std::fs::read(process.path().join("cmdline")).is_ok_and(|line| {
+            String::from_utf8_lossy(&line)
+                .replace('\0', " ")
+                .contains(part)
+        })
     })
 }
 
 fn mounts_below(world: &World) -> Vec<String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let root = world.path("root").to_str().unwrap().to_owned();
-    mounts.lines().filter(|line| line.contains(&root)).map(str::to_owned).collect()
+    mounts
+        .lines()
+        .filter(|line| line.contains(&root))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -47,7 +54,11 @@ fn builds_share_one_root() {
     let builds = builds.collect::<Vec<_>>();
     for build in builds {
         let output = build.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     for n in 0..4 {
         assert_eq!(world.read(&format!("files{n}/out")), "one\n");
@@ -69,7 +80,11 @@ fn a_killed_build_harms_nobody() {
     killed.kill().unwrap();
     killed.wait().unwrap();
     let output = other.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     wait_until("the end of the killed build's step", || !is_running(&sleep));
     let progress = world.must_build(&["--opt", "target=good"]);
     assert_eq!(outcome(&progress, "RUN echo shared"), "CACHED");

@@ -13,7 +13,9 @@ fn images_are_pulled_by_tag_and_digest() {
     let world = World::new();
     let registry = Registry::start().unwrap();
     rootfs::busybox(world.path("base")).unwrap();
-    let image = Image::new().layer(world.path("base")).config("Env", json!(["FROM_BASE=yes"]));
+    let image = Image::new()
+        .layer(world.path("base"))
+        .config("Env", json!(["FROM_BASE=yes"]));
     let pushed = registry.push_image(&image, "base:v1").unwrap();
     let build = |reference: &str| {
         world.dockerfile(&format!("FROM {reference}\nRUN echo $FROM_BASE > /out\n"));
@@ -30,7 +32,10 @@ fn images_are_pulled_by_tag_and_digest() {
 #[test]
 fn private_registries_get_the_users_credentials() {
     let world = World::new();
-    let protection = Protection { basic: Some(("user".into(), "pass".into())), ..Protection::default() };
+    let protection = Protection {
+        basic: Some(("user".into(), "pass".into())),
+        ..Protection::default()
+    };
     let registry = Registry::start_protected(protection).unwrap();
     rootfs::busybox(world.path("base")).unwrap();
     registry.push_rootfs(world.path("base"), "base:v1").unwrap();
@@ -38,7 +43,10 @@ fn private_registries_get_the_users_credentials() {
     let error = world.must_fail(&[]);
     assert_has(&error, "401");
     let auth = base64::engine::general_purpose::STANDARD.encode("user:pass");
-    world.write("docker/config.json", json!({"auths": {registry.host(): {"auth": auth}}}).to_string());
+    world.write(
+        "docker/config.json",
+        json!({"auths": {registry.host(): {"auth": auth}}}).to_string(),
+    );
     world.must_build(&[]);
 }
 
@@ -57,15 +65,23 @@ fn missing_images_are_named() {
 fn layouts_and_directories_are_named_contexts() {
     let world = World::new();
     rootfs::busybox(world.path("base")).unwrap();
-    let pushed = Image::new().layer(world.path("base")).write(world.path("layout"), "v1").unwrap();
+    let pushed = Image::new()
+        .layer(world.path("base"))
+        .write(world.path("layout"), "v1")
+        .unwrap();
     world.write("other/f", "from other");
     world.dockerfile("FROM base\nCOPY --from=other f /f\nRUN cat /f > /out\n");
     world.must_build(&[
-        "--oci-layout", "store=layout",
-        "--opt", &format!("context:base=oci-layout://store@{}", pushed.digest),
-        "--local", "other=other",
-        "--opt", "context:other=local:other",
-        "--output", "type=local,dest=files",
+        "--oci-layout",
+        "store=layout",
+        "--opt",
+        &format!("context:base=oci-layout://store@{}", pushed.digest),
+        "--local",
+        "other=other",
+        "--opt",
+        "context:other=local:other",
+        "--output",
+        "type=local,dest=files",
     ]);
     assert_eq!(world.read("files/out"), "from other");
 }
@@ -75,7 +91,9 @@ fn onbuild_triggers_run() {
     let world = World::new();
     let registry = Registry::start().unwrap();
     rootfs::busybox(world.path("base")).unwrap();
-    let image = Image::new().layer(world.path("base")).config("OnBuild", json!(["RUN echo triggered > /out"]));
+    let image = Image::new()
+        .layer(world.path("base"))
+        .config("OnBuild", json!(["RUN echo triggered > /out"]));
     registry.push_image(&image, "base:v1").unwrap();
     world.dockerfile(&format!("FROM {}/base:v1\n", registry.host()));
     world.must_build(&["--output", "type=local,dest=files"]);

@@ -23,7 +23,11 @@ fn secrets_are_files_or_variables_and_leave_no_trace() {
     let (_world, out) = run(flags, script, &["--secret", "id=token,src=secret.txt"]);
     assert_eq!(out, "hush 1000 440\n");
     let flags = "--mount=type=secret,id=token,env=TOKEN";
-    let (_world, out) = run(flags, "echo $TOKEN > /out", &["--secret", "id=token,src=secret.txt"]);
+    let (_world, out) = run(
+        flags,
+        "echo $TOKEN > /out",
+        &["--secret", "id=token,src=secret.txt"],
+    );
     assert_eq!(out, "hush\n");
     let (_world, out) = run(
         "--mount=type=secret,id=token,target=/run/token",
@@ -70,7 +74,11 @@ fn bind_and_tmpfs_mounts() {
 fn networks() {
     let (_world, out) = run("--network=none", "ls /sys/class/net > /out", &[]);
     assert_eq!(out, "lo\n");
-    let (_world, out) = run("--network=host", "ls /sys/class/net > /out", &["--allow", "network.host"]);
+    let (_world, out) = run(
+        "--network=host",
+        "ls /sys/class/net > /out",
+        &["--allow", "network.host"],
+    );
     assert_has(&out, "lo");
 }
 
@@ -121,9 +129,12 @@ fn other_runtimes_run_the_same_steps() {
         );
         world.write("secret.txt", "hush");
         world.must_build(&[
-            "--oci-worker-binary", runtime,
-            "--secret", "id=token,src=secret.txt",
-            "--output", "type=local,dest=files",
+            "--oci-worker-binary",
+            runtime,
+            "--secret",
+            "id=token,src=secret.txt",
+            "--output",
+            "type=local,dest=files",
         ]);
         assert_eq!(world.read("files/out"), "hush\n", "{runtime}");
     }

@@ -20,8 +20,14 @@ pub(crate) struct Ran {
 impl World {
     /// A world with an empty context.
     pub(crate) fn new() -> Self {
-        assert!(rustix::process::geteuid().is_root(), "end-to-end tests need root");
-        let dir = tempfile::Builder::new().prefix("kiln-test-").tempdir().unwrap();
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "end-to-end tests need root"
+        );
+        let dir = tempfile::Builder::new()
+            .prefix("kiln-test-")
+            .tempdir()
+            .unwrap();
         let world = Self { dir };
         std::fs::create_dir(world.path("context")).unwrap();
         world
@@ -47,7 +53,8 @@ impl World {
     pub(crate) fn read(&self, relative: &str) -> String {
         let path = self.path(relative);
         let bytes = std::fs::read(&path);
-        String::from_utf8(bytes.unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
+        String::from_utf8(bytes.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+            .unwrap()
     }
 
     pub(crate) fn exists(&self, relative: &str) -> bool {
@@ -83,8 +90,16 @@ impl World {
 
     /// `buildctl build` of this world's context.
     pub(crate) fn build_command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.command(&["build", "--progress=plain", "--frontend", "dockerfile.v0"]);
-        command.args(["--local", "context=context", "--local", "dockerfile=context"]).args(arguments);
+        let mut command =
+            self.command(&["build", "--progress=plain", "--frontend", "dockerfile.v0"]);
+        command
+            .args([
+                "--local",
+                "context=context",
+                "--local",
+                "dockerfile=context",
+            ])
+            .args(arguments);
         command
     }
 
@@ -124,7 +139,8 @@ pub(crate) fn ran(output: Output) -> Ran {
 /// Runs another program, which must work, and returns what it prints.
 pub(crate) fn tool(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
-    let ran = ran(output.unwrap_or_else(|error| panic!("{program}: {error}; run cargo xtask setup")));
+    let ran =
+        ran(output.unwrap_or_else(|error| panic!("{program}: {error}; run cargo xtask setup")));
     assert!(ran.success, "{program} {arguments:?}: {}", ran.stderr);
     ran.stdout
 }
@@ -137,14 +153,20 @@ pub(crate) fn text(path: &Path) -> &str {
 /// The number and the outcome of the step whose name contains `name`, from
 /// plain progress: `CACHED`, `DONE`, `ERROR: …`, `CANCELED`.
 pub(crate) fn outcome(progress: &str, name: &str) -> String {
-    let head = progress.lines().find(|line| line.starts_with('#') && line.contains(name));
+    let head = progress
+        .lines()
+        .find(|line| line.starts_with('#') && line.contains(name));
     let head = head.unwrap_or_else(|| panic!("no step {name:?} in:\n{progress}"));
     let number = format!("{} ", head.split(' ').next().unwrap());
-    let lines = progress.lines().filter_map(|line| line.strip_prefix(&number));
-    let outcome = lines.filter_map(|line| {
-        ["CACHED", "DONE", "ERROR", "CANCELED"].iter().find(|word| line.starts_with(**word))
-    });
-    let outcome = outcome.last();
+    let lines = progress.lines().rev();
+    let mut outcome = lines
+        .filter_map(|line| line.strip_prefix(&number))
+        .filter_map(|line| {
+            ["CACHED", "DONE", "ERROR", "CANCELED"]
+                .iter()
+                .find(|word| line.starts_with(**word))
+        });
+    let outcome = outcome.next();
     (*outcome.unwrap_or_else(|| panic!("step {name:?} has no outcome in:\n{progress}"))).to_owned()
 }
 

@@ -44,7 +44,9 @@ impl DatabaseKeys {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, CacheError> {
-        let result = self.database.read(|db| query(db).map_err(DatabaseError::from));
+        let result = self
+            .database
+            .read(|db| query(db).map_err(DatabaseError::from));
         Ok(result?)
     }
 }
@@ -66,7 +68,10 @@ impl KeyStore for DatabaseKeys {
             let mut query =
                 db.prepare_cached("SELECT id, created FROM solver_results WHERE key = ?1")?;
             let rows = query.query_map([key], |row| {
-                Ok(StoredResult { id: row.get(0)?, created: from_nanoseconds(row.get(1)?) })
+                Ok(StoredResult {
+                    id: row.get(0)?,
+                    created: from_nanoseconds(row.get(1)?),
+                })
             })?;
             rows.collect()
         })
@@ -88,7 +93,9 @@ impl KeyStore for DatabaseKeys {
             let keys: Vec<String> = {
                 let mut query =
                     db.prepare_cached("DELETE FROM solver_results WHERE id = ?1 RETURNING key")?;
-                query.query_map([result], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+                query
+                    .query_map([result], |row| row.get(0))?
+                    .collect::<rusqlite::Result<_>>()?
             };
             remove_unused(db, keys)?;
             Ok::<(), DatabaseError>(())
@@ -114,7 +121,13 @@ impl KeyStore for DatabaseKeys {
                 "INSERT OR IGNORE INTO solver_links (source, input, digest, selector, target)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![from, input(link), link.digest.as_ref(), selector(link), to])?;
+            .execute(params![
+                from,
+                input(link),
+                link.digest.as_ref(),
+                selector(link),
+                to
+            ])?;
             Ok::<(), DatabaseError>(())
         });
         Ok(write?)
@@ -137,7 +150,13 @@ impl KeyStore for DatabaseKeys {
                 "SELECT 1 FROM solver_links WHERE source = ?1 AND input = ?2
                  AND digest = ?3 AND selector = ?4 AND target = ?5",
             )?;
-            query.exists(params![from, input(link), link.digest.as_ref(), selector(link), to])
+            query.exists(params![
+                from,
+                input(link),
+                link.digest.as_ref(),
+                selector(link),
+                to
+            ])
         })
     }
 
@@ -156,7 +175,14 @@ impl KeyStore for DatabaseKeys {
                 "" => None,
                 text => Some(text.parse::<Digest>()?),
             };
-            Ok((from, Link { input: input as usize, digest: digest.parse()?, selector }))
+            Ok((
+                from,
+                Link {
+                    input: input as usize,
+                    digest: digest.parse()?,
+                    selector,
+                },
+            ))
         });
         links.collect()
     }
@@ -176,7 +202,10 @@ fn is_used(db: &Connection, key: &str) -> rusqlite::Result<bool> {
         "SELECT 1 FROM solver_results WHERE key = ?1
          UNION ALL SELECT 1 FROM solver_links WHERE source = ?1 LIMIT 1",
     )?;
-    query.query_row([key], |_| Ok(())).optional().map(|found| found.is_some())
+    query
+        .query_row([key], |_| Ok(()))
+        .optional()
+        .map(|found| found.is_some())
 }
 
 /// Removes keys that lead nowhere any more, and then what led to them.

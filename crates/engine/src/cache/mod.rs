@@ -19,5 +19,12 @@ pub(crate) fn local(store: &Store) -> Result<(Cache<Output>, Arc<DatabaseKeys>),
     let keys = DatabaseKeys::open(store.database().clone());
     let keys = Arc::new(keys.map_err(|error| BuildError::wrap(Kind::Environment, error))?);
     let results = Arc::new(RefResults::new(store.clone()));
-    Ok((Cache { id: "local".into(), keys: keys.clone(), results }, keys))
+    Ok((
+        Cache {
+            id: "local".into(),
+            keys: keys.clone(),
+            results,
+        },
+        keys,
+    ))
 }

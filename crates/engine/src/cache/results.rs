@@ -26,7 +26,10 @@ impl ResultStore for RefResults {
     type Output = Output;
 
     async fn save(&self, output: &Output, _created: SystemTime) -> Result<String, CacheError> {
-        Ok(output.as_ref().map_or(SCRATCH, |reference| reference.id()).to_owned())
+        Ok(output
+            .as_ref()
+            .map_or(SCRATCH, |reference| reference.id())
+            .to_owned())
     }
 
     async fn load(&self, id: &str) -> Result<Output, CacheError> {
@@ -39,12 +42,14 @@ impl ResultStore for RefResults {
         // Layers that nobody can fetch any more make a result useless; its
         // step runs again, and with it the source that knows the way.
         if let Some(layer) = reference.unfetchable()?.first() {
-            return Err(format!("layer {} of ref {id} cannot be fetched", layer.description).into());
+            return Err(
+                format!("layer {} of ref {id} cannot be fetched", layer.description).into(),
+            );
         }
         Ok(Some(reference))
     }
 
     fn exists(&self, id: &str) -> bool {
-        id == SCRATCH || matches!(self.store.get(id), Ok(Some(_)))
+        id == SCRATCH || self.store.contains(id).unwrap_or(false)
     }
 }

@@ -46,7 +46,10 @@ pub(crate) fn parse_exports(entries: &[CacheEntry]) -> Result<Vec<CacheExport>, 
         let options = options.map_err(|error| BuildError::wrap(Kind::Input, error))?;
         let compression = Compression::from_attrs(&options.compression);
         let compression = compression.map_err(|error| BuildError::wrap(Kind::Input, error))?;
-        Ok(CacheExport { options, compression })
+        Ok(CacheExport {
+            options,
+            compression,
+        })
     });
     parsed.collect()
 }
@@ -59,15 +62,22 @@ pub(crate) async fn export_all(
     solved: &[Solved<Output>],
     exports: Vec<CacheExport>,
 ) -> Result<Attributes, BuildError> {
-    let exports = exports.iter().filter(|export| !export.is_inline()).map(|export| async move {
-        let step = Step::start(progress, export.title());
-        let exported = export_one(engine, session, &step, solved, export).await;
-        match (step.finish(exported), export.options.ignore_error) {
-            (Err(_), true) => Ok(Attributes::new()),
-            (exported, _) => exported,
-        }
-    });
-    Ok(try_join_all(exports).await?.into_iter().flatten().collect::<BTreeMap<_, _>>())
+    let exports = exports
+        .iter()
+        .filter(|export| !export.is_inline())
+        .map(|export| async move {
+            let step = Step::start(progress, export.title());
+            let exported = export_one(engine, session, &step, solved, export).await;
+            match (step.finish(exported), export.options.ignore_error) {
+                (Err(_), true) => Ok(Attributes::new()),
+                (exported, _) => exported,
+            }
+        });
+    Ok(try_join_all(exports)
+        .await?
+        .into_iter()
+        .flatten()
+        .collect::<BTreeMap<_, _>>())
 }
 
 async fn export_one(
@@ -78,9 +88,10 @@ async fn export_one(
     export: &CacheExport,
 ) -> Result<Attributes, BuildError> {
     let repository = match &export.options.destination {
-        Destination::Registry { reference, insecure } => {
-            Some(engine.repository(reference, Access::of(*insecure), session)?)
-        }
+        Destination::Registry {
+            reference,
+            insecure,
+        } => Some(engine.repository(reference, Access::of(*insecure), session)?),
         _ => None,
     };
     let preparing = step.reporter.activity("preparing build cache for export");
@@ -88,9 +99,11 @@ async fn export_one(
     preparing.done(0, 0);
     let sending = step.reporter.activity("sending cache export");
     let content = engine.worker.store.content();
-    let exported = kiln_remote_cache::export(&records, &export.options, content, repository.as_ref());
-    let Exported { response, warnings } =
-        exported.await.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
+    let exported =
+        kiln_remote_cache::export(&records, &export.options, content, repository.as_ref());
+    let Exported { response, warnings } = exported
+        .await
+        .map_err(|error| BuildError::wrap(Kind::Environment, error))?;
     sending.done(0, 0);
     for warning in warnings {
         step.reporter.warn(&warning);
@@ -106,7 +119,10 @@ async fn records(
     mode: ExportMode,
     compression: Compression,
 ) -> Result<Records, BuildError> {
-    let options = kiln_solver::ExportOptions { mode, ..kiln_solver::ExportOptions::default() };
+    let options = kiln_solver::ExportOptions {
+        mode,
+        ..kiln_solver::ExportOptions::default()
+    };
     let remotes = LayerBlobs::new(engine, compression);
     let records = kiln_solver::export(solved, &options, &remotes).await;
     records.map_err(|error| BuildError::wrap(Kind::Environment, error))
@@ -120,12 +136,21 @@ pub(crate) async fn inline_records(
     solved: &Solved<Output>,
     compression: Compression,
 ) -> Result<Option<Bytes>, BuildError> {
-    let Some(reference) = &solved.output else { return Ok(None) };
+    let Some(reference) = &solved.output else {
+        return Ok(None);
+    };
     let step = Step::start(progress, "preparing layers for inline cache");
     let inline = async {
         let failed = |error| BuildError::wrap(Kind::Environment, error);
-        let layers = engine.exporter.layers(reference, &compression).await.map_err(failed)?;
-        let digests = layers.iter().map(|layer| layer.descriptor.digest().clone()).collect::<Vec<_>>();
+        let layers = engine
+            .exporter
+            .layers(reference, &compression)
+            .await
+            .map_err(failed)?;
+        let digests = layers
+            .iter()
+            .map(|layer| layer.descriptor.digest().clone())
+            .collect::<Vec<_>>();
         let solved = std::slice::from_ref(solved);
         let records = records(engine, solved, ExportMode::Min, compression).await?;
         let records = kiln_remote_cache::inline_records(&records, &digests);

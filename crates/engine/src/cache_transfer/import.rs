@@ -30,7 +30,9 @@ pub(crate) async fn import_all(
     progress: &ProgressSink,
     imports: Vec<ImportOptions>,
 ) -> Vec<Cache<Output>> {
-    let imports = imports.into_iter().map(|options| import(engine, session, progress, options));
+    let imports = imports
+        .into_iter()
+        .map(|options| import(engine, session, progress, options));
     join_all(imports).await.into_iter().flatten().collect()
 }
 
@@ -42,20 +44,25 @@ async fn import(
 ) -> Option<Cache<Output>> {
     let (name, access) = match &options {
         ImportOptions::Directory { path, .. } => (path.display().to_string(), None),
-        ImportOptions::Registry { reference, insecure } => {
-            (reference.to_string(), Some((reference.clone(), Access::of(*insecure))))
-        }
+        ImportOptions::Registry {
+            reference,
+            insecure,
+        } => (
+            reference.to_string(),
+            Some((reference.clone(), Access::of(*insecure))),
+        ),
     };
     let step = Step::start(progress, format!("importing cache manifest from {name}"));
-    let repository = match access.map(|(reference, access)| engine.repository(&reference, access, session)) {
-        None => None,
-        Some(Ok(repository)) => Some(repository),
-        Some(Err(error)) => {
-            step.reporter.warn(&error.message);
-            step.end(String::new());
-            return None;
-        }
-    };
+    let repository =
+        match access.map(|(reference, access)| engine.repository(&reference, access, session)) {
+            None => None,
+            Some(Ok(repository)) => Some(repository),
+            Some(Err(error)) => {
+                step.reporter.warn(&error.message);
+                step.end(String::new());
+                return None;
+            }
+        };
     let store = &engine.worker.store;
     let Imported { cache, warnings } =
         kiln_remote_cache::import(&options, store, repository, Some).await;

@@ -16,11 +16,18 @@ pub(super) struct LayerBlobs {
 
 impl LayerBlobs {
     pub(super) fn new(engine: &Engine, compression: Compression) -> Self {
-        Self { engine: engine.clone(), compression }
+        Self {
+            engine: engine.clone(),
+            compression,
+        }
     }
 
     async fn blobs(&self, reference: &Ref) -> Result<Vec<CacheLayer>, CacheError> {
-        let blobs = self.engine.exporter.layers(reference, &self.compression).await?;
+        let blobs = self
+            .engine
+            .exporter
+            .layers(reference, &self.compression)
+            .await?;
         Ok(blobs.into_iter().map(cache_layer).collect())
     }
 
@@ -51,8 +58,14 @@ impl Remotes for LayerBlobs {
         &self,
         candidate: &ExportCandidate<Output>,
     ) -> Result<Option<Vec<CacheLayer>>, CacheError> {
-        let Some(reference) = self.reference(candidate)? else { return Ok(None) };
-        if reference.layers()?.iter().any(|layer| layer.blobs.is_empty()) {
+        let Some(reference) = self.reference(candidate)? else {
+            return Ok(None);
+        };
+        if reference
+            .layers()?
+            .iter()
+            .any(|layer| layer.blobs.is_empty())
+        {
             return Ok(None);
         }
         self.blobs(&reference).await.map(Some)

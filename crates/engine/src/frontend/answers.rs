@@ -31,5 +31,7 @@ pub(super) async fn answer(
 
 fn files(response: Response) -> BTreeMap<String, Vec<u8>> {
     let metadata = response.metadata.into_iter();
-    metadata.map(|(name, text)| (name.to_owned(), text.into_bytes())).collect()
+    metadata
+        .map(|(name, text)| (name.to_owned(), text.into_bytes()))
+        .collect()
 }

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use kiln_dockerfile::known::{ImageQuestion, OciLayoutQuestion};
 use kiln_dockerfile::{
-    Answer, DockerfileLocation, Known, Lowered, Lowering, Options, Question, ResolvedConfig, Source,
-    load_dockerfile, lower,
+    Answer, DockerfileLocation, Known, Lowered, Lowering, Options, Question, ResolvedConfig,
+    Source, load_dockerfile, lower,
 };
 use kiln_exporter::Shape;
 use kiln_llb::Definition;
@@ -22,7 +22,10 @@ use crate::request::Attributes;
 /// other end here.
 pub(super) const MAX_ROUNDS: usize = 100;
 
-pub(super) async fn run(bridge: &Bridge, attributes: &Attributes) -> Result<FrontendResult, BuildError> {
+pub(super) async fn run(
+    bridge: &Bridge,
+    attributes: &Attributes,
+) -> Result<FrontendResult, BuildError> {
     let options = Options::from_attrs(attributes);
     let options = options.map_err(|error| BuildError::wrap(Kind::Input, error))?;
     let options = options.with_session(bridge.session.id.as_str());
@@ -34,10 +37,16 @@ pub(super) async fn run(bridge: &Bridge, attributes: &Attributes) -> Result<Fron
     let source = source.with_ignore(file.ignore);
 
     if !options.request.is_empty() {
-        return answers::answer(bridge, &source, &options, known).await.map(FrontendResult::Answer);
+        return answers::answer(bridge, &source, &options, known)
+            .await
+            .map(FrontendResult::Answer);
     }
     let platforms = options.per_platform();
-    let shape = if options.multi_platform { Shape::Index } else { Shape::Single };
+    let shape = if options.multi_platform {
+        Shape::Index
+    } else {
+        Shape::Single
+    };
     let builds = platforms.iter().enumerate().map(|(index, options)| {
         let known = known.clone();
         let source = &source;
@@ -53,7 +62,11 @@ pub(super) async fn run(bridge: &Bridge, attributes: &Attributes) -> Result<Fron
     let built = try_join_all(builds).await?;
     let epoch = built.iter().find_map(|(_, epoch)| *epoch);
     let platforms = built.into_iter().map(|(platform, _)| platform).collect();
-    Ok(FrontendResult::Built(Built { platforms, shape, epoch }))
+    Ok(FrontendResult::Built(Built {
+        platforms,
+        shape,
+        epoch,
+    }))
 }
 
 /// A Dockerfile as it was read.
@@ -70,9 +83,14 @@ async fn find_dockerfile(
     known: &mut Known,
 ) -> Result<(Definition, File), BuildError> {
     for _ in 0..MAX_ROUNDS {
-        match load_dockerfile(options, known).map_err(|error| BuildError::wrap(Kind::Input, error))? {
+        match load_dockerfile(options, known)
+            .map_err(|error| BuildError::wrap(Kind::Input, error))?
+        {
             DockerfileLocation::Needs(questions) => ask(bridge, questions, known).await?,
-            DockerfileLocation::At { definition, filename } => {
+            DockerfileLocation::At {
+                definition,
+                filename,
+            } => {
                 let file = read_dockerfile(bridge, &definition, &filename).await?;
                 return Ok((definition, file));
             }
@@ -98,8 +116,14 @@ async fn read_dockerfile(
             "name the directory with --local dockerfile=DIR, and another file name with --opt filename=NAME",
         )
     })?;
-    let ignore = bridge.read_file(&output, &format!("{filename}.dockerignore"), None).await?;
-    Ok(File { name: filename.to_owned(), text, ignore })
+    let ignore = bridge
+        .read_file(&output, &format!("{filename}.dockerignore"), None)
+        .await?;
+    Ok(File {
+        name: filename.to_owned(),
+        text,
+        ignore,
+    })
 }
 
 /// Lowers, answering questions until there are none.
@@ -153,7 +177,11 @@ async fn answer(bridge: &Bridge, question: &Question) -> Result<Answer, BuildErr
     match question {
         Question::ImageConfig(image) => Ok(config_answer(image_config(bridge, image).await)),
         Question::OciLayoutConfig(layout) => Ok(config_answer(layout_config(bridge, layout).await)),
-        Question::ReadFile { definition, path, limit } => {
+        Question::ReadFile {
+            definition,
+            path,
+            limit,
+        } => {
             let definition = Definition::decode(definition.clone());
             let definition = definition.map_err(|error| BuildError::wrap(Kind::Internal, error))?;
             let output = bridge.solve(&definition).await?.output;
@@ -177,18 +205,28 @@ fn config_answer(resolved: Result<ResolvedImage, BuildError>) -> Answer {
     }
 }
 
-async fn image_config(bridge: &Bridge, question: &ImageQuestion) -> Result<ResolvedImage, BuildError> {
-    let attributes = [("image.resolvemode".to_owned(), question.resolve_mode.as_str().to_owned())];
+async fn image_config(
+    bridge: &Bridge,
+    question: &ImageQuestion,
+) -> Result<ResolvedImage, BuildError> {
+    let attributes = [(
+        "image.resolvemode".to_owned(),
+        question.resolve_mode.as_str().to_owned(),
+    )];
     let identifier = ImageIdentifier::parse(
         &question.reference,
         &attributes.into_iter().collect(),
         question.platform.clone(),
     );
     let identifier = identifier.map_err(crate::ops::source::source_error)?;
-    bridge.image_config(&identifier, &question.log_name).await
+    let resolved = bridge.image_config(&identifier, &question.log_name).await;
+    resolved.map_err(|error| resolve_error(error, &question.reference))
 }
 
-async fn layout_config(bridge: &Bridge, question: &OciLayoutQuestion) -> Result<ResolvedImage, BuildError> {
+async fn layout_config(
+    bridge: &Bridge,
+    question: &OciLayoutQuestion,
+) -> Result<ResolvedImage, BuildError> {
     let attributes = [
         ("oci.session".to_owned(), question.session.clone()),
         ("oci.store".to_owned(), question.store.clone()),
@@ -200,5 +238,10 @@ async fn layout_config(bridge: &Bridge, question: &OciLayoutQuestion) -> Result<
         platform.unwrap_or_else(|| bridge.engine.worker.platform.clone()),
     );
     let identifier = identifier.map_err(crate::ops::source::source_error)?;
-    bridge.layout_config(&identifier, &question.log_name).await
+    let resolved = bridge.layout_config(&identifier, &question.log_name).await;
+    resolved.map_err(|error| resolve_error(error, &question.reference))
+}
+
+fn resolve_error(error: BuildError, reference: &str) -> BuildError {
+    error.context(format!("failed to resolve source metadata for {reference}"))
 }

@@ -11,13 +11,20 @@ pub(super) fn syntax_error(error: &SyntaxError, filename: &str, text: &[u8]) -> 
 }
 
 pub(super) fn lower_error(error: &LowerError, source: &Source) -> BuildError {
-    located(crate::error::chain(error), source_file(source), &error.locations)
+    located(
+        crate::error::chain(error),
+        source_file(source),
+        &error.locations,
+    )
 }
 
 fn located(message: String, file: SourceFile, lines: &[Lines]) -> BuildError {
     let mut error = BuildError::new(Kind::Input, message);
     if !lines.is_empty() {
-        error.locations = vec![Location { file, ranges: lines.iter().flat_map(|it| ranges(*it)).collect() }];
+        error.locations = vec![Location {
+            file,
+            ranges: lines.iter().flat_map(|it| ranges(*it)).collect(),
+        }];
     }
     error
 }
@@ -28,7 +35,11 @@ pub(super) fn source_file(source: &Source) -> SourceFile {
 }
 
 fn file(filename: &str, text: &[u8]) -> SourceFile {
-    SourceFile { filename: filename.to_owned(), data: text.to_vec(), language: "Dockerfile".into() }
+    SourceFile {
+        filename: filename.to_owned(),
+        data: text.to_vec(),
+        language: "Dockerfile".into(),
+    }
 }
 
 /// The lines of an instruction, each as a range of its own.
@@ -37,5 +48,8 @@ pub(super) fn ranges(lines: Lines) -> impl Iterator<Item = Range> {
         line: i32::try_from(position.line).unwrap_or(i32::MAX),
         character: i32::try_from(position.character).unwrap_or(i32::MAX),
     };
-    lines.ranges().map(move |range| Range { start: position(range.start), end: position(range.end) })
+    lines.ranges().map(move |range| Range {
+        start: position(range.start),
+        end: position(range.end),
+    })
 }

@@ -49,7 +49,10 @@ pub(crate) struct BuiltPlatform {
 impl Built {
     /// How the results came to be, for cache exports.
     pub(crate) fn solved(&self) -> Vec<Solved<Output>> {
-        self.platforms.iter().filter_map(|built| built.solution.solved.clone()).collect()
+        self.platforms
+            .iter()
+            .filter_map(|built| built.solution.solved.clone())
+            .collect()
     }
 
     /// The results as exporters take them, with inline caches where asked for.
@@ -61,7 +64,10 @@ impl Built {
     ) -> Result<ExportInput, BuildError> {
         let is_inline = caches.iter().any(CacheExport::is_inline);
         // An inline cache names the layers of the image that carries it.
-        let carrier = exports.iter().find_map(Export::compression).filter(|_| is_inline);
+        let carrier = exports
+            .iter()
+            .find_map(Export::compression)
+            .filter(|_| is_inline);
         let mut platforms = Vec::with_capacity(self.platforms.len());
         for built in &self.platforms {
             let inline_cache = match (&carrier, &built.solution.solved) {
@@ -79,7 +85,12 @@ impl Built {
                 inline_cache,
             });
         }
-        Ok(ExportInput { platforms, shape: self.shape, image_name: None, epoch: self.epoch })
+        Ok(ExportInput {
+            platforms,
+            shape: self.shape,
+            image_name: None,
+            epoch: self.epoch,
+        })
     }
 }
 

@@ -23,7 +23,8 @@ pub(super) fn check(text: &[u8], options: &Attributes) -> Result<(), BuildError>
         None | Some(BUILT_IN) => Ok(()),
         Some(reference) if is_official(reference) => Ok(()),
         Some(reference) => {
-            let message = format!("frontend image {reference:?}: frontends as images are not supported yet");
+            let message =
+                format!("frontend image {reference:?}: frontends as images are not supported yet");
             Err(BuildError::new(Kind::Input, message).hint(
                 "remove the # syntax line, or use docker/dockerfile, which the built-in frontend serves",
             ))
@@ -44,19 +45,35 @@ mod tests {
     fn check(dockerfile: &str, argument: Option<&str>, is_built_in: bool) {
         let argument = argument.map(|it| ("build-arg:BUILDKIT_SYNTAX".to_owned(), it.to_owned()));
         let options = argument.into_iter().collect::<Attributes>();
-        assert_eq!(super::check(dockerfile.as_bytes(), &options).is_ok(), is_built_in, "{dockerfile}");
+        assert_eq!(
+            super::check(dockerfile.as_bytes(), &options).is_ok(),
+            is_built_in,
+            "{dockerfile}"
+        );
     }
 
     #[test]
     fn official_frontends_are_built_in() {
         check("FROM scratch\n", None, true);
-        for tag in ["docker/dockerfile:1", "docker.io/docker/dockerfile:1.7-labs", "docker/dockerfile"] {
+        for tag in [
+            "docker/dockerfile:1",
+            "docker.io/docker/dockerfile:1.7-labs",
+            "docker/dockerfile",
+        ] {
             check(&format!("# syntax={tag}\nFROM scratch\n"), None, true);
         }
-        check("# syntax=docker/dockerfile-upstream:master@sha256:ab\nFROM scratch\n", None, true);
+        check(
+            "# syntax=docker/dockerfile-upstream:master@sha256:ab\nFROM scratch\n",
+            None,
+            true,
+        );
         check("# syntax=example.com/other\nFROM scratch\n", None, false);
         check("# syntax=docker/dockerfiles\nFROM scratch\n", None, false);
-        check("# syntax=example.com/other\nFROM scratch\n", Some("dockerfile.v0"), true);
+        check(
+            "# syntax=example.com/other\nFROM scratch\n",
+            Some("dockerfile.v0"),
+            true,
+        );
         check("FROM scratch\n", Some("example.com/other"), false);
     }
 }

@@ -11,7 +11,11 @@ pub(super) fn report(bridge: &Bridge, source: &Source, warnings: &[Warning]) {
     if warnings.is_empty() {
         return;
     }
-    let head = source.map.definition.as_ref().and_then(kiln_llb::Definition::head);
+    let head = source
+        .map
+        .definition
+        .as_ref()
+        .and_then(kiln_llb::Definition::head);
     let Some(vertex) = head else { return };
     let warnings = warnings.iter().map(|warning| ProgressWarning {
         vertex: vertex.to_string(),
@@ -22,10 +26,16 @@ pub(super) fn report(bridge: &Bridge, source: &Source, warnings: &[Warning]) {
         source: Some(source_file(source)),
         ranges: ranges(warning.location).collect(),
     });
-    bridge.progress.update(Update { warnings: warnings.collect(), ..Update::default() });
+    bridge.progress.update(Update {
+        warnings: warnings.collect(),
+        ..Update::default()
+    });
 }
 
 /// `RuleName: what is wrong (line 3)`, as BuildKit's tools show it.
 fn short(warning: &Warning) -> String {
-    format!("{}: {} (line {})", warning.rule.name, warning.message, warning.location.first)
+    format!(
+        "{}: {} (line {})",
+        warning.rule.name, warning.message, warning.location.first
+    )
 }

@@ -18,6 +18,9 @@ impl BuildOp {
 }
 
 fn unsupported() -> BuildError {
-    BuildError::new(Kind::Input, "LLB build ops (nested builds) are not supported yet")
-        .hint("solve the inner definition on its own and use its result as an input")
+    BuildError::new(
+        Kind::Input,
+        "LLB build ops (nested builds) are not supported yet",
+    )
+    .hint("solve the inner definition on its own and use its result as an input")
 }

@@ -20,18 +20,27 @@ pub(super) async fn digest(
     mut selectors: Vec<Selector>,
 ) -> Result<Option<Digest>, BuildError> {
     if selectors.is_empty() {
-        selectors.push(Selector { path: "/".into(), options: ChecksumOptions::default() });
+        selectors.push(Selector {
+            path: "/".into(),
+            options: ChecksumOptions::default(),
+        });
     }
-    let Some(reference) = reference else { return empty_tree(&selectors).map(Some) };
+    let Some(reference) = reference else {
+        return empty_tree(&selectors).map(Some);
+    };
     if let Some(known) = worker.checksums.known(reference, &selectors)? {
         return Ok(Some(join(&known)));
     }
     reference.materialize().await.map_err(store_error)?;
     let (worker, reference) = (worker.clone(), reference.clone());
     let task = tokio::task::spawn_blocking(move || {
-        worker.checksums.checksums(&worker.store, &reference, &selectors)
+        worker
+            .checksums
+            .checksums(&worker.store, &reference, &selectors)
     });
-    let digests = task.await.map_err(|error| BuildError::wrap(Kind::Internal, error))??;
+    let digests = task
+        .await
+        .map_err(|error| BuildError::wrap(Kind::Internal, error))??;
     Ok(Some(join(&digests)))
 }
 
@@ -57,9 +66,9 @@ pub(super) fn dedupe_paths(paths: &[String]) -> Vec<String> {
         .filter(|path| {
             !paths.iter().any(|other| {
                 other != *path
-                    && path.strip_prefix(other.as_str()).is_some_and(|rest| {
-                        other.ends_with('/') || rest.starts_with('/')
-                    })
+                    && path
+                        .strip_prefix(other.as_str())
+                        .is_some_and(|rest| other.ends_with('/') || rest.starts_with('/'))
             })
         })
         .cloned()

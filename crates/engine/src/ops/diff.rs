@@ -17,23 +17,36 @@ pub(super) struct DiffOp {
 
 impl DiffOp {
     pub(super) fn new(op: &pb::DiffOp, inputs: usize, name: &str) -> Self {
-        Self { op: op.clone(), inputs, name: name.into() }
+        Self {
+            op: *op,
+            inputs,
+            name: name.into(),
+        }
     }
 
     pub(super) fn cache_map(&self) -> CacheMap {
         plain_cache_map(digest::diff(&self.op), self.inputs)
     }
 
-    pub(super) fn execute(&self, worker: &Worker, inputs: &[Output]) -> Result<Vec<Output>, BuildError> {
+    pub(super) fn execute(
+        &self,
+        worker: &Worker,
+        inputs: &[Output],
+    ) -> Result<Vec<Output>, BuildError> {
         let lower = side(inputs, self.op.lower.as_ref().map(|lower| lower.input))?;
         let upper = side(inputs, self.op.upper.as_ref().map(|upper| upper.input))?;
         let output = match (lower, upper) {
             (None, upper) => upper.cloned(),
             (Some(lower), Some(upper)) if lower.id() == upper.id() => None,
             (lower, upper) => {
-                let options =
-                    MutableOptions { description: self.name.clone(), ..MutableOptions::default() };
-                worker.store.diff(lower, upper, options).map_err(store_error)?
+                let options = MutableOptions {
+                    description: self.name.clone(),
+                    ..MutableOptions::default()
+                };
+                worker
+                    .store
+                    .diff(lower, upper, options)
+                    .map_err(store_error)?
             }
         };
         Ok(vec![output])

@@ -2,8 +2,8 @@
 //! the JSON form that BuildKit hashes (solver/llbsolver/ops).
 
 use base64::Engine as _;
-use kiln_protocol::pb;
 use kiln_llb::digest_of;
+use kiln_protocol::pb;
 use oci_spec::image::Digest;
 
 use super::go_json::{Object, array, quote};
@@ -22,21 +22,33 @@ pub(crate) fn exec(op: &pb::ExecOp, platform: &pb::Platform) -> Digest {
 }
 
 fn exec_json(op: &pb::ExecOp) -> Object {
-    let mounts = if is_plain_run(&op.mounts) { &[] } else { op.mounts.as_slice() };
+    let mounts = if is_plain_run(&op.mounts) {
+        &[]
+    } else {
+        op.mounts.as_slice()
+    };
     Object::new()
         .object("meta", op.meta.as_ref().map(meta_json))
         .objects("mounts", mounts.iter().map(mount_json))
         .number("network", op.network)
         .number("security", op.security)
-        .objects("secretenv", op.secretenv.iter().map(|env| {
-            Object::new()
-                .string("ID", &env.id)
-                .string("name", &env.name)
-                .boolean("optional", env.optional)
-        }))
-        .objects("cdiDevices", op.cdi_devices.iter().map(|device| {
-            Object::new().string("name", &device.name).boolean("optional", device.optional)
-        }))
+        .objects(
+            "secretenv",
+            op.secretenv.iter().map(|env| {
+                Object::new()
+                    .string("ID", &env.id)
+                    .string("name", &env.name)
+                    .boolean("optional", env.optional)
+            }),
+        )
+        .objects(
+            "cdiDevices",
+            op.cdi_devices.iter().map(|device| {
+                Object::new()
+                    .string("name", &device.name)
+                    .boolean("optional", device.optional)
+            }),
+        )
 }
 
 /// Proxies, and the addresses of extra hosts, must not decide a cache key.
@@ -46,17 +58,31 @@ fn meta_json(meta: &pb::Meta) -> Object {
         .strings("env", &meta.env)
         .string("cwd", &meta.cwd)
         .string("user", &meta.user)
-        .objects("extraHosts", meta.extra_hosts.iter().map(|host| Object::new().string("Host", &host.host)))
+        .objects(
+            "extraHosts",
+            meta.extra_hosts
+                .iter()
+                .map(|host| Object::new().string("Host", &host.host)),
+        )
         .string("hostname", &meta.hostname)
-        .objects("ulimit", meta.ulimit.iter().map(|limit| {
-            Object::new()
-                .string("Name", &limit.name)
-                .number("Soft", limit.soft)
-                .number("Hard", limit.hard)
-        }))
+        .objects(
+            "ulimit",
+            meta.ulimit.iter().map(|limit| {
+                Object::new()
+                    .string("Name", &limit.name)
+                    .number("Soft", limit.soft)
+                    .number("Hard", limit.hard)
+            }),
+        )
         .string("cgroupParent", &meta.cgroup_parent)
-        .boolean("removeMountStubsRecursive", meta.remove_mount_stubs_recursive)
-        .array("validExitCodes", meta.valid_exit_codes.iter().map(ToString::to_string))
+        .boolean(
+            "removeMountStubsRecursive",
+            meta.remove_mount_stubs_recursive,
+        )
+        .array(
+            "validExitCodes",
+            meta.valid_exit_codes.iter().map(ToString::to_string),
+        )
 }
 
 /// A lone root mount is left out of the key: early BuildKit versions ignored
@@ -80,24 +106,42 @@ fn mount_json(mount: &pb::Mount) -> Object {
         .number("output", mount.output)
         .boolean("readonly", mount.readonly)
         .number("mountType", mount.mount_type)
-        .object("TmpfsOpt", mount.tmpfs_opt.as_ref().map(|opt| Object::new().number("size", opt.size)))
-        .object("cacheOpt", mount.cache_opt.as_ref().map(|opt| cache_opt_json(mount, opt)))
-        .object("secretOpt", mount.secret_opt.as_ref().map(|opt| {
-            Object::new()
-                .string("ID", &opt.id)
-                .number("uid", opt.uid)
-                .number("gid", opt.gid)
-                .number("mode", opt.mode)
-                .boolean("optional", opt.optional)
-        }))
-        .object("SSHOpt", mount.ssh_opt.as_ref().map(|opt| {
-            Object::new()
-                .string("ID", &opt.id)
-                .number("uid", opt.uid)
-                .number("gid", opt.gid)
-                .number("mode", opt.mode)
-                .boolean("optional", opt.optional)
-        }))
+        .object(
+            "TmpfsOpt",
+            mount
+                .tmpfs_opt
+                .as_ref()
+                .map(|opt| Object::new().number("size", opt.size)),
+        )
+        .object(
+            "cacheOpt",
+            mount
+                .cache_opt
+                .as_ref()
+                .map(|opt| cache_opt_json(mount, opt)),
+        )
+        .object(
+            "secretOpt",
+            mount.secret_opt.as_ref().map(|opt| {
+                Object::new()
+                    .string("ID", &opt.id)
+                    .number("uid", opt.uid)
+                    .number("gid", opt.gid)
+                    .number("mode", opt.mode)
+                    .boolean("optional", opt.optional)
+            }),
+        )
+        .object(
+            "SSHOpt",
+            mount.ssh_opt.as_ref().map(|opt| {
+                Object::new()
+                    .string("ID", &opt.id)
+                    .number("uid", opt.uid)
+                    .number("gid", opt.gid)
+                    .number("mode", opt.mode)
+                    .boolean("optional", opt.optional)
+            }),
+        )
         .string("resultID", &mount.result_id)
         .number("contentCache", mount.content_cache)
 }
@@ -107,7 +151,10 @@ fn mount_json(mount: &pb::Mount) -> Object {
 /// or without a namespace before it) has always been in the key and stays.
 fn cache_opt_json(mount: &pb::Mount, opt: &pb::CacheOpt) -> Object {
     let default_id = opt.id == mount.dest
-        || opt.id.split_once('/').is_some_and(|(_, path)| path == mount.dest);
+        || opt
+            .id
+            .split_once('/')
+            .is_some_and(|(_, path)| path == mount.dest);
     if default_id && opt.sharing == pb::CacheSharingOpt::Shared as i32 {
         Object::new().string("ID", &opt.id)
     } else {
@@ -118,16 +165,27 @@ fn cache_opt_json(mount: &pb::Mount, opt: &pb::CacheOpt) -> Object {
 /// Digest of a file op. `inputs` is the number of its inputs.
 pub(crate) fn file(op: &pb::FileOp, inputs: usize) -> Digest {
     let base64 = base64::engine::general_purpose::STANDARD;
-    let actions = op.actions.iter().map(|action| {
-        quote(&base64.encode(action_json(action, inputs).build()))
-    });
+    let actions = op
+        .actions
+        .iter()
+        .map(|action| quote(&base64.encode(action_json(action, inputs).build())));
     let body = Object::new()
         .string("Type", "buildkit.file.v0")
         .raw("Actions", &array(&actions.collect::<Vec<_>>()));
-    let indexes = if has_default_indexes(&op.actions) { &[] } else { op.actions.as_slice() };
-    let body = body.array("indexes", indexes.iter().map(|action| {
-        format!("[{},{},{}]", action.input, action.secondary_input, action.output)
-    }));
+    let indexes = if has_default_indexes(&op.actions) {
+        &[]
+    } else {
+        op.actions.as_slice()
+    };
+    let body = body.array(
+        "indexes",
+        indexes.iter().map(|action| {
+            format!(
+                "[{},{},{}]",
+                action.input, action.secondary_input, action.output
+            )
+        }),
+    );
     digest_of(body.build().as_bytes())
 }
 
@@ -138,7 +196,10 @@ fn action_json(action: &pb::FileAction, inputs: usize) -> Object {
         Some(Action::Mkfile(file)) => Object::new()
             .string("path", &file.path)
             .number("mode", file.mode)
-            .string("data", &base64::engine::general_purpose::STANDARD.encode(&file.data))
+            .string(
+                "data",
+                &base64::engine::general_purpose::STANDARD.encode(&file.data),
+            )
             .object("owner", file.owner.as_ref().map(owner_json))
             .number("timestamp", file.timestamp),
         Some(Action::Mkdir(dir)) => Object::new()
@@ -164,7 +225,11 @@ fn action_json(action: &pb::FileAction, inputs: usize) -> Object {
 /// (which names the copied file) is left here.
 fn copy_json(copy: &pb::FileActionCopy, secondary_input: i64, inputs: usize) -> Object {
     let from_input = usize::try_from(secondary_input).is_ok_and(|index| index < inputs);
-    let src = if from_input { base_name(&copy.src) } else { copy.src.clone() };
+    let src = if from_input {
+        base_name(&copy.src)
+    } else {
+        copy.src.clone()
+    };
     Object::new()
         .string("src", &src)
         .string("dest", &copy.dest)
@@ -172,14 +237,20 @@ fn copy_json(copy: &pb::FileActionCopy, secondary_input: i64, inputs: usize) -> 
         .number("mode", copy.mode)
         .boolean("followSymlink", copy.follow_symlink)
         .boolean("dirCopyContents", copy.dir_copy_contents)
-        .boolean("attemptUnpackDockerCompatibility", copy.attempt_unpack_docker_compatibility)
+        .boolean(
+            "attemptUnpackDockerCompatibility",
+            copy.attempt_unpack_docker_compatibility,
+        )
         .boolean("createDestPath", copy.create_dest_path)
         .boolean("allowWildcard", copy.allow_wildcard)
         .boolean("allowEmptyWildcard", copy.allow_empty_wildcard)
         .number("timestamp", copy.timestamp)
         .strings("include_patterns", &copy.include_patterns)
         .strings("exclude_patterns", &copy.exclude_patterns)
-        .boolean("alwaysReplaceExistingDestPaths", copy.always_replace_existing_dest_paths)
+        .boolean(
+            "alwaysReplaceExistingDestPaths",
+            copy.always_replace_existing_dest_paths,
+        )
         .string("modeStr", &copy.mode_str)
         .strings("required_paths", &copy.required_paths)
 }
@@ -205,7 +276,11 @@ fn user_json(user: &pb::UserOpt) -> Object {
     let inner = match &user.user {
         Some(pb::user_opt::User::ByName(named)) => Object::new().object(
             "byName",
-            Some(Object::new().string("name", &named.name).number("input", named.input)),
+            Some(
+                Object::new()
+                    .string("name", &named.name)
+                    .number("input", named.input),
+            ),
         ),
         Some(pb::user_opt::User::ById(id)) => Object::new().number("byId", *id),
         None => Object::new(),
@@ -224,22 +299,33 @@ fn has_default_indexes(actions: &[pb::FileAction]) -> bool {
     actions.iter().enumerate().all(|(i, action)| {
         let input = if i == 0 { 0 } else { (count + i - 1) as i64 };
         let output = if i == count - 1 { 0 } else { -1 };
-        action.input == input
-            && matches!(action.secondary_input, -1 | 1)
-            && action.output == output
+        action.input == input && matches!(action.secondary_input, -1 | 1) && action.output == output
     })
 }
 
 /// Digest of a merge op.
 pub(crate) fn merge(op: &pb::MergeOp) -> Digest {
-    let inputs = op.inputs.iter().map(|input| Object::new().number("input", input.input));
-    typed("buildkit.merge.v0", "Merge", Object::new().objects("inputs", inputs))
+    let inputs = op
+        .inputs
+        .iter()
+        .map(|input| Object::new().number("input", input.input));
+    typed(
+        "buildkit.merge.v0",
+        "Merge",
+        Object::new().objects("inputs", inputs),
+    )
 }
 
 /// Digest of a diff op.
 pub(crate) fn diff(op: &pb::DiffOp) -> Digest {
-    let lower = op.lower.as_ref().map(|lower| Object::new().number("input", lower.input));
-    let upper = op.upper.as_ref().map(|upper| Object::new().number("input", upper.input));
+    let lower = op
+        .lower
+        .as_ref()
+        .map(|lower| Object::new().number("input", lower.input));
+    let upper = op
+        .upper
+        .as_ref()
+        .map(|upper| Object::new().number("input", upper.input));
     let body = Object::new().object("lower", lower).object("upper", upper);
     typed("buildkit.diff.v0", "Diff", body)
 }
@@ -253,6 +339,9 @@ pub(crate) fn passthrough(op: &pb::PassthroughOp) -> Digest {
 }
 
 fn typed(kind: &str, field: &str, body: Object) -> Digest {
-    let json = Object::new().string("Type", kind).raw(field, &body.build()).build();
+    let json = Object::new()
+        .string("Type", kind)
+        .raw(field, &body.build())
+        .build();
     digest_of(json.as_bytes())
 }

@@ -34,11 +34,21 @@ struct InputUse {
 }
 
 impl ExecOp {
-    pub(super) fn new(op: &pb::ExecOp, platform: Platform, inputs: usize) -> Result<Self, BuildError> {
+    pub(super) fn new(
+        op: &pb::ExecOp,
+        platform: Platform,
+        inputs: usize,
+    ) -> Result<Self, BuildError> {
         let meta = op.meta.clone().filter(|meta| !meta.args.is_empty());
         let meta = meta.ok_or_else(|| BuildError::new(Kind::Input, "exec op without arguments"))?;
         let inputs = input_uses(op, inputs)?;
-        Ok(Self { op: op.clone(), meta, platform, resources: None, inputs })
+        Ok(Self {
+            op: op.clone(),
+            meta,
+            platform,
+            resources: None,
+            inputs,
+        })
     }
 
     pub(super) fn with_resources(self, resources: Option<pb::LinuxResources>) -> Self {
@@ -56,17 +66,29 @@ impl ExecOp {
             content: input.by_content,
         });
         let digest = digest::exec(&self.op, &platform::to_pb(&self.platform));
-        Ok(CacheMap { digest, deps: deps.collect(), more: false })
+        Ok(CacheMap {
+            digest,
+            deps: deps.collect(),
+            more: false,
+        })
     }
 
     pub(super) fn content_selectors(&self, input: usize) -> Vec<Selector> {
-        let Some(input) = self.inputs.get(input) else { return Vec::new() };
+        let Some(input) = self.inputs.get(input) else {
+            return Vec::new();
+        };
         let paths = dedupe_paths(&input.paths);
         if paths.iter().any(|path| path == "/") {
             return Vec::new();
         }
-        let options = ChecksumOptions { follow_links: true, ..ChecksumOptions::default() };
-        let selector = |path| Selector { path, options: options.clone() };
+        let options = ChecksumOptions {
+            follow_links: true,
+            ..ChecksumOptions::default()
+        };
+        let selector = |path| Selector {
+            path,
+            options: options.clone(),
+        };
         paths.into_iter().map(selector).collect()
     }
 
@@ -104,7 +126,9 @@ impl ExecOp {
         let valid = &self.meta.valid_exit_codes;
         match valid.is_empty() {
             true => status.success(),
-            false => valid.iter().any(|code| u32::try_from(*code) == Ok(status.code)),
+            false => valid
+                .iter()
+                .any(|code| u32::try_from(*code) == Ok(status.code)),
         }
     }
 }
@@ -113,10 +137,15 @@ fn input_uses(op: &pb::ExecOp, inputs: usize) -> Result<Vec<InputUse>, BuildErro
     let mut uses = vec![InputUse::default(); inputs];
     for mount in &op.mounts {
         let kind = MountType::try_from(mount.mount_type);
-        if matches!(kind, Ok(MountType::Secret | MountType::Ssh | MountType::Tmpfs)) {
+        if matches!(
+            kind,
+            Ok(MountType::Secret | MountType::Ssh | MountType::Tmpfs)
+        ) {
             continue;
         }
-        let Ok(index) = usize::try_from(mount.input) else { continue };
+        let Ok(index) = usize::try_from(mount.input) else {
+            continue;
+        };
         let Some(input) = uses.get_mut(index) else {
             let message = format!("mount {} asks for input {index} of {inputs}", mount.dest);
             return Err(BuildError::new(Kind::Input, message));

@@ -43,20 +43,30 @@ pub(super) async fn request(
     request.extra_hosts = extra_hosts(&meta.extra_hosts)?;
     request.rlimits = meta.ulimit.iter().map(rlimit).collect();
     request.cgroup_parent = Some(meta.cgroup_parent.clone()).filter(|parent| !parent.is_empty());
-    request.resources = op.resources.as_ref().map_or_else(Resources::default, resources);
+    request.resources = op
+        .resources
+        .as_ref()
+        .map_or_else(Resources::default, resources);
     request.network = network(op.op.network)?;
     request.security = security(op.op.security)?;
     if meta.remove_mount_stubs_recursive {
         request.stubs = StubRemoval::Recursive;
     }
     if let Some(device) = op.op.cdi_devices.iter().find(|device| !device.optional) {
-        let message = format!("CDI device {:?}: CDI devices are not supported yet", device.name);
+        let message = format!(
+            "CDI device {:?}: CDI devices are not supported yet",
+            device.name
+        );
         return Err(BuildError::new(Kind::Input, message));
     }
     Ok(request)
 }
 
-async fn environment(op: &ExecOp, worker: &Worker, cx: &OpContext) -> Result<Vec<String>, BuildError> {
+async fn environment(
+    op: &ExecOp,
+    worker: &Worker,
+    cx: &OpContext,
+) -> Result<Vec<String>, BuildError> {
     let mut env = op.meta.env.clone();
     if let Some(proxy) = &op.meta.proxy_env {
         env.extend(proxy_variables(proxy));
@@ -86,7 +96,10 @@ fn proxy_variables(proxy: &pb::ProxyEnv) -> Vec<String> {
     ];
     let set = variables.into_iter().filter(|(_, value)| !value.is_empty());
     set.flat_map(|(name, value)| {
-        [format!("{name}={value}"), format!("{}={value}", name.to_lowercase())]
+        [
+            format!("{name}={value}"),
+            format!("{}={value}", name.to_lowercase()),
+        ]
     })
     .collect()
 }
@@ -94,10 +107,16 @@ fn proxy_variables(proxy: &pb::ProxyEnv) -> Vec<String> {
 fn extra_hosts(hosts: &[pb::HostIp]) -> Result<Vec<HostAddress>, BuildError> {
     let parsed = hosts.iter().map(|host| {
         let address = host.ip.parse().map_err(|_| {
-            let message = format!("failed to parse IP {:?} of extra host {:?}", host.ip, host.host);
+            let message = format!(
+                "failed to parse IP {:?} of extra host {:?}",
+                host.ip, host.host
+            );
             BuildError::new(Kind::Input, message)
         })?;
-        Ok(HostAddress { host: host.host.clone(), address })
+        Ok(HostAddress {
+            host: host.host.clone(),
+            address,
+        })
     });
     parsed.collect()
 }
@@ -105,7 +124,11 @@ fn extra_hosts(hosts: &[pb::HostIp]) -> Result<Vec<HostAddress>, BuildError> {
 /// Negative limits mean none, which the kernel spells as the largest number.
 fn rlimit(limit: &pb::Ulimit) -> Rlimit {
     let value = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
-    Rlimit { name: limit.name.clone(), soft: value(limit.soft), hard: value(limit.hard) }
+    Rlimit {
+        name: limit.name.clone(),
+        soft: value(limit.soft),
+        hard: value(limit.hard),
+    }
 }
 
 fn resources(limits: &pb::LinuxResources) -> Resources {
@@ -125,7 +148,10 @@ fn network(mode: i32) -> Result<Network, BuildError> {
         Ok(NetMode::Unset) => Ok(Network::Sandbox),
         Ok(NetMode::Host) => Ok(Network::Host),
         Ok(NetMode::None) => Ok(Network::None),
-        Err(_) => Err(BuildError::new(Kind::Input, format!("unknown network mode {mode}"))),
+        Err(_) => Err(BuildError::new(
+            Kind::Input,
+            format!("unknown network mode {mode}"),
+        )),
     }
 }
 
@@ -133,7 +159,10 @@ fn security(mode: i32) -> Result<Security, BuildError> {
     match SecurityMode::try_from(mode) {
         Ok(SecurityMode::Sandbox) => Ok(Security::Sandbox),
         Ok(SecurityMode::Insecure) => Ok(Security::Insecure),
-        Err(_) => Err(BuildError::new(Kind::Input, format!("unknown security mode {mode}"))),
+        Err(_) => Err(BuildError::new(
+            Kind::Input,
+            format!("unknown security mode {mode}"),
+        )),
     }
 }
 
@@ -146,7 +175,11 @@ pub(super) async fn run(
     let reporter = worker.jobs.reporter(cx);
     let (stdout, from_stdout) = mpsc::channel(OUTPUT_QUEUE);
     let (stderr, from_stderr) = mpsc::channel(OUTPUT_QUEUE);
-    let io = ExecIo { stdout: Some(stdout), stderr: Some(stderr), ..ExecIo::default() };
+    let io = ExecIo {
+        stdout: Some(stdout),
+        stderr: Some(stderr),
+        ..ExecIo::default()
+    };
     let (status, (), ()) = tokio::join!(
         worker.executor.run(request, io, cx.cancelled.clone()),
         forward(&reporter, 1, from_stdout),

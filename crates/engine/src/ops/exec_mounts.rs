@@ -75,7 +75,10 @@ impl Prepared {
             prepared.add(&setting, mount, inputs).await?;
         }
         if prepared.root.is_empty() {
-            return Err(BuildError::new(Kind::Input, "exec op without a root filesystem"));
+            return Err(BuildError::new(
+                Kind::Input,
+                "exec op without a root filesystem",
+            ));
         }
         prepared.mounts.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(prepared)
@@ -88,7 +91,10 @@ impl Prepared {
         inputs: &[Output],
     ) -> Result<(), BuildError> {
         let kind = MountType::try_from(mount.mount_type).map_err(|_| {
-            let message = format!("mount type {} of {} is not known", mount.mount_type, mount.dest);
+            let message = format!(
+                "mount type {} of {} is not known",
+                mount.mount_type, mount.dest
+            );
             BuildError::new(Kind::Input, message)
         })?;
         if mount.dest == "/" && kind != MountType::Bind {
@@ -138,12 +144,28 @@ impl Prepared {
         }
         let command = setting.op.command();
         let description = format!("mount {} from exec {command}", mount.dest);
-        let options = MutableOptions { description, ..MutableOptions::default() };
-        let made = setting.worker.store.mutable(reference.as_ref(), options).map_err(store_error)?;
-        let sources = made.mounts().map_err(store_error)?.into_iter().map(executor_mount).collect();
+        let options = MutableOptions {
+            description,
+            ..MutableOptions::default()
+        };
+        let made = setting
+            .worker
+            .store
+            .mutable(reference.as_ref(), options)
+            .map_err(store_error)?;
+        let sources = made
+            .mounts()
+            .map_err(store_error)?
+            .into_iter()
+            .map(executor_mount)
+            .collect();
         if is_root {
             self.root = sources;
-            self.root_access = if mount.readonly { RootAccess::ReadOnly } else { RootAccess::ReadWrite };
+            self.root_access = if mount.readonly {
+                RootAccess::ReadOnly
+            } else {
+                RootAccess::ReadWrite
+            };
         } else {
             self.mounts.push(mount_point(setting, mount, sources));
         }
@@ -161,7 +183,10 @@ impl Prepared {
         seed: Option<Ref>,
     ) -> Result<(), BuildError> {
         let options = mount.cache_opt.as_ref().ok_or_else(|| {
-            BuildError::new(Kind::Input, format!("missing cache mount options of {}", mount.dest))
+            BuildError::new(
+                Kind::Input,
+                format!("missing cache mount options of {}", mount.dest),
+            )
         })?;
         let sharing = match CacheSharingOpt::try_from(options.sharing) {
             Ok(CacheSharingOpt::Shared) => Sharing::Shared,
@@ -172,14 +197,26 @@ impl Prepared {
                 return Err(BuildError::new(Kind::Input, message));
             }
         };
-        let mut description =
-            format!("cached mount {} from exec {}", mount.dest, setting.op.command());
+        let mut description = format!(
+            "cached mount {} from exec {}",
+            mount.dest,
+            setting.op.command()
+        );
         if options.id != mount.dest {
             description = format!("{description} with id {:?}", options.id);
         }
-        let request =
-            CacheMountRequest { id: &options.id, sharing, seed: seed.as_ref(), description };
-        let cache = setting.worker.store.cache_mount(request).await.map_err(store_error)?;
+        let request = CacheMountRequest {
+            id: &options.id,
+            sharing,
+            seed: seed.as_ref(),
+            description,
+        };
+        let cache = setting
+            .worker
+            .store
+            .cache_mount(request)
+            .await
+            .map_err(store_error)?;
         let sources = cache.mounts().into_iter().map(executor_mount).collect();
         self.mounts.push(mount_point(setting, mount, sources));
         self._caches.push(cache);
@@ -195,15 +232,24 @@ impl Prepared {
         if size > 0 {
             options.push(format!("size={size}"));
         }
-        self.mounts.push(mount_point(setting, mount, vec![Mount::tmpfs(options)]));
+        self.mounts
+            .push(mount_point(setting, mount, vec![Mount::tmpfs(options)]));
     }
 
-    async fn add_secret(&mut self, setting: &Setting<'_>, mount: &pb::Mount) -> Result<(), BuildError> {
-        let options = mount.secret_opt.as_ref().filter(|options| !options.id.is_empty());
-        let options = options.ok_or_else(|| {
-            BuildError::new(Kind::Input, "secret ID missing from mount options")
-        })?;
-        let Some(data) = find_secret(setting.worker, setting.cx, &options.id, options.optional).await? else {
+    async fn add_secret(
+        &mut self,
+        setting: &Setting<'_>,
+        mount: &pb::Mount,
+    ) -> Result<(), BuildError> {
+        let options = mount
+            .secret_opt
+            .as_ref()
+            .filter(|options| !options.id.is_empty());
+        let options = options
+            .ok_or_else(|| BuildError::new(Kind::Input, "secret ID missing from mount options"))?;
+        let Some(data) =
+            find_secret(setting.worker, setting.cx, &options.id, options.optional).await?
+        else {
             return Ok(());
         };
         self.files.push(MemoryFile {
@@ -216,7 +262,11 @@ impl Prepared {
         Ok(())
     }
 
-    async fn add_ssh(&mut self, setting: &Setting<'_>, mount: &pb::Mount) -> Result<(), BuildError> {
+    async fn add_ssh(
+        &mut self,
+        setting: &Setting<'_>,
+        mount: &pb::Mount,
+    ) -> Result<(), BuildError> {
         let default = pb::SshOpt::default();
         let options = mount.ssh_opt.as_ref().unwrap_or(&default);
         for session in setting.worker.jobs.sessions(setting.cx) {
@@ -274,7 +324,11 @@ fn mount_point(setting: &Setting<'_>, mount: &pb::Mount, sources: Vec<Mount>) ->
         target: target(setting, mount),
         sources,
         selector: (!matches!(mount.selector.as_str(), "" | "/")).then(|| selector.to_path_buf()),
-        access: if mount.readonly { Access::ReadOnly } else { Access::ReadWrite },
+        access: if mount.readonly {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        },
     }
 }
 
@@ -289,5 +343,9 @@ fn mounts_of(reference: &Ref) -> Result<Vec<Mount>, BuildError> {
 }
 
 fn executor_mount(mount: kiln_store::Mount) -> Mount {
-    Mount { kind: mount.kind, source: mount.source, options: mount.options }
+    Mount {
+        kind: mount.kind,
+        source: mount.source,
+        options: mount.options,
+    }
 }

@@ -24,21 +24,35 @@ pub(super) struct FileOp {
 
 impl FileOp {
     pub(super) fn new(op: &pb::FileOp, inputs: usize, name: &str) -> Self {
-        Self { op: op.clone(), name: name.into(), selectors: selectors(op, inputs) }
+        Self {
+            op: op.clone(),
+            name: name.into(),
+            selectors: selectors(op, inputs),
+        }
     }
 
     pub(super) fn cache_map(&self) -> Result<CacheMap, BuildError> {
         let deps = self.selectors.iter().map(|selectors| match selectors {
             None => CacheDep::default(),
             Some(selectors) => {
-                let mut paths = selectors.iter().map(|s| s.path.as_str()).collect::<Vec<_>>();
+                let mut paths = selectors
+                    .iter()
+                    .map(|s| s.path.as_str())
+                    .collect::<Vec<_>>();
                 // Descending, as the keys have always been made.
                 paths.sort_unstable_by(|a, b| b.cmp(a));
-                CacheDep { selector: Some(digest_of(paths.join("\0"))), content: true }
+                CacheDep {
+                    selector: Some(digest_of(paths.join("\0"))),
+                    content: true,
+                }
             }
         });
         let digest = digest::file(&self.op, self.selectors.len());
-        Ok(CacheMap { digest, deps: deps.collect(), more: false })
+        Ok(CacheMap {
+            digest,
+            deps: deps.collect(),
+            more: false,
+        })
     }
 
     /// What to look at in an input for its content key, paths from its root.
@@ -62,7 +76,8 @@ impl FileOp {
         let run = file_actions::Run::new(worker.clone(), inputs, self.name.clone());
         let actions = self.op.actions.clone();
         let task = tokio::task::spawn_blocking(move || run.actions(&actions));
-        task.await.map_err(|error| BuildError::wrap(Kind::Internal, error))?
+        task.await
+            .map_err(|error| BuildError::wrap(Kind::Internal, error))?
     }
 }
 
@@ -91,7 +106,9 @@ fn selectors(op: &pb::FileOp, inputs: usize) -> Vec<Option<Vec<Selector>>> {
         }
     }
     let known = found.into_iter().zip(written);
-    known.map(|(paths, written)| (!written && !paths.is_empty()).then_some(paths)).collect()
+    known
+        .map(|(paths, written)| (!written && !paths.is_empty()).then_some(paths))
+        .collect()
 }
 
 fn slot(found: &mut [Vec<Selector>], index: i64) -> Option<&mut Vec<Selector>> {
@@ -119,8 +136,14 @@ fn owner_selectors(owner: &pb::ChownOpt, found: &mut [Vec<Selector>]) {
         if let Some(pb::user_opt::User::ByName(named)) = user
             && let Some(paths) = slot(found, named.input)
         {
-            let options = ChecksumOptions { follow_links: true, ..ChecksumOptions::default() };
-            paths.push(Selector { path: path.into(), options });
+            let options = ChecksumOptions {
+                follow_links: true,
+                ..ChecksumOptions::default()
+            };
+            paths.push(Selector {
+                path: path.into(),
+                options,
+            });
         }
     }
 }
@@ -149,12 +172,23 @@ fn dedupe(selectors: &[Selector]) -> Vec<Selector> {
             .filter(|s| is_plain(s) && s.options.follow_links == follow_links)
             .map(|s| s.path.clone())
             .collect::<Vec<_>>();
-        let options = ChecksumOptions { follow_links, ..ChecksumOptions::default() };
+        let options = ChecksumOptions {
+            follow_links,
+            ..ChecksumOptions::default()
+        };
         let paths = dedupe_paths(&of_kind).into_iter();
-        paths.map(move |path| Selector { path, options: options.clone() })
+        paths.map(move |path| Selector {
+            path,
+            options: options.clone(),
+        })
     };
     let mut all = plain(false).chain(plain(true)).collect::<Vec<_>>();
-    all.extend(selectors.iter().filter(|selector| !is_plain(selector)).cloned());
+    all.extend(
+        selectors
+            .iter()
+            .filter(|selector| !is_plain(selector))
+            .cloned(),
+    );
     all.sort_by(|a, b| a.path.cmp(&b.path));
     all
 }

@@ -56,7 +56,11 @@ struct OpenMutable {
 
 impl OpenMutable {
     fn commit(self) -> Result<Ref, BuildError> {
-        let Self { root, mount, mutable } = self;
+        let Self {
+            root,
+            mount,
+            mutable,
+        } = self;
         drop(root);
         drop(mount);
         mutable.commit().map_err(store_error)
@@ -65,7 +69,11 @@ impl OpenMutable {
 
 impl Run {
     pub(super) fn new(worker: Arc<Worker>, inputs: Vec<Output>, name: String) -> Self {
-        Self { worker, name, slots: inputs.into_iter().map(Slot::Done).collect() }
+        Self {
+            worker,
+            name,
+            slots: inputs.into_iter().map(Slot::Done).collect(),
+        }
     }
 
     /// Performs all actions and returns the op's outputs. Blocks.
@@ -94,7 +102,10 @@ impl Run {
     fn finished(&self, slot: usize) -> Result<Output, BuildError> {
         match self.slots.get(slot) {
             Some(Slot::Done(output)) => Ok(output.clone()),
-            _ => Err(BuildError::new(Kind::Internal, format!("file action result {slot} is not finished"))),
+            _ => Err(BuildError::new(
+                Kind::Internal,
+                format!("file action result {slot} is not finished"),
+            )),
         }
     }
 
@@ -143,7 +154,12 @@ impl Run {
                 };
                 target.root.symlink(&request).map_err(tree_error)?;
             }
-            None => return Err(BuildError::new(Kind::Input, "file action of a kind that is not known")),
+            None => {
+                return Err(BuildError::new(
+                    Kind::Input,
+                    "file action of a kind that is not known",
+                ));
+            }
         }
         Ok(target)
     }
@@ -153,7 +169,11 @@ impl Run {
     fn target(&mut self, input: i64) -> Result<OpenMutable, BuildError> {
         let parent = match usize::try_from(input) {
             Err(_) => None,
-            Ok(index) => match self.slots.get_mut(index).map(|slot| std::mem::replace(slot, Slot::Taken)) {
+            Ok(index) => match self
+                .slots
+                .get_mut(index)
+                .map(|slot| std::mem::replace(slot, Slot::Taken))
+            {
                 Some(Slot::Open(open)) => return Ok(*open),
                 Some(Slot::Done(output)) => {
                     self.slots[index] = Slot::Done(output.clone());
@@ -162,15 +182,30 @@ impl Run {
                 Some(Slot::Taken) | None => return Err(bad_index(input)),
             },
         };
-        let options = MutableOptions { description: self.name.clone(), ..MutableOptions::default() };
+        let options = MutableOptions {
+            description: self.name.clone(),
+            ..MutableOptions::default()
+        };
         let store = &self.worker.store;
-        let mutable = store.mutable(parent.as_ref(), options).map_err(store_error)?;
+        let mutable = store
+            .mutable(parent.as_ref(), options)
+            .map_err(store_error)?;
         if let Some(dir) = mutable.local_dir() {
-            return Ok(OpenMutable { root: Root::open(dir).map_err(tree_error)?, mount: None, mutable });
+            return Ok(OpenMutable {
+                root: Root::open(dir).map_err(tree_error)?,
+                mount: None,
+                mutable,
+            });
         }
-        let mount = store.mount(&mutable.mounts().map_err(store_error)?).map_err(store_error)?;
+        let mount = store
+            .mount(&mutable.mounts().map_err(store_error)?)
+            .map_err(store_error)?;
         let root = Root::open(mount.path()).map_err(tree_error)?;
-        Ok(OpenMutable { root, mount: Some(mount), mutable })
+        Ok(OpenMutable {
+            root,
+            mount: Some(mount),
+            mutable,
+        })
     }
 
     /// A finished tree, open for reading; no index is an empty tree.
@@ -192,7 +227,9 @@ impl Run {
         let user = user.as_ref().map(|(tree, name)| (name, &tree.root));
         let group = group.as_ref().map(|(tree, name)| (name, &tree.root));
         let owner = user::owner(user, group);
-        owner.map(Some).map_err(|error| BuildError::wrap(Kind::Input, error))
+        owner
+            .map(Some)
+            .map_err(|error| BuildError::wrap(Kind::Input, error))
     }
 
     /// A user or group with the tree whose database knows its name.
@@ -212,7 +249,10 @@ impl Run {
 }
 
 fn bad_index(input: i64) -> BuildError {
-    BuildError::new(Kind::Input, format!("invalid input index {input} in file op"))
+    BuildError::new(
+        Kind::Input,
+        format!("invalid input index {input} in file op"),
+    )
 }
 
 /// How later actions use one action's result.
@@ -238,7 +278,10 @@ fn uses(actions: &[pb::FileAction], index: i64) -> Uses {
             Some(Action::Symlink(link)) => link.owner.as_ref(),
             _ => None,
         };
-        let users = owner.into_iter().flat_map(|owner| [&owner.user, &owner.group]).flatten();
+        let users = owner
+            .into_iter()
+            .flat_map(|owner| [&owner.user, &owner.group])
+            .flatten();
         let mut named = users.filter_map(|user| match &user.user {
             Some(pb::user_opt::User::ByName(named)) => Some(named.input),
             _ => None,
@@ -246,7 +289,10 @@ fn uses(actions: &[pb::FileAction], index: i64) -> Uses {
         action.secondary_input == index || named.any(|input| input == index)
     };
     Uses {
-        written: actions.iter().filter(|action| action.input == index).count(),
+        written: actions
+            .iter()
+            .filter(|action| action.input == index)
+            .count(),
         read: actions.iter().filter(|action| reads(action)).count(),
     }
 }

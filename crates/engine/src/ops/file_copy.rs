@@ -35,7 +35,9 @@ pub(super) fn copy(
 /// `mode` is -1 when the source's mode is kept; a symbolic mode goes first.
 fn mode_change(copy: &pb::FileActionCopy) -> Result<Option<ModeChange>, BuildError> {
     if !copy.mode_str.is_empty() {
-        return ModeChange::parse(&copy.mode_str).map(Some).map_err(tree_error);
+        return ModeChange::parse(&copy.mode_str)
+            .map(Some)
+            .map_err(tree_error);
     }
     let mode = u32::try_from(copy.mode).ok();
     Ok(mode.map(|mode| ModeChange::absolute(mode & 0o7777)))

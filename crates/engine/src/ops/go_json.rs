@@ -32,7 +32,11 @@ impl Object {
     }
 
     pub(crate) fn string(self, key: &str, value: &str) -> Self {
-        if value.is_empty() { self } else { self.raw(key, &quote(value)) }
+        if value.is_empty() {
+            self
+        } else {
+            self.raw(key, &quote(value))
+        }
     }
 
     pub(crate) fn number(self, key: &str, value: impl Into<i64>) -> Self {
@@ -64,7 +68,11 @@ impl Object {
 
     pub(crate) fn array(self, key: &str, values: impl Iterator<Item = String>) -> Self {
         let items = values.collect::<Vec<_>>();
-        if items.is_empty() { self } else { self.raw(key, &array(&items)) }
+        if items.is_empty() {
+            self
+        } else {
+            self.raw(key, &array(&items))
+        }
     }
 }
 
@@ -123,6 +131,9 @@ mod tests {
     fn strings_are_escaped_like_go() {
         let check = |input: &str, expected: &str| assert_eq!(quote(input), expected);
         check("a&&b <c>", r#""a\u0026\u0026b \u003cc\u003e""#);
-        check("\u{1}\t\n\"\\\u{7f}é\u{2028}", "\"\\u0001\\t\\n\\\"\\\\\u{7f}é\\u2028\"");
+        check(
+            "\u{1}\t\n\"\\\u{7f}é\u{2028}",
+            "\"\\u0001\\t\\n\\\"\\\\\u{7f}é\\u2028\"",
+        );
     }
 }

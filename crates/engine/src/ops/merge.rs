@@ -17,15 +17,28 @@ pub(super) struct MergeOp {
 
 impl MergeOp {
     pub(super) fn new(op: &pb::MergeOp, inputs: usize, name: &str) -> Self {
-        Self { op: op.clone(), inputs, name: name.into() }
+        Self {
+            op: op.clone(),
+            inputs,
+            name: name.into(),
+        }
     }
 
     pub(super) fn cache_map(&self) -> CacheMap {
         plain_cache_map(digest::merge(&self.op), self.inputs)
     }
 
-    pub(super) fn execute(&self, worker: &Worker, inputs: &[Output]) -> Result<Vec<Output>, BuildError> {
-        let options = MutableOptions { description: self.name.clone(), ..MutableOptions::default() };
-        Ok(vec![worker.store.merge(inputs, options).map_err(store_error)?])
+    pub(super) fn execute(
+        &self,
+        worker: &Worker,
+        inputs: &[Output],
+    ) -> Result<Vec<Output>, BuildError> {
+        let options = MutableOptions {
+            description: self.name.clone(),
+            ..MutableOptions::default()
+        };
+        Ok(vec![
+            worker.store.merge(inputs, options).map_err(store_error)?,
+        ])
     }
 }

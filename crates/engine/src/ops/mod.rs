@@ -38,8 +38,8 @@ pub(crate) struct EngineOp {
 }
 
 enum Action {
-    Source(source::SourceOp),
-    Exec(exec::ExecOp),
+    Source(Box<source::SourceOp>),
+    Exec(Box<exec::ExecOp>),
     File(file::FileOp),
     Merge(merge::MergeOp),
     Diff(diff::DiffOp),
@@ -58,11 +58,12 @@ impl EngineOp {
         let platform = worker.platform_of(&vertex.op);
         let action = match &vertex.op.op {
             Some(op::Op::Source(source)) => {
-                Action::Source(source::SourceOp::new(source, platform, name)?)
+                Action::Source(Box::new(source::SourceOp::new(source, platform)?))
             }
             Some(op::Op::Exec(exec)) => {
                 let resources = vertex.metadata.linux_resources.clone();
-                Action::Exec(exec::ExecOp::new(exec, platform, inputs)?.with_resources(resources))
+                let op = exec::ExecOp::new(exec, platform, inputs)?.with_resources(resources);
+                Action::Exec(Box::new(op))
             }
             Some(op::Op::File(file)) => Action::File(file::FileOp::new(file, inputs, name)),
             Some(op::Op::Merge(merge)) => Action::Merge(merge::MergeOp::new(merge, inputs, name)),
@@ -73,7 +74,10 @@ impl EngineOp {
             }
             None => return Err(BuildError::new(Kind::Input, "LLB op without an action")),
         };
-        Ok(Self { worker: worker.clone(), action })
+        Ok(Self {
+            worker: worker.clone(),
+            action,
+        })
     }
 }
 
@@ -110,18 +114,26 @@ impl Op for EngineOp {
         digest.map_err(|error| error.context("failed to compute cache key"))
     }
 
-    async fn prepare(&self, _cx: &OpContext, _input: usize, output: &Output) -> Result<(), BuildError> {
+    async fn prepare(
+        &self,
+        _cx: &OpContext,
+        _input: usize,
+        output: &Output,
+    ) -> Result<(), BuildError> {
         match (&self.action, output) {
-            (Action::Exec(_) | Action::File(_), Some(reference)) => {
-                reference.materialize().await.map_err(crate::tree::store_error)
-            }
+            (Action::Exec(_) | Action::File(_), Some(reference)) => reference
+                .materialize()
+                .await
+                .map_err(crate::tree::store_error),
             _ => Ok(()),
         }
     }
 
     async fn acquire(&self, _cx: &OpContext) -> Result<Option<Permit>, BuildError> {
-        let needs_slot =
-            matches!(self.action, Action::Source(_) | Action::Exec(_) | Action::File(_));
+        let needs_slot = matches!(
+            self.action,
+            Action::Source(_) | Action::Exec(_) | Action::File(_)
+        );
         let Some(slots) = self.worker.parallelism.as_ref().filter(|_| needs_slot) else {
             return Ok(None);
         };
@@ -130,9 +142,16 @@ impl Op for EngineOp {
         Ok(Some(Box::new(permit)))
     }
 
-    async fn execute(&self, cx: &OpContext, inputs: Vec<Output>) -> Result<Vec<Output>, BuildError> {
+    async fn execute(
+        &self,
+        cx: &OpContext,
+        inputs: Vec<Output>,
+    ) -> Result<Vec<Output>, BuildError> {
         match &self.action {
-            Action::Source(op) => op.execute(&self.worker, cx).await.map(|output| vec![output]),
+            Action::Source(op) => op
+                .execute(&self.worker, cx)
+                .await
+                .map(|output| vec![output]),
             Action::Exec(op) => op.execute(&self.worker, cx, inputs).await,
             Action::File(op) => op.execute(&self.worker, inputs).await,
             Action::Merge(op) => op.execute(&self.worker, &inputs),
@@ -145,13 +164,20 @@ impl Op for EngineOp {
 
 /// A cache map whose inputs count by their own keys alone.
 fn plain_cache_map(digest: Digest, inputs: usize) -> CacheMap {
-    CacheMap { digest, deps: vec![CacheDep::default(); inputs], more: false }
+    CacheMap {
+        digest,
+        deps: vec![CacheDep::default(); inputs],
+        more: false,
+    }
 }
 
 /// An index that an op makes into its inputs; definitions are checked when
 /// they are loaded, so a bad one is our own mistake.
 fn input_at(inputs: &[Output], index: usize) -> Result<&Output, BuildError> {
     inputs.get(index).ok_or_else(|| {
-        BuildError::new(Kind::Internal, format!("op asks for input {index} of {}", inputs.len()))
+        BuildError::new(
+            Kind::Internal,
+            format!("op asks for input {index} of {}", inputs.len()),
+        )
     })
 }

@@ -13,7 +13,10 @@ pub(super) struct PassthroughOp {
 
 impl PassthroughOp {
     pub(super) fn new(op: &pb::PassthroughOp, inputs: usize) -> Self {
-        Self { op: op.clone(), inputs }
+        Self {
+            op: op.clone(),
+            inputs,
+        }
     }
 
     pub(super) fn cache_map(&self) -> CacheMap {

@@ -29,16 +29,26 @@ enum Identifier {
 }
 
 impl SourceOp {
-    pub(super) fn new(op: &pb::SourceOp, platform: Platform, _name: &str) -> Result<Self, BuildError> {
+    pub(super) fn new(op: &pb::SourceOp, platform: Platform) -> Result<Self, BuildError> {
         let (scheme, rest) = op.identifier.split_once("://").ok_or_else(|| {
-            BuildError::new(Kind::Input, format!("failed to parse source identifier {:?}", op.identifier))
+            BuildError::new(
+                Kind::Input,
+                format!("failed to parse source identifier {:?}", op.identifier),
+            )
         })?;
         let identifier = match scheme {
-            "docker-image" => ImageIdentifier::parse(rest, &op.attrs, platform).map(Identifier::Image),
-            "oci-layout" => LayoutIdentifier::parse(rest, &op.attrs, platform).map(Identifier::Layout),
+            "docker-image" => {
+                ImageIdentifier::parse(rest, &op.attrs, platform).map(Identifier::Image)
+            }
+            "oci-layout" => {
+                LayoutIdentifier::parse(rest, &op.attrs, platform).map(Identifier::Layout)
+            }
             "local" => LocalIdentifier::parse(rest, &op.attrs).map(Identifier::Local),
             "git" | "http" | "https" | "docker-image+blob" | "oci-layout+blob" => {
-                let message = format!("source {:?}: {scheme} sources are not supported yet", op.identifier);
+                let message = format!(
+                    "source {:?}: {scheme} sources are not supported yet",
+                    op.identifier
+                );
                 return Err(BuildError::new(Kind::Input, message)
                     .hint("fetch it beforehand and give it to the build as a local directory"));
             }
@@ -47,7 +57,10 @@ impl SourceOp {
                 return Err(BuildError::new(Kind::Input, message));
             }
         };
-        Ok(Self { identifier: identifier.map_err(source_error)?, image: OnceCell::new() })
+        Ok(Self {
+            identifier: identifier.map_err(source_error)?,
+            image: OnceCell::new(),
+        })
     }
 
     pub(super) async fn cache_map(
@@ -65,20 +78,32 @@ impl SourceOp {
                 self.image(worker, cx).await?.cache_key(index)
             }
         };
-        Ok(CacheMap { digest: digest_of_key(&key)?, deps: Vec::new(), more: key.more })
+        Ok(CacheMap {
+            digest: digest_of_key(&key)?,
+            deps: Vec::new(),
+            more: key.more,
+        })
     }
 
-    pub(super) async fn execute(&self, worker: &Arc<Worker>, cx: &OpContext) -> Result<Output, BuildError> {
+    pub(super) async fn execute(
+        &self,
+        worker: &Arc<Worker>,
+        cx: &OpContext,
+    ) -> Result<Output, BuildError> {
         match &self.identifier {
             Identifier::Local(local) => local_snapshot(local, worker, cx).await.map(Some),
-            Identifier::Image(_) | Identifier::Layout(_) => {
-                self.image(worker, cx).await?.snapshot().map_err(source_error)
-            }
+            Identifier::Image(_) | Identifier::Layout(_) => self
+                .image(worker, cx)
+                .await?
+                .snapshot()
+                .map_err(source_error),
         }
     }
 
     async fn image(&self, worker: &Arc<Worker>, cx: &OpContext) -> Result<&Image, BuildError> {
-        self.image.get_or_try_init(|| self.open_image(worker, cx)).await
+        self.image
+            .get_or_try_init(|| self.open_image(worker, cx))
+            .await
     }
 
     async fn open_image(&self, worker: &Arc<Worker>, cx: &OpContext) -> Result<Image, BuildError> {
@@ -95,7 +120,12 @@ impl SourceOp {
             }
             Identifier::Layout(layout) => {
                 let directory = layout_directory(&session, &layout.store_id).await?;
-                worker.sources.layouts.open(layout, &directory, pull).await.map_err(source_error)
+                worker
+                    .sources
+                    .layouts
+                    .open(layout, &directory, pull)
+                    .await
+                    .map_err(source_error)
             }
             Identifier::Local(_) => Err(BuildError::new(Kind::Internal, "a directory is no image")),
         }
@@ -116,15 +146,28 @@ async fn local_snapshot(
     cx: &OpContext,
 ) -> Result<kiln_store::Ref, BuildError> {
     let session = worker.jobs.session(cx).map_err(session_error)?;
-    let directory = session.files.directory(&local.name).await.map_err(session_error)?;
+    let directory = session
+        .files
+        .directory(&local.name)
+        .await
+        .map_err(session_error)?;
     let canonical = tokio::fs::canonicalize(&directory).await;
     let canonical = canonical
         .map_err(|error| BuildError::wrap(Kind::Input, error).context(directory.display()))?;
     // Another directory, or another use of the same one, is another transfer.
-    let shared_key = format!("{}:{}:{}", local.name, local.shared_key_hint, canonical.display());
+    let shared_key = format!(
+        "{}:{}:{}",
+        local.name,
+        local.shared_key_hint,
+        canonical.display()
+    );
     let reporter = worker.jobs.reporter(cx);
     let (progress, transfer) = transfer::local_progress(&reporter, &local.name);
-    let snapshot = worker.sources.locals.snapshot(local, &canonical, &shared_key, progress).await;
+    let snapshot = worker
+        .sources
+        .locals
+        .snapshot(local, &canonical, &shared_key, progress)
+        .await;
     let snapshot = snapshot.map_err(source_error)?;
     transfer.done();
     Ok(snapshot)
@@ -138,7 +181,8 @@ fn digest_of_key(key: &CacheKey) -> Result<Digest, BuildError> {
         return Ok(digest);
     }
     let text = format!("random:{}", digest.digest());
-    text.parse().map_err(|error| BuildError::wrap(Kind::Internal, error))
+    text.parse()
+        .map_err(|error| BuildError::wrap(Kind::Internal, error))
 }
 
 pub(crate) fn session_error(error: kiln_session::SessionError) -> BuildError {
@@ -149,7 +193,9 @@ pub(crate) fn session_error(error: kiln_session::SessionError) -> BuildError {
 /// wrongly.
 pub(crate) fn source_error(error: SourceError) -> BuildError {
     let kind = match &error {
-        SourceError::Registry(_) | SourceError::Store(_) | SourceError::Write { .. } => Kind::Environment,
+        SourceError::Registry(_) | SourceError::Store(_) | SourceError::Write { .. } => {
+            Kind::Environment
+        }
         SourceError::Internal(_) => Kind::Internal,
         SourceError::Stopped { .. } => Kind::Cancelled,
         _ => Kind::Input,

@@ -19,7 +19,10 @@ struct Paced {
 
 impl Paced {
     fn new(activity: Activity) -> Self {
-        Self { activity, reported: Instant::now() }
+        Self {
+            activity,
+            reported: Instant::now(),
+        }
     }
 
     fn progress(&mut self, current: u64, total: u64) {

@@ -11,8 +11,12 @@ use kiln_session::{Directories, Session, SessionId};
 
 /// A request to build a Dockerfile of `context` into `out`.
 fn request(context: &std::path::Path, out: &std::path::Path) -> BuildRequest {
-    let directories = ["context", "dockerfile"].map(|name| (name.to_owned(), context.to_path_buf()));
-    let files = Directories { directories: directories.into(), ..Directories::default() };
+    let directories =
+        ["context", "dockerfile"].map(|name| (name.to_owned(), context.to_path_buf()));
+    let files = Directories {
+        directories: directories.into(),
+        ..Directories::default()
+    };
     BuildRequest {
         id: SessionId::random().to_string(),
         frontend: Frontend::Dockerfile,
@@ -25,7 +29,10 @@ fn request(context: &std::path::Path, out: &std::path::Path) -> BuildRequest {
         cache_imports: Vec::new(),
         cache_exports: Vec::new(),
         entitlements: BTreeSet::new(),
-        session: Session { files: Arc::new(files), ..Session::empty() },
+        session: Session {
+            files: Arc::new(files),
+            ..Session::empty()
+        },
         progress: Arc::new(Silent),
     }
 }
@@ -59,13 +66,29 @@ async fn errors_say_who_must_act_and_where() {
     let engine = Engine::open(EngineOptions::new(dir.path().join("root"))).unwrap();
     let check = async |dockerfile: &str, line: Option<i32>, part: &str| {
         std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
-        let error = engine.build(request(&context, &dir.path().join("out"))).await.unwrap_err();
+        let error = engine
+            .build(request(&context, &dir.path().join("out")))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind, Kind::Input, "{error}");
-        assert!(error.message.contains(part), "{part:?} is missing in {error}");
+        assert!(
+            error.message.contains(part),
+            "{part:?} is missing in {error}"
+        );
         let found = error.locations.first().and_then(|it| it.ranges.first());
         assert_eq!(found.map(|range| range.start.line), line, "{error}");
     };
-    check("FROM scratch\n\nCOPY nothing /\n", Some(3), "\"/nothing\": not found").await;
+    check(
+        "FROM scratch\n\nCOPY nothing /\n",
+        Some(3),
+        "\"/nothing\": not found",
+    )
+    .await;
     check("FROM scratch\nRUM x\n", Some(2), "unknown instruction: RUM").await;
-    check("# syntax=example.com/other\nFROM scratch\n", None, "example.com/other").await;
+    check(
+        "# syntax=example.com/other\nFROM scratch\n",
+        None,
+        "example.com/other",
+    )
+    .await;
 }

@@ -31,13 +31,20 @@ fn keys_are_there_for_the_next_process() {
     let keys = open(root.path());
     keys.add_link("a", &link, "b").unwrap();
     for (id, created) in created.iter().enumerate() {
-        let result = StoredResult { id: id.to_string(), created: *created };
+        let result = StoredResult {
+            id: id.to_string(),
+            created: *created,
+        };
         keys.add_result("b", &result).unwrap();
     }
     drop(keys);
     let keys = open(root.path());
     assert_eq!(keys.links("a", &link).unwrap(), ["b"]);
     assert_eq!(keys.backlinks("b").unwrap(), [("a".to_owned(), link)]);
-    let found = keys.results("b").unwrap().into_iter().map(|result| result.created);
+    let found = keys
+        .results("b")
+        .unwrap()
+        .into_iter()
+        .map(|result| result.created);
     assert_eq!(found.collect::<Vec<_>>(), created);
 }

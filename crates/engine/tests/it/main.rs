@@ -1,4 +1,6 @@
 //! Tests of the engine as a library.
 
-mod keys;
+#![allow(clippy::unwrap_used)]
+
 mod engine;
+mod keys;

@@ -1,0 +1,77 @@
+//! Garbage collection that nobody has to ask for.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use kiln_solver::KeyStore;
+use kiln_store::Store;
+use kiln_store::gc::{PruneOptions, UsageRecord};
+
+use crate::cache::DatabaseKeys;
+use crate::error::{BuildError, Kind};
+use crate::tree::store_error;
+
+/// How long after one collection the next build begins another.
+const PERIOD: Duration = Duration::from_secs(60 * 60);
+
+/// Its modification time says when the last collection began.
+const MARKER: &str = "collected";
+
+/// Removes what nobody uses, as the options say, with the cache keys that led
+/// to it. Blocks.
+pub(crate) fn prune(
+    store: &Store,
+    keys: &DatabaseKeys,
+    options: &PruneOptions,
+) -> Result<Vec<UsageRecord>, BuildError> {
+    let mut removed = Vec::new();
+    let pruned = store.prune(options, &mut |record| {
+        removed.push(record);
+        true
+    });
+    for record in &removed {
+        let released = keys.release(&record.id);
+        released.map_err(|error| BuildError::new(Kind::Environment, error.to_string()))?;
+    }
+    pruned.map_err(store_error)?;
+    Ok(removed)
+}
+
+/// Keeps the store within the default limits for its disk, beside the build
+/// that begins. A collection that fails is tried again by a later build.
+pub(crate) fn begin_if_due(store: &Store, keys: &Arc<DatabaseKeys>) {
+    if !is_due(&store.root().join(MARKER)) {
+        return;
+    }
+    let (store, keys) = (store.clone(), keys.clone());
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = collect(&store, &keys) {
+            tracing::warn!(%error, "garbage collection failed");
+        }
+    });
+}
+
+fn is_due(marker: &Path) -> bool {
+    let modified = marker.metadata().and_then(|metadata| metadata.modified());
+    let age = modified
+        .ok()
+        .and_then(|time| SystemTime::now().duration_since(time).ok());
+    if age.is_some_and(|age| age < PERIOD) {
+        return false;
+    }
+    // Of several processes, each that sees the old time collects: needless
+    // but harmless.
+    File::create(marker)
+        .and_then(|file| file.set_modified(SystemTime::now()))
+        .is_ok()
+}
+
+fn collect(store: &Store, keys: &DatabaseKeys) -> Result<(), BuildError> {
+    let limits = store.default_limits().map_err(store_error)?;
+    limits
+        .policy()
+        .iter()
+        .try_for_each(|options| prune(store, keys, options).map(drop))
+}

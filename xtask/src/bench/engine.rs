@@ -1,0 +1,112 @@
+//! The engines that are compared, and what they are asked to do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::process::at;
+use super::reference::Reference;
+
+/// Whether earlier results may be used.
+#[derive(Clone, Copy)]
+pub(super) enum Cache {
+    Use,
+    Ignore,
+}
+
+/// Where the result goes.
+#[derive(Clone, Copy)]
+pub(super) enum Output<'a> {
+    /// Nowhere: it stays in the engine's cache.
+    Kept,
+    /// An OCI archive with gzip layers.
+    Archive(&'a Path),
+    /// Files in a folder.
+    Folder(&'a Path),
+}
+
+/// One build, the same for every engine.
+#[derive(Clone, Copy)]
+pub(super) struct Build<'a> {
+    /// The context, with the Dockerfile in it.
+    pub(super) context: &'a Path,
+    pub(super) cache: Cache,
+    pub(super) output: Output<'a>,
+}
+
+/// What is measured.
+pub(super) enum Engine {
+    /// Our `buildctl` with the engine in its own process.
+    Ours(Ours),
+    /// The reference's daemon and client.
+    Reference(Box<Reference>),
+}
+
+impl Engine {
+    pub(super) fn command(&self, build: &Build<'_>) -> Command {
+        match self {
+            Engine::Ours(ours) => ours.command(build),
+            Engine::Reference(reference) => reference.command(build),
+        }
+    }
+
+    /// Processes that serve builds and live longer than one.
+    pub(super) fn daemons(&self) -> Vec<u32> {
+        match self {
+            Engine::Ours(_) => Vec::new(),
+            Engine::Reference(reference) => vec![reference.daemon()],
+        }
+    }
+}
+
+/// Our release binary with a state of its own.
+pub(super) struct Ours {
+    pub(super) binary: PathBuf,
+    pub(super) root: PathBuf,
+}
+
+impl Ours {
+    pub(super) fn command(&self, build: &Build<'_>) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(["build", "--progress", "plain", "--frontend", "dockerfile.v0", "--root"]);
+        command.arg(&self.root);
+        for name in ["context", "dockerfile"] {
+            command.arg("--local").arg(format!("{name}={}", build.context.display()));
+        }
+        // Steps have the host's network on both sides.
+        command.args(["--allow", "network.host", "--opt", "force-network-mode=host"]);
+        if let Cache::Ignore = build.cache {
+            command.arg("--no-cache");
+        }
+        match build.output {
+            Output::Kept => {}
+            Output::Archive(path) => {
+                command.arg("--output").arg(format!("type=oci,dest={}", path.display()));
+            }
+            Output::Folder(path) => {
+                command.arg("--output").arg(format!("type=local,dest={}", path.display()));
+            }
+        }
+        command
+    }
+
+    /// Makes an image of a context and pushes it.
+    pub(super) fn push(&self, context: &Path, name: &str, log: &Path) -> Result<(), String> {
+        let build = Build { context, cache: Cache::Use, output: Output::Kept };
+        let mut command = self.command(&build);
+        command.arg("--output").arg(format!("type=image,name={name},push=true"));
+        run_quietly(&mut command, log).map_err(|error| format!("cannot push {name}: {error}"))
+    }
+}
+
+/// Runs a command whose output only matters if it fails.
+pub(super) fn run_quietly(command: &mut Command, log: &Path) -> Result<(), String> {
+    let file = fs::File::create(log).map_err(|error| at(log, &error))?;
+    let errors = file.try_clone().map_err(|error| at(log, &error))?;
+    let status = command.stdout(file).stderr(errors).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?}: {status}: {}", super::process::last_lines(log))),
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}

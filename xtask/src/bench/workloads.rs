@@ -1,0 +1,162 @@
+//! The workloads. Each round takes every engine through the same builds, the
+//! engines in turn; which one is first changes from round to round.
+
+use std::path::{Path, PathBuf};
+
+use super::engine::{Build, Cache, Engine, Ours, Output};
+use super::figures::{Figures, Side};
+use super::inputs;
+use super::measure::{Sample, measure};
+use super::process::WorkFolder;
+use super::registry::Registry;
+
+/// How large the inputs are.
+pub(super) struct Sizes {
+    pub(super) steps: usize,
+    pub(super) files: usize,
+    pub(super) bytes: u64,
+}
+
+/// Steps of the short build that start-up costs are taken from.
+const FEW_STEPS: usize = 2;
+/// Layers of the image that is pulled.
+const LAYERS: u64 = 10;
+
+/// Everything that a workload needs.
+pub(super) struct Bench {
+    pub(super) engines: Vec<(Side, Engine)>,
+    pub(super) sizes: Sizes,
+    pub(super) registry: Registry,
+    /// Makes images; its state is not that of the engine that is measured.
+    pub(super) workshop: Ours,
+    /// The base image's name.
+    pub(super) base: String,
+    /// Last, because servers end before their folders go.
+    pub(super) work: WorkFolder,
+}
+
+/// One workload: makes its inputs and measures one round.
+pub(super) type Workload = fn(&Bench, usize, &mut Figures) -> Result<(), String>;
+
+/// All workloads by name.
+pub(super) const WORKLOADS: &[(&str, Workload)] = &[
+    ("steps", steps),
+    ("context", context),
+    ("export", export),
+    ("pull", pull),
+];
+
+impl Bench {
+    /// Lets every engine make the same build; what it writes is removed again.
+    fn each(
+        &self,
+        round: usize,
+        build: &Build<'_>,
+        mut done: impl FnMut(Side, Sample),
+    ) -> Result<(), String> {
+        for (side, engine) in self.in_turn(round) {
+            done(*side, measure(engine, build, &self.work.join("build.log"))?);
+            if let Output::Archive(path) | Output::Folder(path) = build.output {
+                inputs::remove(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn in_turn(&self, round: usize) -> impl Iterator<Item = &(Side, Engine)> {
+        let count = self.engines.len();
+        (0..count).map(move |index| &self.engines[(index + round) % count])
+    }
+
+    fn context(&self, name: &str) -> PathBuf {
+        self.work.join("contexts").join(name)
+    }
+}
+
+fn kept(context: &Path, cache: Cache) -> Build<'_> {
+    Build { context, cache, output: Output::Kept }
+}
+
+/// Time per step, and a build of cached steps only.
+fn steps(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
+    let (short, long) = (bench.context("short"), bench.context("long"));
+    inputs::steps(&short, &bench.base, FEW_STEPS)?;
+    inputs::steps(&long, &bench.base, bench.sizes.steps)?;
+    let mut few = Vec::new();
+    bench.each(round, &kept(&short, Cache::Ignore), |side, sample| few.push((side, sample)))?;
+    bench.each(round, &kept(&long, Cache::Ignore), |side, many| {
+        let few = few.iter().find(|(other, _)| *other == side).map_or(0.0, |(_, it)| it.seconds);
+        let seconds = (many.seconds - few) / (bench.sizes.steps - FEW_STEPS) as f64;
+        figures.add("RUN step, each", 0.2, side, Sample { seconds, ..many });
+    })?;
+    for _ in 0..3 {
+        bench.each(round, &kept(&long, Cache::Use), |side, sample| {
+            figures.add("cached build of all steps", 1.0 / 3.0, side, sample);
+        })?;
+    }
+    Ok(())
+}
+
+/// A context of many small files, and the same many files as output.
+fn context(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
+    let context = bench.context(&format!("many{round}"));
+    let dockerfile = format!("FROM {}\nCOPY files /files\n", bench.base);
+    inputs::write(&context.join("Dockerfile"), &dockerfile)?;
+    inputs::small_files(&context.join("files"), bench.sizes.files, round)?;
+    let (build, output) = (kept(&context, Cache::Use), bench.work.join("output"));
+    let names = ["context of small files, first", "the same, unchanged", "the same, one file changed"];
+    for name in names {
+        if name == names[2] {
+            let changed = context.join("files/0/file7.txt");
+            inputs::write(&changed, "changed\n")?;
+        }
+        bench.each(round, &build, |side, sample| figures.add(name, 1.0, side, sample))?;
+    }
+    bench.each(round, &Build { output: Output::Folder(&output), ..build }, |side, sample| {
+        figures.add("local export of small files", 1.0, side, sample);
+    })?;
+    inputs::remove(&context);
+    Ok(())
+}
+
+/// Real files as an OCI archive, from a layer that has no blob yet, and as files.
+fn export(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
+    let context = bench.context("real");
+    if round == 0 {
+        inputs::real_files(&context.join("files"), bench.sizes.bytes, 1)?;
+        let dockerfile = format!("FROM {}\nCOPY files /files\n", bench.base);
+        inputs::write(&context.join("Dockerfile"), &dockerfile)?;
+    }
+    inputs::write(&context.join("files/round"), &round.to_string())?;
+    let (build, output) = (kept(&context, Cache::Use), bench.work.join("output"));
+    bench.each(round, &build, |_, _| {})?;
+    bench.each(round, &Build { output: Output::Archive(&output), ..build }, |side, sample| {
+        figures.add("gzip OCI export of real files", 0.5, side, sample);
+    })?;
+    bench.each(round, &Build { output: Output::Folder(&output), ..build }, |side, sample| {
+        figures.add("local export of real files", 1.0, side, sample);
+    })
+}
+
+/// An image of ten layers that nobody has seen before.
+fn pull(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
+    let source = bench.context("layers");
+    if round == 0 {
+        inputs::real_files(&source, bench.sizes.bytes, LAYERS)?;
+    }
+    let mut dockerfile = String::from("FROM scratch\n");
+    for part in (0..LAYERS).map(inputs::part_name) {
+        inputs::write(&source.join(&part).join("round"), &format!("{round} {part}"))?;
+        dockerfile.push_str(&format!("COPY {part} /{part}\n"));
+    }
+    inputs::write(&source.join("Dockerfile"), &dockerfile)?;
+    let name = bench.registry.name(&format!("layers:{round}"));
+    bench.workshop.push(&source, &name, &bench.work.join("push.log"))?;
+    let context = bench.context("pulling");
+    // A step makes sure that the layers are unpacked.
+    let dockerfile = format!("FROM {name}\nCOPY --from={} /bin /bin\nRUN [\"/bin/true\"]\n", bench.base);
+    inputs::write(&context.join("Dockerfile"), &dockerfile)?;
+    bench.each(round, &kept(&context, Cache::Use), |side, sample| {
+        figures.add("pull and unpack of ten layers", 1.0, side, sample);
+    })
+}
