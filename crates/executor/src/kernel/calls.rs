@@ -1,13 +1,18 @@
-//! Single calls.
+//! Single calls. The last ones are also made by the child of `spawn`, so they neither allocate nor lock.
 #![allow(unsafe_code)]
 
+use std::ffi::c_void;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::ptr;
 
+use rustix::io::Errno;
 use rustix::thread::UnshareFlags;
 use tokio::io::unix::AsyncFd;
+
+use crate::seccomp::Instruction;
 
 /// Gives the calling thread namespaces, and a root and working directory, of its own.
 pub(crate) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
@@ -129,4 +134,78 @@ fn bpf<T>(command: u32, attributes: &T) -> io::Result<i32> {
         .ok()
         .filter(|fd| *fd >= 0)
         .ok_or_else(io::Error::last_os_error)
+}
+
+/// Bytes of the kernel's signal set, which is smaller than the C library's.
+const SIGSET_BYTES: usize = 8;
+const SIGNALS: i32 = 64;
+
+/// `struct sock_fprog`.
+#[repr(C)]
+struct FilterProgram {
+    length: u16,
+    instructions: *const Instruction,
+}
+
+/// Puts the calling thread under a seccomp filter for good.
+pub(crate) fn install_filter(filter: &[Instruction]) -> Result<(), Errno> {
+    let program = FilterProgram {
+        length: filter.len() as u16,
+        instructions: filter.as_ptr(),
+    };
+    // SAFETY: `program` describes instructions laid out as `struct sock_filter`; the kernel copies them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            &raw const program,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_errno())
+    }
+}
+
+/// Sets the calling thread's signal mask; returns the old one. Unlike the C library's function it covers
+/// the signals that the library keeps for itself.
+pub(crate) fn set_signal_mask(mask: u64) -> u64 {
+    let mut old = 0_u64;
+    // SAFETY: both sets are of the size given.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask,
+            &raw mut old,
+            SIGSET_BYTES,
+        );
+    }
+    old
+}
+
+/// Forgets what the engine does with signals, also which it ignores.
+pub(crate) fn default_signals() {
+    // All zero is SIG_DFL without flags in the kernel's `struct sigaction` of both architectures.
+    let default = [0_u64; 4];
+    for signal in 1..=SIGNALS {
+        // SAFETY: reads one sigaction; fails harmlessly for the two signals that cannot be changed.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null_mut::<c_void>(),
+                SIGSET_BYTES,
+            );
+        }
+    }
+}
+
+/// Why the last call of the C library failed.
+pub(crate) fn last_errno() -> Errno {
+    // SAFETY: the location is the calling thread's own, and the parent's while it is suspended.
+    Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
 }

@@ -21,6 +21,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 use crate::capability::Capabilities;
 use crate::seccomp::Instruction;
 
+use super::calls::{default_signals, install_filter, last_errno, set_signal_mask};
+
 /// Everything the child needs. The calling thread must already be in the step's other namespaces, with the
 /// step's root filesystem as its root directory.
 pub(crate) struct Plan {
@@ -133,9 +135,6 @@ struct CloneArgs {
 }
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-/// Bytes of the kernel's signal set, which is smaller than the C library's.
-const SIGSET_BYTES: usize = 8;
-const SIGNALS: i32 = 64;
 
 /// What the child reads and writes.
 struct Shared<'a> {
@@ -348,7 +347,7 @@ fn stages(shared: &Shared<'_>) -> Result<Infallible, Errno> {
     // would break setuid programs. It lets everything below through.
     stage(Stage::Seccomp);
     if let Some(filter) = plan.filter {
-        install(filter)?;
+        install_filter(filter)?;
     }
     become_user(plan, stage)?;
     default_signals();
@@ -435,72 +434,4 @@ fn execute(shared: &Shared<'_>) -> Errno {
         }
     }
     worst
-}
-
-/// `struct sock_fprog`.
-#[repr(C)]
-struct FilterProgram {
-    length: u16,
-    instructions: *const Instruction,
-}
-
-fn install(filter: &[Instruction]) -> Result<(), Errno> {
-    let program = FilterProgram {
-        length: filter.len() as u16,
-        instructions: filter.as_ptr(),
-    };
-    // SAFETY: `program` describes instructions laid out as `struct sock_filter`; the kernel copies them.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-            &raw const program,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(last_errno())
-    }
-}
-
-/// Sets the calling thread's signal mask; returns the old one. Unlike the C library's function it covers
-/// the signals that the library keeps for itself.
-fn set_signal_mask(mask: u64) -> u64 {
-    let mut old = 0_u64;
-    // SAFETY: both sets are of the size given.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const mask,
-            &raw mut old,
-            SIGSET_BYTES,
-        );
-    }
-    old
-}
-
-/// Forgets what the engine does with signals, also which it ignores.
-fn default_signals() {
-    // All zero is SIG_DFL without flags in the kernel's `struct sigaction` of both architectures.
-    let default = [0_u64; 4];
-    for signal in 1..=SIGNALS {
-        // SAFETY: reads one sigaction; fails harmlessly for the two signals that cannot be changed.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                default.as_ptr(),
-                ptr::null_mut::<c_void>(),
-                SIGSET_BYTES,
-            );
-        }
-    }
-}
-
-fn last_errno() -> Errno {
-    // SAFETY: the location is the calling thread's own, and the parent's while it is suspended.
-    Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
 }
