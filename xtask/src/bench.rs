@@ -23,9 +23,18 @@ use reference::Reference;
 use registry::Registry;
 use workloads::{Bench, Sizes, WORKLOADS};
 
-const USAGE: &str = "usage: cargo xtask bench [--rounds N] [--only WORKLOAD] [--quick] [--binary FILE]";
-const FULL: Sizes = Sizes { steps: 30, files: 20_000, bytes: 500_000_000 };
-const QUICK: Sizes = Sizes { steps: 6, files: 500, bytes: 20_000_000 };
+const USAGE: &str =
+    "usage: cargo xtask bench [--rounds N] [--only WORKLOAD] [--quick] [--binary FILE]";
+const FULL: Sizes = Sizes {
+    steps: 30,
+    files: 20_000,
+    bytes: 500_000_000,
+};
+const QUICK: Sizes = Sizes {
+    steps: 6,
+    files: 500,
+    bytes: 20_000_000,
+};
 /// More runnable processes than this make numbers worthless.
 const QUIET: f64 = 1.0;
 
@@ -49,7 +58,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let (bench, versions) = prepare(binary, if request.is_quick { QUICK } else { FULL })?;
     let machine = Machine::look();
     if machine.load > QUIET {
-        eprintln!("the machine is busy (load average {}): do not trust the numbers", machine.load);
+        eprintln!(
+            "the machine is busy (load average {}): do not trust the numbers",
+            machine.load
+        );
     }
     let figures = measure(&bench, &request)?;
     let table = report::table(&figures);
@@ -65,10 +77,19 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
 }
 
 fn request(arguments: &[String]) -> Result<Request, String> {
-    let mut request = Request { rounds: 3, only: None, is_quick: false, binary: None };
+    let mut request = Request {
+        rounds: 3,
+        only: None,
+        is_quick: false,
+        binary: None,
+    };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or(format!("{argument} needs a value; {USAGE}"));
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or(format!("{argument} needs a value; {USAGE}"))
+        };
         match argument.as_str() {
             "--rounds" => {
                 let rounds = value()?.parse().ok().filter(|rounds| *rounds > 0);
@@ -88,7 +109,10 @@ fn workload_name(name: &str) -> Result<String, String> {
     if names.contains(&name) {
         return Ok(name.into());
     }
-    Err(format!("there is no workload {name:?}, only {}", names.join(", ")))
+    Err(format!(
+        "there is no workload {name:?}, only {}",
+        names.join(", ")
+    ))
 }
 
 /// Starts everything; also gives the versions of the engines.
@@ -96,11 +120,17 @@ fn prepare(binary: PathBuf, sizes: Sizes) -> Result<(Bench, Vec<String>), String
     let mut versions = vec![format!("ours {}", version(&binary)?)];
     let work = WorkFolder::new()?;
     let registry = Registry::start(&work)?;
-    let workshop = Ours { binary: binary.clone(), root: work.join("workshop") };
+    let workshop = Ours {
+        binary: binary.clone(),
+        root: work.join("workshop"),
+    };
     let base = registry.name("base:1");
     inputs::base(&work.join("base"))?;
     workshop.push(&work.join("base"), &base, &work.join("push.log"))?;
-    let ours = Ours { binary, root: work.join("root") };
+    let ours = Ours {
+        binary,
+        root: work.join("root"),
+    };
     let mut engines = vec![(Side::Ours, Engine::Ours(ours))];
     match Reference::start(&work) {
         Ok(reference) => {
@@ -111,7 +141,17 @@ fn prepare(binary: PathBuf, sizes: Sizes) -> Result<(Bench, Vec<String>), String
             "the reference engine (docker.io) cannot be set up, only buildctl is measured: {error}"
         ),
     }
-    Ok((Bench { engines, sizes, registry, workshop, base, work }, versions))
+    Ok((
+        Bench {
+            engines,
+            sizes,
+            registry,
+            workshop,
+            base,
+            work,
+        },
+        versions,
+    ))
 }
 
 fn version(binary: &std::path::Path) -> Result<String, String> {
@@ -127,7 +167,11 @@ fn measure(bench: &Bench, request: &Request) -> Result<Figures, String> {
             continue;
         }
         for round in 0..request.rounds {
-            println!("{name}, round {} (load average {})", round + 1, machine::load());
+            println!(
+                "{name}, round {} (load average {})",
+                round + 1,
+                machine::load()
+            );
             workload(bench, round, &mut figures).map_err(|error| format!("{name}: {error}"))?;
         }
     }

@@ -68,23 +68,41 @@ pub(super) struct Ours {
 impl Ours {
     pub(super) fn command(&self, build: &Build<'_>) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(["build", "--progress", "plain", "--frontend", "dockerfile.v0", "--root"]);
+        command.args([
+            "build",
+            "--progress",
+            "plain",
+            "--frontend",
+            "dockerfile.v0",
+            "--root",
+        ]);
         command.arg(&self.root);
         for name in ["context", "dockerfile"] {
-            command.arg("--local").arg(format!("{name}={}", build.context.display()));
+            command
+                .arg("--local")
+                .arg(format!("{name}={}", build.context.display()));
         }
         // Steps have the host's network on both sides.
-        command.args(["--allow", "network.host", "--opt", "force-network-mode=host"]);
+        command.args([
+            "--allow",
+            "network.host",
+            "--opt",
+            "force-network-mode=host",
+        ]);
         if let Cache::Ignore = build.cache {
             command.arg("--no-cache");
         }
         match build.output {
             Output::Kept => {}
             Output::Archive(path) => {
-                command.arg("--output").arg(format!("type=oci,dest={}", path.display()));
+                command
+                    .arg("--output")
+                    .arg(format!("type=oci,dest={}", path.display()));
             }
             Output::Folder(path) => {
-                command.arg("--output").arg(format!("type=local,dest={}", path.display()));
+                command
+                    .arg("--output")
+                    .arg(format!("type=local,dest={}", path.display()));
             }
         }
         command
@@ -92,9 +110,15 @@ impl Ours {
 
     /// Makes an image of a context and pushes it.
     pub(super) fn push(&self, context: &Path, name: &str, log: &Path) -> Result<(), String> {
-        let build = Build { context, cache: Cache::Use, output: Output::Kept };
+        let build = Build {
+            context,
+            cache: Cache::Use,
+            output: Output::Kept,
+        };
         let mut command = self.command(&build);
-        command.arg("--output").arg(format!("type=image,name={name},push=true"));
+        command
+            .arg("--output")
+            .arg(format!("type=image,name={name},push=true"));
         run_quietly(&mut command, log).map_err(|error| format!("cannot push {name}: {error}"))
     }
 }
@@ -106,7 +130,10 @@ pub(super) fn run_quietly(command: &mut Command, log: &Path) -> Result<(), Strin
     let status = command.stdout(file).stderr(errors).status();
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{command:?}: {status}: {}", super::process::last_lines(log))),
+        Ok(status) => Err(format!(
+            "{command:?}: {status}: {}",
+            super::process::last_lines(log)
+        )),
         Err(error) => Err(format!("{command:?}: {error}")),
     }
 }

@@ -42,7 +42,12 @@ impl Figures {
     pub(super) fn add(&mut self, name: &'static str, target: f64, side: Side, sample: Sample) {
         let index = self.list.iter().position(|figure| figure.name == name);
         let index = index.unwrap_or_else(|| {
-            self.list.push(Figure { name, target, ours: Vec::new(), reference: Vec::new() });
+            self.list.push(Figure {
+                name,
+                target,
+                ours: Vec::new(),
+                reference: Vec::new(),
+            });
             self.list.len() - 1
         });
         let figure = &mut self.list[index];
@@ -50,9 +55,18 @@ impl Figures {
             Side::Ours => figure.ours.push(sample),
             Side::Reference => figure.reference.push(sample),
         }
-        let Sample { seconds, memory, .. } = sample;
-        let who = if side == Side::Ours { "buildctl" } else { "reference" };
-        println!("  {name}: {who} {seconds:.4} s, {:.0} MiB", memory as f64 / 1048576.0);
+        let Sample {
+            seconds, memory, ..
+        } = sample;
+        let who = if side == Side::Ours {
+            "buildctl"
+        } else {
+            "reference"
+        };
+        println!(
+            "  {name}: {who} {seconds:.4} s, {:.0} MiB",
+            memory as f64 / 1048576.0
+        );
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Figure> {

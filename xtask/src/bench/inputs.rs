@@ -22,7 +22,10 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
 
 /// The context of the base image: a shell and nothing else.
 pub(super) fn base(context: &Path) -> Result<(), String> {
-    write(&context.join("Dockerfile"), "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\n")?;
+    write(
+        &context.join("Dockerfile"),
+        "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\n",
+    )?;
     let bin = context.join("bin");
     fs::create_dir_all(&bin).map_err(|error| at(&bin, &error))?;
     fs::copy("/bin/busybox", bin.join("busybox"))
@@ -64,7 +67,13 @@ fn small_text(seed: usize, file: usize) -> String {
 /// folders of about equal size.
 pub(super) fn real_files(folder: &Path, bytes: u64, parts: u64) -> Result<(), String> {
     let each = bytes / SOURCES.len() as u64;
-    let mut copier = Copier { folder, part_size: (bytes / parts).max(1), parts, copied: 0, limit: 0 };
+    let mut copier = Copier {
+        folder,
+        part_size: (bytes / parts).max(1),
+        parts,
+        copied: 0,
+        limit: 0,
+    };
     for source in SOURCES {
         copier.limit += each;
         copier.copy(Path::new(source))?;
@@ -84,8 +93,12 @@ impl Copier<'_> {
     /// Copies regular files below a folder until the limit is reached.
     fn copy(&mut self, source: &Path) -> Result<(), String> {
         // What cannot be listed or read is left out: any files will do.
-        let Ok(entries) = fs::read_dir(source) else { return Ok(()) };
-        let mut paths = entries.filter_map(|it| Some(it.ok()?.path())).collect::<Vec<_>>();
+        let Ok(entries) = fs::read_dir(source) else {
+            return Ok(());
+        };
+        let mut paths = entries
+            .filter_map(|it| Some(it.ok()?.path()))
+            .collect::<Vec<_>>();
         paths.sort();
         for path in paths {
             if self.copied >= self.limit {

@@ -18,11 +18,16 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn look() -> Machine {
         let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
-        let memory = memory.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok());
+        let memory = memory
+            .split_whitespace()
+            .next()
+            .and_then(|kib| kib.parse::<f64>().ok());
         Machine {
             cores: thread::available_parallelism().map_or(1, usize::from),
             processor: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".into()),
-            memory: memory.map_or("unknown".into(), |kib| format!("{:.0} GiB", kib / 1048576.0)),
+            memory: memory.map_or("unknown".into(), |kib| {
+                format!("{:.0} GiB", kib / 1048576.0)
+            }),
             kernel: read("/proc/sys/kernel/osrelease"),
             date: output("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
             load: load(),
@@ -33,11 +38,18 @@ impl Machine {
 /// Average number of runnable processes in the last minute.
 pub(super) fn load() -> f64 {
     let averages = read("/proc/loadavg");
-    averages.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default()
+    averages
+        .split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .unwrap_or_default()
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim_end()
+        .to_owned()
 }
 
 /// The first `name: value` of a file.

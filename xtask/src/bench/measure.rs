@@ -37,7 +37,9 @@ pub(super) fn measure(engine: &Engine, build: &Build<'_>, log: &Path) -> Result<
     let errors = file.try_clone().map_err(|error| at(log, &error))?;
     command.stdout(file).stderr(errors);
     let start = Instant::now();
-    let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("{command:?}: {error}"))?;
     let roots = [&daemons[..], &[child.id()]].concat();
     let (end, ended) = channel();
     let (status, seconds, memory) = thread::scope(|scope| {
@@ -56,14 +58,21 @@ pub(super) fn measure(engine: &Engine, build: &Build<'_>, log: &Path) -> Result<
         Output::Archive(path) => Some(fs::metadata(path).map_err(|error| at(path, &error))?.len()),
         Output::Kept | Output::Folder(_) => None,
     };
-    Ok(Sample { seconds, memory, output })
+    Ok(Sample {
+        seconds,
+        memory,
+        output,
+    })
 }
 
 /// The largest sum of peaks over processes that lived at the same time.
 fn peak(roots: &[u32], ended: &Receiver<()>) -> u64 {
     let mut most = 0;
     loop {
-        let now = tree(roots).into_iter().filter_map(high_water_mark).sum::<u64>();
+        let now = tree(roots)
+            .into_iter()
+            .filter_map(high_water_mark)
+            .sum::<u64>();
         most = most.max(now);
         if ended.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
             return most;
@@ -74,7 +83,9 @@ fn peak(roots: &[u32], ended: &Receiver<()>) -> u64 {
 /// Processes with all their descendants. Shims of containerd detach from it:
 /// they are found among the children of the first process.
 fn tree(roots: &[u32]) -> Vec<u32> {
-    let detached = children(1).into_iter().filter(|process| roots.len() > 1 && is_shim(*process));
+    let detached = children(1)
+        .into_iter()
+        .filter(|process| roots.len() > 1 && is_shim(*process));
     let mut waiting = roots.iter().copied().chain(detached).collect::<Vec<_>>();
     let mut seen = HashSet::new();
     while let Some(process) = waiting.pop() {
@@ -92,17 +103,28 @@ fn is_shim(process: u32) -> bool {
 
 fn children(process: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{process}/task"));
-    let lists = threads.into_iter().flatten().filter_map(|thread| {
-        fs::read_to_string(thread.ok()?.path().join("children")).ok()
-    });
+    let lists = threads
+        .into_iter()
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
     lists
-        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|id| id.parse().ok())
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
 /// A process's own peak, which does not depend on when it is looked at.
 fn high_water_mark(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
 }

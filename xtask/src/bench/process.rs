@@ -40,8 +40,13 @@ impl Drop for WorkFolder {
 /// Mount points below a folder, innermost first.
 fn mounts_in(folder: &Path) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let points = table.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
-    let mut points = points.filter(|point| point.starts_with(folder)).collect::<Vec<_>>();
+    let points = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(PathBuf::from);
+    let mut points = points
+        .filter(|point| point.starts_with(folder))
+        .collect::<Vec<_>>();
     points.reverse();
     points
 }
@@ -63,11 +68,16 @@ impl Service {
         let output = fs::File::create(log).map_err(|error| at(log, &error))?;
         let errors = output.try_clone().map_err(|error| at(log, &error))?;
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
-        let child = command.spawn().map_err(|error| format!("cannot start {name}: {error}"))?;
+        let child = command
+            .spawn()
+            .map_err(|error| format!("cannot start {name}: {error}"))?;
         let mut service = Service { name, child };
         let start = Instant::now();
         while !is_ready() {
-            let ended = service.child.try_wait().map_err(|error| format!("{name}: {error}"))?;
+            let ended = service
+                .child
+                .try_wait()
+                .map_err(|error| format!("{name}: {error}"))?;
             if ended.is_some() || start.elapsed() > PATIENCE {
                 return Err(format!("{name} does not start: {}", last_lines(log)));
             }
@@ -82,7 +92,9 @@ impl Service {
 
     /// Asks the server to end, so that it can unmount and stop its own children.
     fn stop(&mut self) -> bool {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
             if !matches!(self.child.try_wait(), Ok(None)) {
@@ -97,7 +109,11 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         if !self.stop() {
-            eprintln!("{} (process {}) had to be killed", self.name, self.child.id());
+            eprintln!(
+                "{} (process {}) had to be killed",
+                self.name,
+                self.child.id()
+            );
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

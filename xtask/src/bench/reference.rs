@@ -49,7 +49,14 @@ impl Reference {
 
     pub(super) fn command(&self, build: &Build<'_>) -> Command {
         let mut command = self.client.docker();
-        command.args(["buildx", "build", "--progress", "plain", "--network", "host"]);
+        command.args([
+            "buildx",
+            "build",
+            "--progress",
+            "plain",
+            "--network",
+            "host",
+        ]);
         // Our output has no attestations either, unless they are asked for.
         command.arg("--provenance=false");
         if let Cache::Ignore = build.cache {
@@ -81,9 +88,16 @@ impl Client {
         let plugins = settings.join("cli-plugins");
         fs::create_dir_all(&plugins).map_err(|error| at(&plugins, &error))?;
         let plugin = plugins.join("docker-buildx");
-        symlink(tools.join("usr/libexec/docker/cli-plugins/docker-buildx"), &plugin)
-            .map_err(|error| at(&plugin, &error))?;
-        Ok(Client { tools, socket: data.join("docker.sock"), settings })
+        symlink(
+            tools.join("usr/libexec/docker/cli-plugins/docker-buildx"),
+            &plugin,
+        )
+        .map_err(|error| at(&plugin, &error))?;
+        Ok(Client {
+            tools,
+            socket: data.join("docker.sock"),
+            settings,
+        })
     }
 
     fn daemon_command(&self, data: &Path) -> Command {
@@ -91,7 +105,9 @@ impl Client {
         command.arg("--data-root").arg(data.join("data"));
         command.arg("--exec-root").arg(data.join("exec"));
         command.arg("--pidfile").arg(data.join("pid"));
-        command.arg("--host").arg(format!("unix://{}", self.socket.display()));
+        command
+            .arg("--host")
+            .arg(format!("unix://{}", self.socket.display()));
         command.args(["--bridge=none", "--iptables=false", "--ip6tables=false"]);
         // Only this store can write OCI archives.
         command.arg("--feature=containerd-snapshotter=true");
@@ -126,6 +142,13 @@ impl Client {
 }
 
 fn first_line(command: &mut Command) -> String {
-    let output = command.output().map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&output).lines().next().unwrap_or("unknown").to_owned()
+    let output = command
+        .output()
+        .map(|output| output.stdout)
+        .unwrap_or_default();
+    String::from_utf8_lossy(&output)
+        .lines()
+        .next()
+        .unwrap_or("unknown")
+        .to_owned()
 }

@@ -29,7 +29,10 @@ impl Registry {
         let is_ready = || TcpStream::connect(&address).is_ok();
         let service = Service::start("docker-registry", command, &folder.join("log"), is_ready)
             .map_err(|error| format!("{error} (`cargo xtask setup` installs it)"))?;
-        Ok(Registry { address: address.clone(), _service: service })
+        Ok(Registry {
+            address: address.clone(),
+            _service: service,
+        })
     }
 
     /// The name of an image in this registry.
@@ -40,5 +43,7 @@ impl Registry {
 
 fn free_address() -> Result<String, String> {
     let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.map(|address| address.to_string()).map_err(|error| format!("no free port: {error}"))
+    listener
+        .map(|address| address.to_string())
+        .map_err(|error| format!("no free port: {error}"))
 }

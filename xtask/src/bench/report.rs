@@ -66,7 +66,11 @@ fn show<T>(value: Option<T>, form: impl Fn(T) -> String) -> String {
 }
 
 fn seconds(value: f64) -> String {
-    if value < 1.0 { format!("{:.1} ms", value * 1000.0) } else { format!("{value:.2} s") }
+    if value < 1.0 {
+        format!("{:.1} ms", value * 1000.0)
+    } else {
+        format!("{value:.2} s")
+    }
 }
 
 fn mebibytes(bytes: f64) -> String {
@@ -81,7 +85,14 @@ pub(super) fn document(
     rounds: usize,
     table: &str,
 ) -> String {
-    let Machine { cores, processor, memory, kernel, date, load } = machine;
+    let Machine {
+        cores,
+        processor,
+        memory,
+        kernel,
+        date,
+        load,
+    } = machine;
     format!(
         "# Benchmarks
 

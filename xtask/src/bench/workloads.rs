@@ -74,7 +74,11 @@ impl Bench {
 }
 
 fn kept(context: &Path, cache: Cache) -> Build<'_> {
-    Build { context, cache, output: Output::Kept }
+    Build {
+        context,
+        cache,
+        output: Output::Kept,
+    }
 }
 
 /// Time per step, and a build of cached steps only.
@@ -83,9 +87,14 @@ fn steps(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), Strin
     inputs::steps(&short, &bench.base, FEW_STEPS)?;
     inputs::steps(&long, &bench.base, bench.sizes.steps)?;
     let mut few = Vec::new();
-    bench.each(round, &kept(&short, Cache::Ignore), |side, sample| few.push((side, sample)))?;
+    bench.each(round, &kept(&short, Cache::Ignore), |side, sample| {
+        few.push((side, sample))
+    })?;
     bench.each(round, &kept(&long, Cache::Ignore), |side, many| {
-        let few = few.iter().find(|(other, _)| *other == side).map_or(0.0, |(_, it)| it.seconds);
+        let few = few
+            .iter()
+            .find(|(other, _)| *other == side)
+            .map_or(0.0, |(_, it)| it.seconds);
         let seconds = (many.seconds - few) / (bench.sizes.steps - FEW_STEPS) as f64;
         figures.add("RUN step, each", 0.2, side, Sample { seconds, ..many });
     })?;
@@ -104,17 +113,30 @@ fn context(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), Str
     inputs::write(&context.join("Dockerfile"), &dockerfile)?;
     inputs::small_files(&context.join("files"), bench.sizes.files, round)?;
     let (build, output) = (kept(&context, Cache::Use), bench.work.join("output"));
-    let names = ["context of small files, first", "the same, unchanged", "the same, one file changed"];
+    let names = [
+        "context of small files, first",
+        "the same, unchanged",
+        "the same, one file changed",
+    ];
     for name in names {
         if name == names[2] {
             let changed = context.join("files/0/file7.txt");
             inputs::write(&changed, "changed\n")?;
         }
-        bench.each(round, &build, |side, sample| figures.add(name, 1.0, side, sample))?;
+        bench.each(round, &build, |side, sample| {
+            figures.add(name, 1.0, side, sample)
+        })?;
     }
-    bench.each(round, &Build { output: Output::Folder(&output), ..build }, |side, sample| {
-        figures.add("local export of small files", 1.0, side, sample);
-    })?;
+    bench.each(
+        round,
+        &Build {
+            output: Output::Folder(&output),
+            ..build
+        },
+        |side, sample| {
+            figures.add("local export of small files", 1.0, side, sample);
+        },
+    )?;
     inputs::remove(&context);
     Ok(())
 }
@@ -130,12 +152,26 @@ fn export(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), Stri
     inputs::write(&context.join("files/round"), &round.to_string())?;
     let (build, output) = (kept(&context, Cache::Use), bench.work.join("output"));
     bench.each(round, &build, |_, _| {})?;
-    bench.each(round, &Build { output: Output::Archive(&output), ..build }, |side, sample| {
-        figures.add("gzip OCI export of real files", 0.5, side, sample);
-    })?;
-    bench.each(round, &Build { output: Output::Folder(&output), ..build }, |side, sample| {
-        figures.add("local export of real files", 1.0, side, sample);
-    })
+    bench.each(
+        round,
+        &Build {
+            output: Output::Archive(&output),
+            ..build
+        },
+        |side, sample| {
+            figures.add("gzip OCI export of real files", 0.5, side, sample);
+        },
+    )?;
+    bench.each(
+        round,
+        &Build {
+            output: Output::Folder(&output),
+            ..build
+        },
+        |side, sample| {
+            figures.add("local export of real files", 1.0, side, sample);
+        },
+    )
 }
 
 /// An image of ten layers that nobody has seen before.
@@ -146,15 +182,23 @@ fn pull(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String
     }
     let mut dockerfile = String::from("FROM scratch\n");
     for part in (0..LAYERS).map(inputs::part_name) {
-        inputs::write(&source.join(&part).join("round"), &format!("{round} {part}"))?;
+        inputs::write(
+            &source.join(&part).join("round"),
+            &format!("{round} {part}"),
+        )?;
         dockerfile.push_str(&format!("COPY {part} /{part}\n"));
     }
     inputs::write(&source.join("Dockerfile"), &dockerfile)?;
     let name = bench.registry.name(&format!("layers:{round}"));
-    bench.workshop.push(&source, &name, &bench.work.join("push.log"))?;
+    bench
+        .workshop
+        .push(&source, &name, &bench.work.join("push.log"))?;
     let context = bench.context("pulling");
     // A step makes sure that the layers are unpacked.
-    let dockerfile = format!("FROM {name}\nCOPY --from={} /bin /bin\nRUN [\"/bin/true\"]\n", bench.base);
+    let dockerfile = format!(
+        "FROM {name}\nCOPY --from={} /bin /bin\nRUN [\"/bin/true\"]\n",
+        bench.base
+    );
     inputs::write(&context.join("Dockerfile"), &dockerfile)?;
     bench.each(round, &kept(&context, Cache::Use), |side, sample| {
         figures.add("pull and unpack of ten layers", 1.0, side, sample);

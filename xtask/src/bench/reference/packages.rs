@@ -31,7 +31,10 @@ pub(super) fn unpacked() -> Result<PathBuf, String> {
     let download = [&["download"], PACKAGES].concat();
     apt(&folder, &options, &download, &log)?;
     for package in packages_in(&folder)? {
-        run_quietly(Command::new("dpkg").arg("-x").arg(package).arg(&tools), &log)?;
+        run_quietly(
+            Command::new("dpkg").arg("-x").arg(package).arg(&tools),
+            &log,
+        )?;
     }
     let mark = tools.join("complete");
     fs::write(&mark, "").map_err(|error| at(&mark, &error))?;
@@ -70,30 +73,46 @@ fn private_apt(folder: &Path) -> Result<Vec<String>, String> {
 
 fn apt(folder: &Path, options: &[String], arguments: &[&str], log: &Path) -> Result<(), String> {
     let mut command = Command::new("apt-get");
-    run_quietly(command.current_dir(folder).args(options).args(arguments), log)
+    run_quietly(
+        command.current_dir(folder).args(options).args(arguments),
+        log,
+    )
 }
 
 fn packages_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = fs::read_dir(folder).map_err(|error| at(folder, &error))?;
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    Ok(paths.filter(|path| path.extension().is_some_and(|it| it == "deb")).collect())
+    Ok(paths
+        .filter(|path| path.extension().is_some_and(|it| it == "deb"))
+        .collect())
 }
 
 /// The mirror that this machine's own sources name for Debian's main archive.
 fn mirror() -> Result<String, String> {
     let folder = Path::new("/etc/apt/sources.list.d");
     let entries = fs::read_dir(folder).map_err(|error| at(folder, &error))?;
-    let mut files = entries.filter_map(|it| Some(it.ok()?.path())).collect::<Vec<_>>();
+    let mut files = entries
+        .filter_map(|it| Some(it.ok()?.path()))
+        .collect::<Vec<_>>();
     files.sort();
     files.insert(0, "/etc/apt/sources.list".into());
-    let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
+    let texts = files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
     let found = texts.flat_map(|text| mirrors_in(&text)).next();
     found.ok_or_else(|| "this machine's apt sources name no Debian mirror".into())
 }
 
 /// Both forms of sources (`deb [options] URI …` and `URIs: URI …`).
 fn mirrors_in(text: &str) -> Vec<String> {
-    let lines = text.lines().filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"));
-    let words = lines.flat_map(str::split_whitespace).map(|word| word.trim_end_matches('/'));
-    words.filter(|word| word.contains("://") && word.ends_with("/debian")).map(Into::into).collect()
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"));
+    let words = lines
+        .flat_map(str::split_whitespace)
+        .map(|word| word.trim_end_matches('/'));
+    words
+        .filter(|word| word.contains("://") && word.ends_with("/debian"))
+        .map(Into::into)
+        .collect()
 }
