@@ -21,9 +21,9 @@ use clap::Parser as _;
 use arguments::{Arguments, Command, DebugCommand};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
     init_logging(arguments.debug);
-    match run(&arguments) {
+    match root::prepare(&mut arguments).and_then(|()| run(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();

@@ -2,20 +2,44 @@
 
 use std::path::PathBuf;
 
+use kiln_engine::rootless::{self, Entered};
 use kiln_engine::{Engine, EngineOptions, ExecutorChoice};
 
 use crate::address;
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
+
+/// Settles where state is kept, and makes the process root in a user
+/// namespace if it is not root already: mounts need it. Must be called before
+/// any thread is started.
+pub(crate) fn prepare(arguments: &mut Arguments) -> Result<(), Failure> {
+    if matches!(arguments.command, Command::Debug(_)) {
+        return Ok(());
+    }
+    if arguments.root.is_none() {
+        arguments.root = Some(default_root()?);
+    }
+    match rootless::enter() {
+        Ok(Entered::Already | Entered::Ranges) => Ok(()),
+        Ok(Entered::SingleId) => {
+            eprintln!(
+                "warning: no ranges of ids are given to this user in /etc/subuid and /etc/subgid; \
+                 images with files of several owners cannot be unpacked"
+            );
+            Ok(())
+        }
+        Err(error) => Err(Failure::usage(error)),
+    }
+}
 
 /// The engine that the command line asks for. Must be called within a tokio
 /// runtime.
 pub(crate) fn open_engine(arguments: &Arguments) -> Result<Engine, Failure> {
     address::require_embedded(arguments)?;
-    let root = match &arguments.root {
-        Some(root) => root.clone(),
-        None => default_root()?,
-    };
+    let root = arguments
+        .root
+        .as_ref()
+        .ok_or_else(|| Failure::usage("no state directory"))?;
     let mut options = EngineOptions::new(root);
     if let Some(binary) = &arguments.oci_worker_binary {
         options.executor = ExecutorChoice::OciRuntime(binary.clone());

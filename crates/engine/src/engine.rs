@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use kiln_executor::Executor;
-use kiln_executor::native::NativeExecutor;
-use kiln_executor::oci::OciExecutor;
 use kiln_exporter::Exporter;
 use kiln_registry::{Client, ClientOptions};
 use kiln_solver::{Solver, SolverOptions};
@@ -17,9 +14,10 @@ use crate::cache::{self, DatabaseKeys};
 use crate::collect;
 use crate::error::{BuildError, Kind};
 use crate::ops::EngineOp;
-use crate::options::{EngineOptions, ExecutorChoice};
+use crate::options::EngineOptions;
 use crate::request::{BuildOutcome, BuildRequest};
 use crate::sources::Sources;
+use crate::step_runner::StepRunner;
 use crate::tree::store_error;
 use crate::worker::Worker;
 
@@ -51,7 +49,7 @@ impl Engine {
         let registry = registry.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
         let (cache, keys) = cache::local(&store)?;
         let worker = Worker {
-            executor: executor(&options)?,
+            executor: StepRunner::new(options.executor, options.root.join("executor")),
             sources: Sources::new(&store, registry.clone()),
             platform: kiln_llb::platform::host(),
             jobs: crate::jobs::Jobs::default(),
@@ -103,15 +101,4 @@ pub(crate) async fn blocking<T: Send + 'static>(
     let task = tokio::task::spawn_blocking(work);
     task.await
         .map_err(|error| BuildError::wrap(Kind::Internal, error))?
-}
-
-fn executor(options: &EngineOptions) -> Result<Arc<dyn Executor>, BuildError> {
-    let failed = |error| BuildError::wrap(Kind::Environment, error);
-    let shared = kiln_executor::native::Options::new(options.root.join("executor"));
-    Ok(match &options.executor {
-        ExecutorChoice::Native => Arc::new(NativeExecutor::new(shared).map_err(failed)?),
-        ExecutorChoice::OciRuntime(binary) => {
-            Arc::new(OciExecutor::new(binary, shared).map_err(failed)?)
-        }
-    })
 }

@@ -39,10 +39,12 @@ mod worker;
 mod jobs;
 mod observe;
 mod step;
+mod step_runner;
 
 pub use cache::DatabaseKeys;
 pub use engine::Engine;
 pub use error::{BuildError, Kind, Location};
+pub use kiln_executor::rootless;
 pub use kiln_llb::Definition;
 pub use kiln_store::RecordType;
 pub use kiln_store::gc::{PruneOptions, UsageOptions, UsageRecord};

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kiln_executor::Executor;
 use kiln_llb::platform;
 use kiln_store::Store;
 use oci_spec::image::Platform;
@@ -11,13 +10,14 @@ use tokio::sync::Semaphore;
 use crate::checksums::ChecksumCache;
 use crate::jobs::Jobs;
 use crate::sources::Sources;
+use crate::step_runner::StepRunner;
 
 /// Everything an op may touch.
 pub(crate) struct Worker {
     /// Local storage.
     pub(crate) store: Store,
     /// Runs processes.
-    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) executor: StepRunner,
     /// Where trees come from.
     pub(crate) sources: Sources,
     /// The platform that steps run on unless they say otherwise.

@@ -12,6 +12,7 @@ use crate::auth::{AuthSession, Next, Shown};
 use crate::client::{Access, Repository};
 use crate::endpoint::{Endpoint, Scheme, is_same_place, without_secrets};
 use crate::error::{ErrorBody, RegistryError, TransportError, is_temporary_status};
+use crate::tls::TlsSettings;
 
 const MAX_REDIRECTS: usize = 10;
 /// Answers to challenges within one request: the first, and one for a token gone stale.
@@ -97,7 +98,10 @@ enum Speaker {
 impl Repository {
     /// Sends until there is an answer that stands, whatever its status.
     pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
-        let http = self.shared.http.get(&request.endpoint.tls)?;
+        let http = match request.endpoint.scheme {
+            Scheme::Http => self.shared.http.get(&TlsSettings::unused())?,
+            Scheme::Https | Scheme::HttpsThenHttp => self.shared.http.get(&request.endpoint.tls)?,
+        };
         let mut auth = AuthSession {
             state: &self.shared.auth,
             authority: &self.authority,

@@ -25,6 +25,8 @@ pub(crate) enum Trust {
     #[default]
     Verified,
     Anything,
+    /// For plain HTTP, which needs no certificates at all: reading the system's takes longer than a small build.
+    Nothing,
 }
 
 impl From<&HostConfig> for TlsSettings {
@@ -43,6 +45,14 @@ impl From<&HostConfig> for TlsSettings {
 }
 
 impl TlsSettings {
+    /// For a host that is spoken to in plain HTTP only.
+    pub(crate) fn unused() -> Self {
+        Self {
+            trust: Trust::Nothing,
+            ..Self::default()
+        }
+    }
+
     /// For another host that we were sent to: trusted alike, but not told who we are.
     pub(crate) fn without_identity(&self) -> Self {
         Self {
@@ -63,6 +73,11 @@ impl TlsSettings {
             Trust::Anything => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AcceptAnything(provider))),
+            Trust::Nothing => {
+                return Ok(builder
+                    .with_root_certificates(RootCertStore::empty())
+                    .with_no_client_auth());
+            }
             Trust::Verified => {
                 let (mut roots, mut trusted) = system_roots().clone();
                 for path in self.authorities.iter().chain(&extra_authorities) {

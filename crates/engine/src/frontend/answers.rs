@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use kiln_dockerfile::subrequest::{self, Answering, Request, Response};
-use kiln_dockerfile::{Known, Options, Source};
+use kiln_dockerfile::{Known, Options, Source, SyntaxError};
+use kiln_llb::Definition;
+use kiln_llb::build::SourceMap;
 
 use super::dockerfile::{MAX_ROUNDS, ask, too_many_rounds};
 use super::excerpt::lower_error;
@@ -27,6 +30,28 @@ pub(super) async fn answer(
         }
     }
     Err(too_many_rounds())
+}
+
+/// Whether the Dockerfile is to be judged, which works without it being
+/// right.
+pub(super) fn is_lint(options: &Options) -> bool {
+    Request::parse(&options.request) == Ok(Request::Lint)
+}
+
+/// Judges a Dockerfile that cannot even be read.
+pub(super) fn lint_syntax_error(
+    filename: &str,
+    text: Bytes,
+    definition: Definition,
+    error: &SyntaxError,
+) -> BTreeMap<String, Vec<u8>> {
+    let map = SourceMap {
+        definition: Some(definition),
+        filename: filename.to_owned(),
+        language: "Dockerfile".into(),
+        data: text,
+    };
+    files(subrequest::lint_syntax_error(&map, error))
 }
 
 fn files(response: Response) -> BTreeMap<String, Vec<u8>> {

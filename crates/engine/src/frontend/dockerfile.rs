@@ -32,8 +32,14 @@ pub(super) async fn run(
     let mut known = Known::new();
     let (definition, file) = find_dockerfile(bridge, &options, &mut known).await?;
     syntax::check(&file.text, attributes)?;
-    let source = Source::parse(&file.name, file.text.clone(), Some(definition));
-    let source = source.map_err(|error| syntax_error(&error, &file.name, &file.text))?;
+    let source = match Source::parse(&file.name, file.text.clone(), Some(definition.clone())) {
+        Ok(source) => source,
+        Err(error) if answers::is_lint(&options) => {
+            let answer = answers::lint_syntax_error(&file.name, file.text, definition, &error);
+            return Ok(FrontendResult::Answer(answer));
+        }
+        Err(error) => return Err(syntax_error(&error, &file.name, &file.text)),
+    };
     let source = source.with_ignore(file.ignore);
 
     if !options.request.is_empty() {

@@ -172,6 +172,7 @@ pub(super) async fn run(
     cx: &OpContext,
     request: ExecRequest,
 ) -> Result<ExitStatus, ExecError> {
+    let executor = worker.executor.get()?;
     let reporter = worker.jobs.reporter(cx);
     let (stdout, from_stdout) = mpsc::channel(OUTPUT_QUEUE);
     let (stderr, from_stderr) = mpsc::channel(OUTPUT_QUEUE);
@@ -181,7 +182,7 @@ pub(super) async fn run(
         ..ExecIo::default()
     };
     let (status, (), ()) = tokio::join!(
-        worker.executor.run(request, io, cx.cancelled.clone()),
+        executor.run(request, io, cx.cancelled.clone()),
         forward(&reporter, 1, from_stdout),
         forward(&reporter, 2, from_stderr),
     );
