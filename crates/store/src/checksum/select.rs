@@ -2,7 +2,7 @@
 
 use crate::path;
 use crate::pattern::{MatchState, PatternMatcher};
-use crate::tree::{Dir, Follow, Metadata, Root, TreeError};
+use crate::tree::{Dir, Follow, Metadata, Root, TreeError, level};
 
 use super::tree::{MAX_DEPTH, Part, failed, is_dir, join};
 use super::{ChecksumError, ChecksumOptions};
@@ -201,7 +201,7 @@ impl Select<'_> {
                 let child = dir
                     .open_dir(&name)
                     .map_err(|error| failed(&visit.real, error))?;
-                self.below(&child, &visit.shown, &visit.real, depth + 1)?;
+                level(|| self.below(&child, &visit.shown, &visit.real, depth + 1))?;
             }
             self.parents.truncate(parents);
         }

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::header::FileHash;
 use super::{ChecksumError, RootHeader, Sum, text};
-use crate::tree::{Dir, FileKind, Metadata, Name, Root, TreeError, file_xattrs};
+use crate::tree::{Dir, FileKind, Metadata, Name, Root, TreeError, file_xattrs, level};
 
 const MAX_THREADS: usize = 8;
 const BUFFER: usize = 256 << 10;
@@ -237,7 +237,7 @@ impl Listing {
         for (name, listing) in &self.0 {
             let child = [&header, name.to_bytes()].concat();
             let sum = match listing {
-                Some(listing) => listing.sum(&child, known)?,
+                Some(listing) => level(|| listing.sum(&child, known))?,
                 None => *known.get(&child).ok_or(ChecksumError::Cache)?,
             };
             hash.update([0]);
@@ -274,7 +274,7 @@ impl Gather<'_> {
                 let child = dir
                     .open_dir(&name)
                     .map_err(|error| failed(&child_path, error))?;
-                Some(self.dir(&child, &child_path, depth + 1)?)
+                Some(level(|| self.dir(&child, &child_path, depth + 1))?)
             } else {
                 if !known {
                     self.jobs.push(Job {

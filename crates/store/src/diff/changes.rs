@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::base::{Base, BaseDir, BaseEntry, is_opaque};
 use super::{DiffError, LayerSource, same};
-use crate::tree::{Dir, Metadata, Name, Root};
+use crate::tree::{Dir, Metadata, Name, Root, level};
 
 const MAX_DEPTH: usize = 900;
 const REDIRECT: &CStr = c"trusted.overlay.redirect";
@@ -142,7 +142,7 @@ impl<E: From<DiffError>, F: FnMut(&Change<'_>) -> Result<(), E>> Walk<'_, F> {
                 Linked::Ignored,
             )?;
             if metadata.is_dir() {
-                self.overlay_child(before, upper, &name, &at)?;
+                level(|| self.overlay_child(before, upper, &name, &at))?;
             }
         }
         Ok(())
@@ -210,11 +210,8 @@ impl<E: From<DiffError>, F: FnMut(&Change<'_>) -> Result<(), E>> Walk<'_, F> {
             )?;
             if metadata.is_dir() {
                 let dir = upper.open_dir(&name).map_err(|error| at.fail(error))?;
-                self.opaque_dir(
-                    &dir,
-                    &before.map(|entry| entry.dir).unwrap_or_default(),
-                    &at,
-                )?;
+                let below = before.map(|entry| entry.dir).unwrap_or_default();
+                level(|| self.opaque_dir(&dir, &below, &at))?;
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compression {
+pub(super) enum Compression {
     /// Not at all.
     None,
     /// gzip, of one or more members.
@@ -24,7 +24,7 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 
 impl Compression {
     /// The compression that the first bytes of a stream tell.
-    pub fn detect(start: &[u8]) -> Self {
+    fn detect(start: &[u8]) -> Self {
         match start {
             [0x1f, 0x8b, 0x08, ..] => Self::Gzip,
             [b'B', b'Z', b'h', ..] => Self::Bzip2,
@@ -41,7 +41,7 @@ impl Compression {
 ///
 /// # Errors
 /// The start of the stream cannot be read.
-pub fn decompress<'a>(
+pub(super) fn decompress<'a>(
     mut input: impl BufRead + Send + 'a,
 ) -> io::Result<Box<dyn Read + Send + 'a>> {
     let compression = Compression::detect(input.fill_buf()?);

@@ -174,7 +174,7 @@ impl Dir {
         }
         let dir = self.open_dir(name)?;
         for (child, _) in dir.entries()? {
-            dir.remove_below(&child, depth + 1)?;
+            super::level(|| dir.remove_below(&child, depth + 1))?;
         }
         Ok(fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
     }

@@ -15,9 +15,10 @@ mod metadata;
 mod mode;
 mod remove;
 mod root;
+mod stack;
 
 pub use copy::CopyRequest;
-pub use decompress::{Compression, decompress};
+
 pub use error::TreeError;
 pub use make::{Mkdir, Mkfile, Symlink};
 pub use metadata::{FileKind, Follow, Metadata, Owner};
@@ -28,3 +29,4 @@ pub use root::{DirEntry, Root};
 pub(crate) use dir::{Dir, HIDDEN_XATTRS, Name, file_xattrs};
 pub(crate) use error::reason;
 pub(crate) use extract::{ExtractOwner, Extractor, Spot};
+pub(crate) use stack::level;

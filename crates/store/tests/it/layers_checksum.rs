@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use kiln_store::checksum::{ChecksumOptions, Checksums, RootHeader};
-use kiln_store::tree::Root;
+use kiln_store::checksum::{ChecksumOptions, Checksums, FileHash, RootHeader};
+use kiln_store::tree::{Follow, Root};
 use rstest::rstest;
 use sha2::{Digest, Sha256};
 use tempfile::tempdir;
@@ -119,4 +119,198 @@ fn check_record(dir: &Path, paths: &[(&str, ChecksumOptions)], expected: &str) {
     };
     let sums: Vec<String> = paths.iter().map(&mut sums).collect();
     assert_eq!(record(&sums), format!("sha256:{expected}"));
+}
+
+/// Everything a file can have, links that go in circles, and names around the slash in byte order.
+const EVERYTHING: &str = "
+    d t 755
+    f t/f 4711 5:6 data
+    x t/f user.b 2
+    x t/f user.a 1
+    x t/f trusted.c 3
+    h t/f2 t/f
+    l t/l f
+    l t/up ..
+    l t/circle circle
+    d t/d 1777 7:8
+    f t/d/f 644 deep
+    c t/c 600 1:3
+    b t/b 600 8:1
+    p t/p 644
+    s t/s 644
+    f t/a-b 644 x
+    f t/a/b 644 x
+    f t/a.b 644 x
+    ";
+
+/// Sums of the reference's own code for the same tree.
+#[rstest]
+#[case::tree(
+    "/t",
+    options(false),
+    Ok("d2a1797209a82079f49dce6e0a4bb275b6e82034b7ec47b957cd64f3d6e84cbf")
+)]
+#[case::exceptions(
+    "/",
+    ChecksumOptions { exclude: vec!["t/d".into(), "!t/d/f".into()], ..options(false) },
+    Ok("d8bf41e1da9b7db112dedaddafb33d6eec368b4bcafd74677927098d026b3229")
+)]
+#[case::include(
+    "/t",
+    ChecksumOptions { include: vec!["**/f*".into()], ..options(false) },
+    Ok("4fc9b36aa0b78e6fe7a91bb13bcb44a2b48096cc4dbcf59103bb4c17b53beb46")
+)]
+#[case::links_on_the_way(
+    "/t/up/t/f",
+    options(false),
+    Ok("940c36988a907378637fe19ceb9882fedb6db3c2f8b515ae2e95889678381d0c")
+)]
+#[case::nothing_matches(
+    "/none*",
+    wildcard(),
+    Ok("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+)]
+#[case::missing("/none", options(true), Err("\"/none\": not found"))]
+#[case::required("/t", patterns(&["f"], &["/t/x"]), Err("\"/t/x\": not found"))]
+#[case::circle("/t/circle", options(true), Err("/t/circle: too many links"))]
+#[case::bad_wildcard("/[", wildcard(), Err("/[: syntax error in pattern"))]
+fn equals_upstream_for_all_kinds(
+    #[case] path: &str,
+    #[case] options: ChecksumOptions,
+    #[case] expected: Result<&str, &str>,
+) {
+    let dir = tempdir().unwrap();
+    build(dir.path(), EVERYTHING);
+    let root = Root::open(dir.path()).unwrap();
+    let found = Checksums::new(RootHeader::Counted).checksum(&root, path, &options);
+    let found = found
+        .map(|digest| digest.to_string())
+        .map_err(|error| error.to_string());
+    assert_eq!(
+        found,
+        expected
+            .map(|sum| format!("sha256:{sum}"))
+            .map_err(str::to_owned)
+    );
+}
+
+#[rstest]
+#[case::time(|dir: &Path| touch(&dir.join("src/1.txt")), true)]
+#[case::content(|dir: &Path| fs::write(dir.join("src/1.txt"), "two\n").unwrap(), false)]
+#[case::mode(|dir: &Path| fs::set_permissions(dir.join("src/1.txt"), PermissionsExt::from_mode(0o600)).unwrap(), false)]
+#[case::mode_of_a_directory(|dir: &Path| fs::set_permissions(dir.join("src/deep"), PermissionsExt::from_mode(0o700)).unwrap(), false)]
+#[case::name(|dir: &Path| fs::rename(dir.join("src/1.txt"), dir.join("src/3.txt")).unwrap(), false)]
+#[case::elsewhere(|dir: &Path| fs::write(dir.join("etc/new"), "x").unwrap(), true)]
+#[case::new_empty_directory(|dir: &Path| fs::create_dir(dir.join("src/new")).unwrap(), false)]
+#[case::attribute(|dir: &Path| build(dir, "x src/run.sh user.a b"), false)]
+fn what_counts(#[case] change: fn(&Path), #[case] same: bool) {
+    let dir = tempdir().unwrap();
+    context(dir.path());
+    let sum = || {
+        let root = Root::open(dir.path()).unwrap();
+        Checksums::new(RootHeader::Counted)
+            .checksum(&root, "/src", &options(true))
+            .unwrap()
+    };
+    let before = sum();
+    change(dir.path());
+    assert_eq!(sum() == before, same);
+}
+
+fn touch(path: &Path) {
+    fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(std::time::UNIX_EPOCH)
+        .unwrap();
+}
+
+#[test]
+fn what_is_known_is_not_read_again() {
+    let dir = tempdir().unwrap();
+    context(dir.path());
+    let root = Root::open(dir.path()).unwrap();
+    let mut sums = Checksums::new(RootHeader::Counted);
+    assert!(!sums.is_dirty());
+    let whole = sums.checksum(&root, "/src", &options(true)).unwrap();
+    assert!(sums.is_dirty());
+
+    // The tree is gone; the kept form still answers what was asked, and no more.
+    let mut kept = Checksums::from_bytes(&sums.to_bytes()).unwrap();
+    fs::remove_dir_all(dir.path().join("src")).unwrap();
+    assert_eq!(kept.known("/src", &options(true)), Some(whole.clone()));
+    assert_eq!(kept.known("/src", &options(false)), None);
+    assert_eq!(kept.checksum(&root, "/src", &options(true)).unwrap(), whole);
+    assert!(!kept.is_dirty());
+
+    // Files that were hashed as part of a directory are known by themselves.
+    fs::create_dir_all(dir.path().join("src")).unwrap();
+    build(dir.path(), "f src/1.txt 644 changed");
+    let one = kept.checksum(&root, "/src/1.txt", &options(true)).unwrap();
+    assert_eq!(
+        record(&[one.to_string()]),
+        "sha256:448056abb0111bb7ec4ce0e8a28f0e9198ad77d381aba8a28b25da8e789b364c"
+    );
+}
+
+#[test]
+fn a_changed_tree_only_hashes_what_changed() {
+    let dir = tempdir().unwrap();
+    context(dir.path());
+    let root = Root::open(dir.path()).unwrap();
+    let mut sums = Checksums::new(RootHeader::Ignored);
+    sums.checksum(&root, "/", &options(true)).unwrap();
+    build(dir.path(), "f src/1.txt 644 other");
+    fs::remove_dir_all(dir.path().join("src/deep")).unwrap();
+    let fresh = Checksums::new(RootHeader::Ignored)
+        .checksum(&root, "/", &options(true))
+        .unwrap();
+    assert_eq!(
+        sums.derive(["src/1.txt", "/src/deep"])
+            .checksum(&root, "/", &options(true))
+            .unwrap(),
+        fresh
+    );
+
+    // What is not named as changed is taken as it was.
+    build(dir.path(), "f src/2.txt 644 silently");
+    assert_eq!(
+        sums.derive(["src/1.txt", "/src/deep"])
+            .checksum(&root, "/", &options(true))
+            .unwrap(),
+        fresh
+    );
+}
+
+#[test]
+fn files_may_be_hashed_while_they_are_written() {
+    let dir = tempdir().unwrap();
+    context(dir.path());
+    let root = Root::open(dir.path()).unwrap();
+    let expected = Checksums::default()
+        .checksum(&root, "/src/2.txt", &options(true))
+        .unwrap();
+    let metadata = root.metadata("/src/2.txt", Follow::No).unwrap();
+    let mut hash = FileHash::new(RootHeader::Counted, &metadata, b"", &[]);
+    hash.update(b"tw");
+    hash.update(b"o\n");
+    let mut sums = Checksums::default();
+    sums.insert("src/2.txt", hash);
+    fs::write(dir.path().join("src/2.txt"), "???\n").unwrap();
+    assert_eq!(
+        sums.checksum(&root, "/src/2.txt", &options(true)).unwrap(),
+        expected
+    );
+}
+
+#[rstest]
+#[case(b"")]
+#[case(b"kcs\x02\0\0\0")]
+#[case(b"kcs\x01\0\x01")]
+#[case(b"kcs\x01\0\0\x01\x05\x01a")]
+#[case(b"kcs\x01\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")]
+#[case(b"kcs\x01\0\0\0trailing")]
+fn damaged_caches_are_refused(#[case] bytes: &[u8]) {
+    assert!(Checksums::from_bytes(bytes).is_err());
 }

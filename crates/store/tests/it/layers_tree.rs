@@ -4,6 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
+use kiln_store::checksum::{ChecksumOptions, Checksums};
+use kiln_store::diff::{DiffOptions, LayerSource, write_layer};
 use kiln_store::tar::Timestamp;
 use kiln_store::tree::{
     CopyRequest, Follow, Mkdir, Mkfile, ModeChange, Owner, Remove, Root, Symlink, TreeError,
@@ -563,4 +565,51 @@ fn reads_stay_inside_and_bounded() {
         .map(|entry| entry.name.display().to_string())
         .collect();
     assert_eq!(names, ["etc", "exe", "pipe", "up"]);
+}
+
+/// Deep trees neither exhaust the stack nor the open files of an ordinary process; deeper ones are refused.
+#[test]
+fn deep_trees() {
+    let pair = Pair::new("");
+    let deep = |levels: usize| format!("deep{levels}/{}", "d/".repeat(levels));
+    for levels in [300, 1500] {
+        std::fs::create_dir_all(pair.source.path().join(deep(levels))).unwrap();
+    }
+    pair.copy(&copy("/deep300", "/deep")).unwrap();
+    assert!(
+        pair.dest
+            .path()
+            .join("deep")
+            .join("d/".repeat(300))
+            .is_dir()
+    );
+    assert!(pair.copy(&copy("/deep1500", "/deeper")).is_err());
+
+    let root = Root::open(pair.source.path()).unwrap();
+    let sum = |path| Checksums::default().checksum(&root, path, &ChecksumOptions::default());
+    assert!(sum("/deep300").is_ok());
+    assert!(sum("/deep1500").is_err());
+
+    let layer = |upper: &Path| {
+        write_layer(
+            &LayerSource { upper, lower: &[] },
+            std::io::sink(),
+            &DiffOptions::default(),
+        )
+    };
+    layer(&pair.dest.path().join("deep")).unwrap();
+    assert!(layer(pair.source.path()).is_err());
+
+    let remove = |path: &str| Remove {
+        path: path.into(),
+        allow_not_found: false,
+        allow_wildcard: false,
+    };
+    root.remove(&remove("/deep300")).unwrap();
+    // Ordinary tools take care of what is left.
+    std::process::Command::new("rm")
+        .arg("-rf")
+        .arg(pair.source.path().join("deep1500"))
+        .status()
+        .unwrap();
 }

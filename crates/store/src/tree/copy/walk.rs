@@ -221,7 +221,7 @@ impl Walk<'_, '_, '_> {
                     },
                     name: child,
                 };
-                self.visit(item, None, &verdict.below)?;
+                crate::tree::level(|| self.visit(item, None, &verdict.below))?;
             }
         }
         self.levels.pop();
