@@ -11,7 +11,7 @@ use super::{ChecksumError, ChecksumOptions};
 #[derive(Clone, Debug)]
 pub(super) struct Covered {
     /// Its path as the question names it.
-    pub(super) shown: String,
+    pub(super) shown: Vec<u8>,
     /// Its path with symlinks resolved.
     pub(super) real: Vec<u8>,
     pub(super) part: Part,
@@ -64,13 +64,13 @@ pub(super) fn select(
         .or_else(absent)?
         && let Some(metadata) = root.find(&real).or_else(absent)?
     {
-        select.start(root, &prefix, &real, &metadata)?;
+        select.start(root, prefix.as_bytes(), &real, &metadata)?;
     }
     let covered = select.covered;
     for required in &options.required {
         if !covered
             .iter()
-            .any(|one| one.shown.starts_with(required.as_str()))
+            .any(|one| one.shown.starts_with(required.as_bytes()))
         {
             return Err(ChecksumError::NotFound(required.clone()));
         }
@@ -107,7 +107,7 @@ struct Select<'a> {
     exclude: Option<PatternMatcher>,
     skip_own_header: bool,
     /// What a wildcard matched last; everything below it is judged by the patterns alone.
-    matched: Option<String>,
+    matched: Option<Vec<u8>>,
     parents: Vec<ParentDir>,
     covered: Vec<Covered>,
 }
@@ -122,7 +122,7 @@ struct ParentDir {
 
 /// A path that the walk has come to.
 struct Visit {
-    shown: String,
+    shown: Vec<u8>,
     real: Vec<u8>,
     kind: Kind,
 }
@@ -145,7 +145,7 @@ impl Select<'_> {
     fn start(
         &mut self,
         root: &Root,
-        shown: &str,
+        shown: &[u8],
         real: &[u8],
         metadata: &Metadata,
     ) -> Result<(), ChecksumError> {
@@ -173,12 +173,12 @@ impl Select<'_> {
     fn below(
         &mut self,
         dir: &Dir,
-        shown: &str,
+        shown: &[u8],
         real: &[u8],
         depth: usize,
     ) -> Result<(), ChecksumError> {
         if depth > MAX_DEPTH {
-            return Err(TreeError::TooDeep(shown.to_owned()).into());
+            return Err(TreeError::TooDeep(String::from_utf8_lossy(shown).into_owned()).into());
         }
         let mut entries = dir.entries().map_err(|error| failed(real, error))?;
         entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -191,7 +191,7 @@ impl Select<'_> {
                 false => Kind::Other,
             };
             let visit = Visit {
-                shown: format!("{shown}/{}", String::from_utf8_lossy(name.to_bytes())),
+                shown: [shown, b"/", name.to_bytes()].concat(),
                 real,
                 kind,
             };
@@ -209,29 +209,29 @@ impl Select<'_> {
     }
 
     /// A wildcard never matches deeper than it has components.
-    fn may_cover_below(&self, shown: &str) -> bool {
+    fn may_cover_below(&self, shown: &[u8]) -> bool {
         !self.wildcard
             || self.is_below_match(shown)
             || self.matched.as_deref() == Some(shown)
-            || shown.matches('/').count() < self.wanted.matches('/').count()
+            || slashes(shown) < slashes(self.wanted.as_bytes())
     }
 
-    fn is_below_match(&self, shown: &str) -> bool {
+    fn is_below_match(&self, shown: &[u8]) -> bool {
         let matched = self.matched.as_deref();
         matched.is_some_and(|matched| {
             shown
                 .strip_prefix(matched)
-                .is_some_and(|rest| rest.starts_with('/'))
+                .is_some_and(|rest| rest.starts_with(b"/"))
         })
     }
 
     fn visit(&mut self, visit: &Visit) -> Result<(), ChecksumError> {
-        let own_header = visit.kind == Kind::Dir && visit.shown == self.wanted;
+        let own_header = visit.kind == Kind::Dir && visit.shown == self.wanted.as_bytes();
         if own_header && self.skip_own_header {
             return Ok(());
         }
         if self.wildcard && !self.wanted.is_empty() && !self.is_below_match(&visit.shown) {
-            let matches = path::matches(self.wanted, &visit.shown)
+            let matches = path::matches(self.wanted, &String::from_utf8_lossy(&visit.shown))
                 .map_err(|_| ChecksumError::Wildcard(self.wanted.to_owned()))?;
             if !matches {
                 return Ok(());
@@ -275,16 +275,14 @@ impl Select<'_> {
     }
 
     /// Asks the patterns about a path, relative to what was named or matched.
-    fn judge(&self, shown: &str) -> Verdict {
+    fn judge(&self, shown: &[u8]) -> Verdict {
         let base = if self.wildcard {
             self.matched.as_deref().unwrap_or_default()
         } else {
-            self.wanted
+            self.wanted.as_bytes()
         };
-        let relative = shown
-            .strip_prefix(base)
-            .unwrap_or(shown)
-            .trim_start_matches('/');
+        let relative = shown.strip_prefix(base).unwrap_or(shown);
+        let relative = relative.strip_prefix(b"/").unwrap_or(relative);
         let unknown = MatchState::default();
         let parent = self.parents.last();
         let mut verdict = Verdict {
@@ -307,4 +305,8 @@ impl Select<'_> {
         }
         verdict
     }
+}
+
+fn slashes(path: &[u8]) -> usize {
+    path.iter().filter(|&&byte| byte == b'/').count()
 }

@@ -48,7 +48,7 @@ impl Checksums {
         let plain = !options.wildcard && options.include.is_empty() && options.exclude.is_empty();
         let given = path::absolute(path);
         let sum = if plain {
-            self.one(root, &given, options.follow_links)?
+            self.one(root, given.as_bytes(), options.follow_links)?
         } else {
             self.selection(root, path, options)?
         };
@@ -124,21 +124,20 @@ impl Checksums {
     }
 
     /// The sum of a path without patterns.
-    fn one(&mut self, root: &Root, given: &str, follow_links: bool) -> Result<Sum, ChecksumError> {
+    fn one(&mut self, root: &Root, given: &[u8], follow_links: bool) -> Result<Sum, ChecksumError> {
         let follow = if follow_links {
             Follow::Yes
         } else {
             Follow::No
         };
         let not_found = || {
-            ChecksumError::NotFound(if given == "/" {
-                String::new()
-            } else {
-                given.to_owned()
+            ChecksumError::NotFound(match given {
+                b"/" => String::new(),
+                given => String::from_utf8_lossy(given).into_owned(),
             })
         };
         let real = root
-            .resolve(given.as_bytes(), follow)
+            .resolve(given, follow)
             .map(Some)
             .or_else(absent)?
             .ok_or_else(not_found)?;
@@ -174,22 +173,22 @@ impl Checksums {
             } else {
                 self.part(one)?
             };
-            sums.push((one.shown.as_str(), sum));
+            sums.push((one.shown.as_slice(), sum));
         }
         // A path that covers just what it names is that thing.
         if let [(shown, sum)] = sums.as_slice()
-            && path::base(path) == path::base(shown)
+            && path::base(path.as_bytes()) == path::base(shown)
         {
             return Ok(*sum);
         }
         let mut hash = Sha256::new();
         for (shown, sum) in &sums {
             let shown = shown
-                .strip_prefix(selection.prefix.as_str())
+                .strip_prefix(selection.prefix.as_bytes())
                 .unwrap_or(shown);
             match shown {
-                "" => hash.update([0]),
-                shown => hash.update(shown.replace('/', "\0")),
+                b"" => hash.update([0]),
+                shown => hash.update(key(shown)),
             }
             hash.update(text(sum));
         }

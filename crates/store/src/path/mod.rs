@@ -48,28 +48,34 @@ pub(crate) fn clean_kept(path: &str) -> String {
     cleaned + ending
 }
 
-/// Two paths joined and cleaned; an empty side does not count.
-pub(crate) fn join(base: &str, rest: &str) -> String {
-    match (base.is_empty(), rest.is_empty()) {
-        (true, true) => String::new(),
-        (true, false) => clean_str(rest),
-        (false, true) => clean_str(base),
-        (false, false) => clean_str(&format!("{base}/{rest}")),
+/// Two paths joined; an empty side does not count.
+pub(crate) fn join(base: &[u8], rest: &[u8]) -> Vec<u8> {
+    match (base, rest) {
+        (b"", rest) => rest.to_vec(),
+        (base, b"") => base.to_vec(),
+        (base, rest) => clean(&[base, b"/", rest].concat()),
     }
 }
 
 /// Everything up to and including the last slash, and what follows it.
-pub(crate) fn split(path: &str) -> (&str, &str) {
-    path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    path.split_at(
+        path.iter()
+            .rposition(|&byte| byte == b'/')
+            .map_or(0, |slash| slash + 1),
+    )
 }
 
 /// The last component; `.` for an empty path and `/` for the root.
-pub(crate) fn base(path: &str) -> &str {
-    let trimmed = path.trim_end_matches('/');
-    match (path.is_empty(), trimmed.is_empty()) {
-        (true, _) => ".",
-        (false, true) => "/",
-        (false, false) => split(trimmed).1,
+pub(crate) fn base(path: &[u8]) -> &[u8] {
+    let end = path
+        .iter()
+        .rposition(|&byte| byte != b'/')
+        .map_or(0, |last| last + 1);
+    match (path.is_empty(), end) {
+        (true, _) => b".",
+        (false, 0) => b"/",
+        (false, end) => split(&path[..end]).1,
     }
 }
 
@@ -91,6 +97,9 @@ mod tests {
         ] {
             assert_eq!(clean_str(path), expected, "{path:?}");
         }
-        assert_eq!((base("/a/b/"), base("/"), base("")), ("b", "/", "."));
+        assert_eq!(
+            (base(b"/a/b/"), base(b"/"), base(b"")),
+            (&b"b"[..], &b"/"[..], &b"."[..])
+        );
     }
 }

@@ -18,11 +18,11 @@ impl Root {
     pub(super) fn unpack_archive(
         &self,
         source: &Self,
-        from: &str,
+        from: &[u8],
         to: &str,
         request: &CopyRequest,
     ) -> Result<bool, TreeError> {
-        let from = source.resolve(path::absolute(from).as_bytes(), Follow::Yes)?;
+        let from = source.resolve(&path::clean(&[b"/", from].concat()), Follow::Yes)?;
         let from = String::from_utf8_lossy(&from).into_owned();
         let Ok(file) = source.open_file(&from) else {
             return Ok(false);

@@ -27,7 +27,10 @@ impl Root {
     /// It is missing and must not be, or cannot be removed.
     pub fn remove(&self, request: &Remove) -> Result<(), TreeError> {
         if !request.allow_wildcard {
-            return self.remove_one(&path::absolute(&request.path), request.allow_not_found);
+            return self.remove_one(
+                path::absolute(&request.path).as_bytes(),
+                request.allow_not_found,
+            );
         }
         for found in self.expand(&path::clean_kept(&request.path), Follow::No)? {
             self.remove_one(&found, request.allow_not_found)?;
@@ -35,26 +38,26 @@ impl Root {
         Ok(())
     }
 
-    fn remove_one(&self, target: &str, allow_not_found: bool) -> Result<(), TreeError> {
+    fn remove_one(&self, target: &[u8], allow_not_found: bool) -> Result<(), TreeError> {
         let (dir, base) = path::split(target);
-        let mut resolved = self.resolve(dir.as_bytes(), Follow::Yes)?;
+        let mut resolved = self.resolve(dir, Follow::Yes)?;
         if base.is_empty() {
             return Err(TreeError::IsRoot {
                 op: "rm",
-                path: target.to_owned(),
+                path: String::from_utf8_lossy(target).into_owned(),
             });
         }
         if !resolved.ends_with(b"/") {
             resolved.push(b'/');
         }
-        resolved.extend_from_slice(base.as_bytes());
+        resolved.extend_from_slice(base);
         let fail = |error: io::Error| TreeError::os("unlinkat", &resolved, error);
         let (parent, name) = match self.open_parent(&resolved) {
             Ok(Some(found)) => found,
             Ok(None) => {
                 return Err(TreeError::IsRoot {
                     op: "rm",
-                    path: target.to_owned(),
+                    path: String::from_utf8_lossy(target).into_owned(),
                 });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && allow_not_found => {
@@ -70,10 +73,10 @@ impl Root {
 
     /// Paths that match `pattern`, in walking order. What is below a directory that matches is not looked at. A pattern
     /// without special characters stands for itself, whether it exists or not.
-    pub(super) fn expand(&self, pattern: &str, follow: Follow) -> Result<Vec<String>, TreeError> {
+    pub(super) fn expand(&self, pattern: &str, follow: Follow) -> Result<Vec<Vec<u8>>, TreeError> {
         let (base, wild) = path::split_wildcards(pattern);
         if wild.is_empty() {
-            return Ok(vec![base]);
+            return Ok(vec![base.into_bytes()]);
         }
         let resolved = self.resolve(base.as_bytes(), follow)?;
         let dir = match self.open_dir(&resolved) {
@@ -82,35 +85,36 @@ impl Root {
             Err(error) => return Err(TreeError::os("lstat", &resolved, error)),
             Ok(dir) => dir,
         };
-        let prefix = String::from_utf8_lossy(&resolved).into_owned();
         let mut expansion = Expansion {
             pattern: &wild,
-            prefix: &prefix,
+            prefix: &resolved,
             found: Vec::new(),
         };
-        expansion.walk(&dir, "", 0)?;
+        expansion.walk(&dir, b"", 0)?;
         Ok(expansion.found)
     }
 }
 
 struct Expansion<'a> {
     pattern: &'a str,
-    prefix: &'a str,
-    found: Vec<String>,
+    prefix: &'a [u8],
+    found: Vec<Vec<u8>>,
 }
 
 impl Expansion<'_> {
-    fn walk(&mut self, dir: &Dir, below: &str, depth: usize) -> Result<(), TreeError> {
+    fn walk(&mut self, dir: &Dir, below: &[u8], depth: usize) -> Result<(), TreeError> {
         if depth > MAX_DEPTH {
-            return Err(TreeError::TooDeep(below.to_owned()));
+            return Err(TreeError::TooDeep(
+                String::from_utf8_lossy(below).into_owned(),
+            ));
         }
         // A pattern never matches deeper than it has components.
         let may_match_deeper = depth < self.pattern.matches('/').count();
         let fail = |error: io::Error| TreeError::os("open", path::join(self.prefix, below), error);
         for name in dir.names().map_err(fail)? {
-            let relative = path::join(below, &String::from_utf8_lossy(name.as_bytes()));
+            let relative = path::join(below, name.as_bytes());
             // A malformed pattern matches nothing, as upstream.
-            if path::matches(self.pattern, &relative).unwrap_or(false) {
+            if path::matches(self.pattern, &String::from_utf8_lossy(&relative)).unwrap_or(false) {
                 self.found.push(path::join(self.prefix, &relative));
             } else if may_match_deeper && is_dir(dir, &name) {
                 let child = dir

@@ -1,5 +1,6 @@
 //! File actions inside a root: what they make, what they leave alone, how they fail.
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
@@ -612,4 +613,41 @@ fn deep_trees() {
         .arg(pair.source.path().join("deep1500"))
         .status()
         .unwrap();
+}
+
+/// Names need not be text.
+#[test]
+fn names_of_any_bytes() {
+    let pair = Pair::new("");
+    let name = std::ffi::OsStr::from_bytes(b"b\xff\xfe.txt");
+    std::fs::write(pair.source.path().join("src").join(name), "bytes").unwrap();
+    pair.copy(&copy("/src/b*", "/w/")).unwrap();
+    pair.copy(&copy("/src", "/s/")).unwrap();
+    let archived = copy("/src/*.txt", "/u/");
+    pair.copy(&CopyRequest {
+        unpack_archives: true,
+        ..archived
+    })
+    .unwrap();
+    for dir in ["w", "s", "u"] {
+        assert_eq!(
+            std::fs::read(pair.dest.path().join(dir).join(name)).unwrap(),
+            b"bytes"
+        );
+    }
+    let root = Root::open(pair.dest.path()).unwrap();
+    let pattern = ChecksumOptions {
+        wildcard: true,
+        ..ChecksumOptions::default()
+    };
+    Checksums::default()
+        .checksum(&root, "/w/*", &pattern)
+        .unwrap();
+    root.remove(&Remove {
+        path: "/w/*".into(),
+        allow_not_found: false,
+        allow_wildcard: true,
+    })
+    .unwrap();
+    assert!(!pair.dest.path().join("w").join(name).exists());
 }

@@ -107,7 +107,7 @@ impl Root {
             self.require_parent(&request.dest)?;
         }
         let sources = match request.allow_wildcard {
-            false => vec![from.clone()],
+            false => vec![from.clone().into_bytes()],
             true => source.expand(&from, request.follow())?,
         };
         if sources.is_empty() && !request.allow_empty_wildcard {
@@ -140,7 +140,7 @@ impl Root {
     fn copy_one(
         &self,
         source: &Self,
-        from: &str,
+        from: &[u8],
         to: &str,
         request: &CopyRequest,
     ) -> Result<(), TreeError> {
@@ -175,21 +175,21 @@ struct CopyOne<'a> {
 }
 
 impl CopyOne<'_> {
-    fn run(&mut self, from: &str, to: &str) -> Result<(), TreeError> {
+    fn run(&mut self, from: &[u8], to: &str) -> Result<(), TreeError> {
         let (dest, source, request) = (self.dest, self.source, self.request);
         // `dir/file` needs `dir`; `dir/` and `dir/.` need the directory itself.
-        let (dir, file) = path::split(to);
-        let ensured = if file.is_empty() || file == "." {
-            to
+        let (dir, file) = path::split(to.as_bytes());
+        let ensured = if file.is_empty() || file == b"." {
+            to.as_bytes()
         } else {
             dir
         };
-        let ensured = dest.resolve(ensured.as_bytes(), Follow::Yes)?;
+        let ensured = dest.resolve(ensured, Follow::Yes)?;
         self.ensure(&ensured)?;
 
         let filters = Filters::new(request)?;
         let target = dest.resolve(path::clean_str(to).as_bytes(), Follow::Yes)?;
-        let resolved = source.resolve(path::absolute(from).as_bytes(), request.follow())?;
+        let resolved = source.resolve(&path::clean(&[b"/", from].concat()), request.follow())?;
         let metadata = source
             .find(&resolved)?
             .ok_or_else(|| TreeError::os("lstat", &resolved, rustix::io::Errno::NOENT))?;
@@ -211,7 +211,7 @@ impl CopyOne<'_> {
     fn target(
         &mut self,
         source: &Metadata,
-        base: &str,
+        base: &[u8],
         mut dest: Vec<u8>,
     ) -> Result<Vec<u8>, TreeError> {
         let existing = self.dest.find(&dest)?;
@@ -221,8 +221,8 @@ impl CopyOne<'_> {
             (Some(_), true) => !merge,
             (Some(existing), false) => existing.is_dir(),
         };
-        if inside && base != "/" {
-            dest = path::clean(&[dest.as_slice(), b"/", base.as_bytes()].concat());
+        if inside && base != b"/" {
+            dest = path::clean(&[dest.as_slice(), b"/", base].concat());
         }
         let needed = if merge && existing.is_none() {
             dest.as_slice()
