@@ -1,5 +1,6 @@
 //! Folders and server processes that are gone when a measurement ends, however it ends.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -49,6 +50,14 @@ fn mounts_in(folder: &Path) -> Vec<PathBuf> {
         .collect::<Vec<_>>();
     points.reverse();
     points
+}
+
+/// A program that is asked to end when this process ends without doing so,
+/// for example by a signal.
+pub(super) fn mortal(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]).arg(program);
+    command
 }
 
 /// A running server.

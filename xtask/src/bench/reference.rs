@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::engine::{Build, Cache, Output};
-use super::process::{Service, WorkFolder, at};
+use super::process::{Service, WorkFolder, at, mortal};
 use crate::run::has;
 
 /// A started reference engine.
@@ -101,7 +101,7 @@ impl Client {
     }
 
     fn daemon_command(&self, data: &Path) -> Command {
-        let mut command = Command::new(self.tools.join("usr/sbin/dockerd"));
+        let mut command = mortal(self.tools.join("usr/sbin/dockerd"));
         command.arg("--data-root").arg(data.join("data"));
         command.arg("--exec-root").arg(data.join("exec"));
         command.arg("--pidfile").arg(data.join("pid"));

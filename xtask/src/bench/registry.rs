@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
 
-use super::process::{Service, WorkFolder, at};
+use super::process::{Service, WorkFolder, at, mortal};
 
 /// A started registry; it speaks plain HTTP.
 pub(super) struct Registry {
@@ -24,7 +23,7 @@ impl Registry {
             folder.display()
         );
         fs::write(&settings, text).map_err(|error| at(&settings, &error))?;
-        let mut command = Command::new("docker-registry");
+        let mut command = mortal("docker-registry");
         command.arg("serve").arg(&settings);
         let is_ready = || TcpStream::connect(&address).is_ok();
         let service = Service::start("docker-registry", command, &folder.join("log"), is_ready)
