@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub(super) path: Vec<u8>,
 }
 
+/// Where a place is.
+#[derive(Clone)]
 pub(super) enum Parent {
     /// A directory that is there.
     Open(Arc<Dir>),
@@ -36,10 +38,9 @@ pub(super) struct Level {
     pub(super) source: Arc<Dir>,
     pub(super) name: Name,
     pub(super) metadata: Metadata,
-    pub(super) parent: Option<Parent>,
-    pub(super) dest_name: Name,
-    pub(super) path: Vec<u8>,
-    pub(super) overwrite: Existing,
+    pub(super) place: Place,
+    pub(super) existing: Existing,
+    /// The directory at its place, once something is put there.
     pub(super) dest: Option<Arc<Dir>>,
 }
 

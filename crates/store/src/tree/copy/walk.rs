@@ -143,12 +143,16 @@ impl Walk<'_, '_, '_> {
 
     /// Whether nothing below a path that is out can be in.
     fn skips_children(&self) -> bool {
-        let filters = self.trees.filters;
-        filters.include.is_none()
-            && filters
-                .exclude
-                .as_ref()
-                .is_none_or(|exclude| !exclude.has_exceptions())
+        self.trees.filters.include.is_none() && !self.has_exceptions()
+    }
+
+    /// Whether something below an excluded path may be in after all.
+    fn has_exceptions(&self) -> bool {
+        self.trees
+            .filters
+            .exclude
+            .as_ref()
+            .is_some_and(|exclude| exclude.has_exceptions())
     }
 
     fn directory(
@@ -159,9 +163,7 @@ impl Walk<'_, '_, '_> {
         verdict: Verdict,
     ) -> Result<(), TreeError> {
         if self.levels.len() >= MAX_DEPTH {
-            return Err(TreeError::TooDeep(
-                String::from_utf8_lossy(&item.relative).into_owned(),
-            ));
+            return Err(TreeError::TooDeep(lossy(&item.relative)));
         }
         if verdict.included && self.trees.request.always_replace {
             let parent = self.parent(&item.place.parent, rules.existing)?;
@@ -173,59 +175,28 @@ impl Walk<'_, '_, '_> {
             relative,
             place,
         } = item;
-        let Place {
-            parent,
-            name: dest_name,
-            path,
-        } = place;
-        let existing = rules.existing;
+        let path = place.path.clone();
+        let level = self.levels.len();
         self.levels.push(Level {
             source: source.clone(),
             name: name.clone(),
             metadata,
-            parent: Some(parent),
-            dest_name,
-            path: path.clone(),
-            overwrite: existing,
+            place,
+            existing: rules.existing,
             dest: None,
         });
-        let level = self.levels.len() - 1;
         let made = if verdict.included {
-            Some(self.make_level(level)?)
+            Some(self.make_level(level)?.0)
         } else {
             None
         };
-        let no_way_back = self
-            .trees
-            .filters
-            .exclude
-            .as_ref()
-            .is_none_or(|exclude| !exclude.has_exceptions());
-        if !(verdict.excluded && no_way_back) {
-            let dir = Arc::new(
-                source
-                    .open_dir(&name)
-                    .map_err(|error| TreeError::os("open", &relative, error))?,
-            );
-            for child in dir
-                .names()
-                .map_err(|error| TreeError::os("readdir", &relative, error))?
-            {
-                let item = Item {
-                    source: dir.clone(),
-                    relative: join(&relative, &child),
-                    place: Place {
-                        parent: Parent::Level(level),
-                        path: join(&path, &child),
-                        name: child.clone(),
-                    },
-                    name: child,
-                };
-                crate::tree::level(|| self.visit(item, None, &verdict.below))?;
-            }
+        if !verdict.excluded || self.has_exceptions() {
+            let failed = |error| TreeError::os("open", &relative, error);
+            let dir = Arc::new(source.open_dir(&name).map_err(failed)?);
+            self.children(&dir, level, &relative, &verdict.below)?;
         }
         self.levels.pop();
-        let attributes = match (made, existing) {
+        let attributes = match (made, rules.existing) {
             (Some(Made::New), _) | (Some(Made::Existing), Existing::Overwrite) => {
                 self.dir_attributes(&source, &name, &metadata)
             }
@@ -236,6 +207,32 @@ impl Walk<'_, '_, '_> {
             (None, _) => return Ok(()),
         };
         self.late.push(LateDir { path, attributes });
+        Ok(())
+    }
+
+    fn children(
+        &mut self,
+        dir: &Arc<Dir>,
+        level: usize,
+        relative: &[u8],
+        rules: &Rules,
+    ) -> Result<(), TreeError> {
+        let names = dir
+            .names()
+            .map_err(|error| TreeError::os("readdir", relative, error))?;
+        for name in names {
+            let item = Item {
+                source: dir.clone(),
+                relative: join(relative, &name),
+                place: Place {
+                    parent: Parent::Level(level),
+                    path: join(&self.levels[level].place.path, &name),
+                    name: name.clone(),
+                },
+                name,
+            };
+            crate::tree::level(|| self.visit(item, None, rules))?;
+        }
         Ok(())
     }
 
@@ -257,58 +254,51 @@ impl Walk<'_, '_, '_> {
             return Ok(dir.clone());
         }
         // The directory itself is not among what the patterns name; only what is below it is.
-        let made = self.make_level(level)?;
+        let (made, dir) = self.make_level(level)?;
         let Level {
             source,
             name,
             metadata,
-            path,
+            place,
             ..
         } = &self.levels[level];
         let attributes = match (made, existing) {
-            (Made::New, _) => Some(self.dir_attributes(source, name, metadata)),
-            (Made::Existing, Existing::Overwrite) => Some(Attributes {
+            (Made::New, _) => self.dir_attributes(source, name, metadata),
+            (Made::Existing, Existing::Overwrite) => Attributes {
                 mode: Some(metadata.mode),
                 ..Attributes::default()
-            }),
-            (Made::Existing, Existing::Keep) => None,
+            },
+            (Made::Existing, Existing::Keep) => return Ok(dir),
         };
-        if let Some(attributes) = attributes {
-            let path = path.clone();
-            self.late.push(LateDir { path, attributes });
-        }
-        self.levels[level]
-            .dest
-            .clone()
-            .ok_or_else(|| TreeError::NotADirectory(String::new()))
+        let path = place.path.clone();
+        self.late.push(LateDir { path, attributes });
+        Ok(dir)
     }
 
     /// Makes the destination directory of a level, or takes the one that is there.
-    fn make_level(&mut self, level: usize) -> Result<Made, TreeError> {
-        let existing = self.levels[level].overwrite;
-        let parent = match self.levels[level].parent.take() {
-            Some(parent) => self.parent(&parent, existing)?,
-            None => return Ok(Made::Existing),
-        };
+    fn make_level(&mut self, level: usize) -> Result<(Made, Arc<Dir>), TreeError> {
         let Level {
-            dest_name, path, ..
+            place: Place { parent, .. },
+            existing,
+            ..
         } = &self.levels[level];
+        let (parent, existing) = (parent.clone(), *existing);
+        let parent = self.parent(&parent, existing)?;
+        let Place { name, path, .. } = &self.levels[level].place;
         let fail = |error: io::Error| TreeError::os("mkdir", path, error);
-        let made = match parent.make_dir(dest_name) {
+        let made = match parent.make_dir(name) {
             Ok(()) => Made::New,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if !parent.metadata(dest_name).map_err(fail)?.is_dir() {
-                    return Err(TreeError::NotADirectory(
-                        String::from_utf8_lossy(path).into_owned(),
-                    ));
+                if !parent.metadata(name).map_err(fail)?.is_dir() {
+                    return Err(TreeError::NotADirectory(lossy(path)));
                 }
                 Made::Existing
             }
             Err(error) => return Err(fail(error)),
         };
-        let dest = Arc::new(parent.open_dir(dest_name).map_err(fail)?);
-        self.levels[level].dest = Some(dest);
-        Ok(made)
+        let dir = Arc::new(parent.open_dir(name).map_err(fail)?);
+        self.levels[level].dest = Some(dir.clone());
+        Ok((made, dir))
     }
 
     fn replace_unless_dir(&self, place: &Place, parent: &Dir) -> Result<(), TreeError> {
@@ -327,9 +317,7 @@ impl Walk<'_, '_, '_> {
             None => Ok(()),
             Some(existing) if !existing.is_dir() => parent.unlink(name).map_err(fail),
             Some(_) if self.trees.request.always_replace => parent.remove_all(name).map_err(fail),
-            Some(_) => Err(TreeError::IsADirectory(
-                String::from_utf8_lossy(path).into_owned(),
-            )),
+            Some(_) => Err(TreeError::IsADirectory(lossy(path))),
         }
     }
 
@@ -428,4 +416,8 @@ fn join(base: &[u8], name: &CStr) -> Vec<u8> {
         base if base.ends_with(b"/") => [base, name.to_bytes()].concat(),
         base => [base, b"/", name.to_bytes()].concat(),
     }
+}
+
+fn lossy(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
 }
