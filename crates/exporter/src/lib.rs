@@ -36,7 +36,7 @@ pub use input::{ExportInput, PlatformResult, Shape, Target};
 pub use layers::{LayerBlob, LayerError};
 pub use options::{
     ArchiveOptions, ArchiveVariant, ImageOptions, LocalMode, LocalOptions, OptionError, Output,
-    StoreOptions, TarOptions,
+    StoredImageOptions, TarOptions,
 };
 pub use progress::{Progress, ProgressEvent};
 pub use push::Push;

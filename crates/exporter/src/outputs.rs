@@ -13,7 +13,7 @@ use crate::cancel::Cancelled;
 use crate::exporter::{blocking, unfit};
 use crate::image::{self, Assembled, Assembly, json, names};
 use crate::layers::Wanted;
-use crate::options::{ArchiveOptions, ArchiveVariant, ImageOptions, StoreOptions};
+use crate::options::{ArchiveOptions, ArchiveVariant, ImageOptions, StoredImageOptions};
 use crate::progress::Progress;
 use crate::push::Push;
 use crate::{ExportError, ExportInput, Exported, Exporter, Target, stored};
@@ -25,7 +25,7 @@ impl Exporter {
     pub(crate) async fn export_image(
         &self,
         input: &ExportInput,
-        options: StoreOptions,
+        options: StoredImageOptions,
         target: Target,
         progress: &Progress,
     ) -> Result<Exported, ExportError> {
@@ -236,7 +236,11 @@ struct StoredNames {
     canonical: bool,
 }
 
-fn store_names(options: &StoreOptions, input: &ExportInput, image: &Assembled) -> StoredNames {
+fn store_names(
+    options: &StoredImageOptions,
+    input: &ExportInput,
+    image: &Assembled,
+) -> StoredNames {
     let mut all = names::requested(&options.image, input.image_name.as_deref());
     let mut canonical = options.name_canonical;
     if let Some(prefix) = &options.dangling_prefix

@@ -13,7 +13,7 @@ use crate::ExportError;
 use crate::exporter::Exporter;
 use crate::image::Assembled;
 use crate::image::model::Descriptor;
-use crate::options::StoreOptions;
+use crate::options::StoredImageOptions;
 use crate::progress::Progress;
 
 /// Manifests are read into memory to be sent.
@@ -42,7 +42,7 @@ impl Push {
         exporter: &Exporter,
         image: Assembled,
         names: Vec<Reference>,
-        options: &StoreOptions,
+        options: &StoredImageOptions,
         lease: Lease,
     ) -> Self {
         let (by_digest, insecure) = (options.push_by_digest, options.insecure);

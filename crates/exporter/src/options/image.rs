@@ -27,7 +27,7 @@ pub struct ImageOptions {
 
 /// Keys of `type=image`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StoreOptions {
+pub struct StoredImageOptions {
     /// What all images have.
     pub image: ImageOptions,
     /// `push`.
@@ -111,7 +111,7 @@ impl ImageOptions {
     }
 }
 
-impl StoreOptions {
+impl StoredImageOptions {
     pub(crate) fn take(attrs: &mut Attributes) -> Result<Self, OptionError> {
         let image = ImageOptions::take(attrs)?;
         let unpack = attrs.switch("unpack")?.unwrap_or(false);

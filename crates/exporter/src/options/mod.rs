@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub use annotations::{AnnotationSet, Annotations};
 pub use directory::{LocalMode, LocalOptions, TarOptions};
 pub use error::OptionError;
-pub use image::{ArchiveOptions, ArchiveVariant, ImageOptions, StoreOptions};
+pub use image::{ArchiveOptions, ArchiveVariant, ImageOptions, StoredImageOptions};
 
 use attrs::Attributes;
 
@@ -21,7 +21,7 @@ use attrs::Attributes;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// `type=image`: an image in the store, pushed if asked for.
-    Image(StoreOptions),
+    Image(StoredImageOptions),
     /// `type=oci` or `type=docker`: an archive or a layout directory.
     Archive(ArchiveOptions),
     /// `type=local`: the files, in a directory.
@@ -38,7 +38,7 @@ impl Output {
     pub fn parse(kind: &str, attributes: &BTreeMap<String, String>) -> Result<Self, OptionError> {
         let mut attrs = Attributes::new(kind, attributes);
         let output = match kind {
-            "image" => Self::Image(StoreOptions::take(&mut attrs)?),
+            "image" => Self::Image(StoredImageOptions::take(&mut attrs)?),
             "oci" => Self::Archive(ArchiveOptions::take(ArchiveVariant::Oci, &mut attrs)?),
             "docker" => Self::Archive(ArchiveOptions::take(ArchiveVariant::Docker, &mut attrs)?),
             "local" => Self::Local(LocalOptions::take(&mut attrs)?),

@@ -7,5 +7,6 @@ mod fixture;
 mod format;
 mod inline;
 mod options;
+mod reference;
 mod registry;
 mod round_trip;
