@@ -115,69 +115,72 @@ impl<'a> Extractor<'a> {
         spot: &Spot,
         data: &mut Reader<impl io::Read>,
     ) -> io::Result<()> {
-        let Spot { dir, name } = spot;
-        let existing = dir.find(name)?;
+        let existing = spot.dir.find(&spot.name)?;
         let is_dir = header.kind == EntryKind::Directory;
         let merges = is_dir && existing.is_some_and(|existing| existing.is_dir());
         if existing.is_some() && !merges {
             self.remove(spot, existing)?;
         }
-        let mode = (header.mode & 0o7777) as u32;
-        let mut attributes = Attributes {
+        let mut attributes = self.attributes(header)?;
+        if header.kind == EntryKind::File {
+            let file = spot.dir.create_file(&spot.name)?;
+            self.write(&file, header.size, data)?;
+            return attributes.set_on_file(&file);
+        }
+        if !merges {
+            match self.create(header, spot)? {
+                Some(FileKind::Symlink) => attributes.mode = None,
+                Some(_) => {}
+                None => return Ok(()),
+            }
+        }
+        if is_dir {
+            let path = path::clean(&[b"/", header.name.as_slice()].concat());
+            self.dir_times.push((path, bounded_times(header).1));
+        }
+        attributes.set(&spot.dir, &spot.name)
+    }
+
+    /// Makes a member that is no regular file; tells what is there now, or `None` if the process may not make such.
+    fn create(&self, header: &Header, Spot { dir, name }: &Spot) -> io::Result<Option<FileKind>> {
+        let device_kind = match header.kind {
+            EntryKind::CharDevice => FileKind::CharDevice,
+            _ => FileKind::BlockDevice,
+        };
+        match header.kind {
+            EntryKind::Directory => dir.make_dir(name).map(|()| Some(FileKind::Directory)),
+            EntryKind::Symlink => {
+                dir.make_symlink(&CString::new(header.link.clone())?, name)?;
+                Ok(Some(FileKind::Symlink))
+            }
+            EntryKind::HardLink => self
+                .hard_link(header, dir, name)
+                .map(|linked| Some(linked.kind)),
+            EntryKind::Fifo => dir
+                .make_node(name, FileKind::Fifo, 0)
+                .map(|()| Some(FileKind::Fifo)),
+            EntryKind::CharDevice | EntryKind::BlockDevice => match self.owner {
+                ExtractOwner::Process => Ok(None),
+                _ => dir
+                    .make_node(name, device_kind, device(header)?)
+                    .map(|()| Some(device_kind)),
+            },
+            EntryKind::File | EntryKind::GlobalHeader => Ok(None),
+            EntryKind::Other(byte) => Err(invalid(format!("unhandled tar header type {byte}"))),
+        }
+    }
+
+    fn attributes(&self, header: &Header) -> io::Result<Attributes> {
+        Ok(Attributes {
             owner: self.owner_of(header)?,
-            mode: Some(mode),
+            mode: Some((header.mode & 0o7777) as u32),
             times: Some(bounded_times(header)),
             xattrs: xattrs(header)?,
             refused_xattrs: match self.owner {
                 ExtractOwner::Process => RefusedXattrs::LeftOut,
                 _ => RefusedXattrs::Reported,
             },
-        };
-        match header.kind {
-            EntryKind::File => {
-                let file = dir.create_file(name)?;
-                self.write(&file, header.size, data)?;
-                return attributes.set_on_file(&file);
-            }
-            EntryKind::Directory if merges => {}
-            EntryKind::Directory => dir.make_dir(name)?,
-            EntryKind::Symlink => {
-                attributes.mode = None;
-                dir.make_symlink(&CString::new(header.link.clone())?, name)?;
-            }
-            EntryKind::HardLink => {
-                let linked = self.hard_link(header, spot)?;
-                if linked.kind == FileKind::Symlink {
-                    attributes.mode = None;
-                }
-            }
-            EntryKind::Fifo => dir.make_node(name, FileKind::Fifo, 0)?,
-            EntryKind::CharDevice | EntryKind::BlockDevice => {
-                if self.owner == ExtractOwner::Process {
-                    return Ok(());
-                }
-                let kind = if header.kind == EntryKind::CharDevice {
-                    FileKind::CharDevice
-                } else {
-                    FileKind::BlockDevice
-                };
-                dir.make_node(name, kind, device(header)?)?;
-            }
-            EntryKind::GlobalHeader => return Ok(()),
-            EntryKind::Other(byte) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("unhandled tar header type {byte}"),
-                ));
-            }
-        }
-        if is_dir {
-            self.dir_times.push((
-                path::clean(&[b"/", header.name.as_slice()].concat()),
-                bounded_times(header).1,
-            ));
-        }
-        attributes.set(dir, name)
+        })
     }
 
     /// Sets the times of directories and gives the implied ones, in the order they were made.
@@ -224,7 +227,7 @@ impl<'a> Extractor<'a> {
         })
     }
 
-    fn hard_link(&self, header: &Header, spot: &Spot) -> io::Result<Metadata> {
+    fn hard_link(&self, header: &Header, to: &Dir, to_name: &Name) -> io::Result<Metadata> {
         let target = path::clean(&[b"/", header.link.as_slice()].concat());
         let missing = |error: io::Error| {
             let target = String::from_utf8_lossy(&header.link).into_owned();
@@ -238,9 +241,7 @@ impl<'a> Extractor<'a> {
             None => return Err(missing(Errno::PERM.into())),
         };
         let metadata = dir.metadata(&name).map_err(missing)?;
-        spot.dir
-            .make_link(&dir, &name, &spot.name)
-            .map_err(missing)?;
+        to.make_link(&dir, &name, to_name).map_err(missing)?;
         Ok(metadata)
     }
 
