@@ -12,7 +12,7 @@ mod report;
 mod workloads;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::run::{self, built, top};
 use engine::{Engine, Ours};
@@ -55,7 +55,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
             built("release", "buildctl")?
         }
     };
-    let (bench, versions) = prepare(binary, if request.is_quick { QUICK } else { FULL })?;
+    let (bench, mut versions) = prepare(binary, if request.is_quick { QUICK } else { FULL })?;
+    if request.binary.is_none() {
+        let commit = run::output("git rev-parse --short HEAD").unwrap_or_default();
+        versions[0] = format!("{} at commit {}", versions[0], commit.trim());
+    }
     let machine = Machine::look();
     if machine.load > QUIET {
         eprintln!(
@@ -154,10 +158,9 @@ fn prepare(binary: PathBuf, sizes: Sizes) -> Result<(Bench, Vec<String>), String
     ))
 }
 
-fn version(binary: &std::path::Path) -> Result<String, String> {
+fn version(binary: &Path) -> Result<String, String> {
     let version = run::output(&format!("{} --version", binary.display()))?;
-    let commit = run::output("git rev-parse --short HEAD").unwrap_or_default();
-    Ok(format!("{} ({})", version.trim(), commit.trim()))
+    Ok(version.trim().to_owned())
 }
 
 fn measure(bench: &Bench, request: &Request) -> Result<Figures, String> {
