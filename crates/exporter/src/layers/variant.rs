@@ -1,5 +1,6 @@
 //! Forms of a layer's blob, and what is remembered of those made before.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use kiln_store::Ref;
@@ -14,6 +15,9 @@ use crate::compression::{Algorithm, Compression};
 const KEPT: &str = "exporter.variants";
 /// Name under which a layer keeps that its first blob was made here, so that its form is free to choose.
 const MADE_HERE: &str = "exporter.made-here";
+
+/// Annotation that tells to which second a layer's times were brought down.
+const REWRITTEN: &str = "buildkit/rewritten-timestamp";
 
 /// A form that a layer's blob can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,6 +50,16 @@ impl Variant {
                 .filter(|level| algorithm.usual_level().is_some_and(|usual| usual != *level)),
             epoch,
         }
+    }
+
+    /// The descriptor of a blob that was made in this form.
+    pub(super) fn describe(&self, media_type: MediaType, digest: Digest, size: u64) -> Descriptor {
+        let mut descriptor = Descriptor::new(media_type, size, digest);
+        if let Some(epoch) = self.epoch {
+            let rewritten = HashMap::from([(REWRITTEN.to_owned(), epoch.to_string())]);
+            descriptor.set_annotations(Some(rewritten));
+        }
+        descriptor
     }
 
     /// Whether this is the form that the store itself records.
@@ -122,8 +136,8 @@ fn read(owner: &Ref) -> Result<Vec<Kept>, LayerError> {
 impl Kept {
     fn blob(&self) -> Option<StoredBlob> {
         let digest = Digest::from_str(&self.digest).ok()?;
-        let descriptor =
-            Descriptor::new(MediaType::from(self.media_type.as_str()), self.size, digest);
+        let media_type = MediaType::from(self.media_type.as_str());
+        let descriptor = self.variant.describe(media_type, digest, self.size);
         Some(StoredBlob {
             descriptor,
             diff_id: Digest::from_str(&self.diff_id).ok()?,

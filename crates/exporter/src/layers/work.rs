@@ -238,7 +238,7 @@ impl Making<'_> {
             Plan::Write | Plan::Fetch => self.write()?,
         };
         let media_type = MediaType::from(self.variant.algorithm.media_type());
-        let descriptor = Descriptor::new(media_type, blob.size, blob.digest);
+        let descriptor = self.variant.describe(media_type, blob.digest, blob.size);
         let made = StoredBlob {
             descriptor,
             diff_id,

@@ -182,11 +182,17 @@ async fn rewriting_timestamps_leaves_the_base_alone() {
     let reference = bench.two_layers();
     let input = with_base(&bench, &reference).await;
     let (_, plain) = texts(&bench, &input, "").await;
-    let (_, rewritten) = texts(&bench, &input, ",rewrite-timestamp=true").await;
+    let (manifest, rewritten) = texts(&bench, &input, ",rewrite-timestamp=true").await;
     let (_, again) = texts(&bench, &input, ",rewrite-timestamp=true").await;
     assert_eq!(diff_ids(&plain)[0], diff_ids(&rewritten)[0]);
     assert_ne!(diff_ids(&plain)[1], diff_ids(&rewritten)[1]);
     assert_eq!(rewritten, again);
+    let layers: Value = serde_json::from_str::<Value>(&manifest).unwrap()["layers"].take();
+    assert!(layers[0].get("annotations").is_none());
+    assert_eq!(
+        layers[1]["annotations"],
+        json!({"buildkit/rewritten-timestamp": "1000000000"})
+    );
     // And what is exported without it afterwards is as before.
     assert_eq!(texts(&bench, &input, "").await.1, plain);
 }

@@ -11,4 +11,5 @@ mod layout;
 mod local;
 mod options;
 mod push;
+mod reference;
 mod tree_tar;
