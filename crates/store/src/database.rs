@@ -190,9 +190,11 @@ fn connect(path: &Path) -> Result<Connection, DatabaseError> {
             "PRAGMA synchronous = NORMAL;
              PRAGMA foreign_keys = ON;
              PRAGMA temp_store = MEMORY;
-             PRAGMA journal_size_limit = 16777216;",
+             PRAGMA journal_size_limit = 16777216;
+             PRAGMA wal_autocheckpoint = 256;",
         )?;
-        // Ending a process must not wait for the disk. The log is written back once it is long enough.
+        // Ending a process must not wait for the disk. The log is written back once it is long enough, but not too
+        // long: the next process reads all of it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
