@@ -278,3 +278,29 @@ fn redirected_directories_are_refused() {
     .unwrap_err();
     assert!(error.to_string().contains("redirect_dir=off"), "{error}");
 }
+
+/// GNU tar makes of our layer what was there.
+#[test]
+fn gnu_tar_reads_layers() {
+    let (upper, out) = (tempdir().unwrap(), tempdir().unwrap());
+    let name = "n".repeat(120);
+    build(
+        upper.path(),
+        &format!(
+            "d d 1777 5:6\nf d/f 4755 1000:3000000 data\nh h d/f\nl l d/ä\np p 622\nc c 600 1:3\nf {name}/{name} 644 long\nf ä 600 x"
+        ),
+    );
+    set_times(upper.path(), -5, 0);
+    let (archive, _) = layer(upper.path(), &[], &DiffOptions::default());
+    let mut tar = std::process::Command::new("tar")
+        .args(["--numeric-owner", "-xpf", "-", "-C"])
+        .arg(out.path())
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut tar.stdin.take().unwrap(), &archive).unwrap();
+    assert!(tar.wait().unwrap().success());
+    assert_eq!(show(out.path()), show(upper.path()));
+    let time = |dir: &Path| dir.join("d/f").metadata().unwrap().modified().unwrap();
+    assert_eq!(time(out.path()), time(upper.path()));
+}
