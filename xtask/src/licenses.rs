@@ -17,6 +17,7 @@ const ALLOWED: &[&str] = &[
     "ISC",
     "MIT",
     "MIT-0",
+    "bzip2-1.0.6",
     "OpenSSL",
     "Unicode-3.0",
     "Unlicense",
