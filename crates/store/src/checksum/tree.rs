@@ -1,6 +1,7 @@
 //! Hashing files and directories of a tree, with several threads.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -131,9 +132,14 @@ impl Hasher<'_> {
         inodes: &Inodes,
     ) -> Result<Vec<(Vec<u8>, Sum)>, TreeError> {
         let mut sums = Vec::new();
-        let mut buffer = vec![0; BUFFER];
+        let mut worker = Worker {
+            hasher: self,
+            inodes,
+            parent: None,
+            buffer: vec![0; BUFFER],
+        };
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match self.hash(job, inodes, &mut buffer) {
+            match worker.hash(job) {
                 Ok(sum) => sums.push((job.key(), sum)),
                 Err(error) => {
                     // The others need not go on either.
@@ -143,60 +149,6 @@ impl Hasher<'_> {
             }
         }
         Ok(sums)
-    }
-
-    fn hash(&self, job: &Job, inodes: &Inodes, buffer: &mut [u8]) -> io::Result<Sum> {
-        let Some((dir, name)) = self.root.open_parent(&job.path)? else {
-            return self.root_dir();
-        };
-        if job.part == Part::Header {
-            let metadata = dir.metadata(&name)?;
-            return Ok(
-                FileHash::new(self.root_header, &metadata, b"", &dir.xattrs(&name)?).finish(),
-            );
-        }
-        let metadata = dir.metadata(&name)?;
-        if metadata.kind != FileKind::File {
-            let link = match metadata.kind {
-                FileKind::Symlink => dir.read_link(&name)?.into_bytes(),
-                _ => Vec::new(),
-            };
-            return Ok(
-                FileHash::new(self.root_header, &metadata, &link, &dir.xattrs(&name)?).finish(),
-            );
-        }
-        let locked = || inodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let linked = metadata.is_hard_linked();
-        if linked && let Some(sum) = locked().get(&metadata.identity()) {
-            return Ok(*sum);
-        }
-        let sum = self.hash_content(dir.open_file(&name)?, &metadata, buffer)?;
-        if linked {
-            locked().insert(metadata.identity(), sum);
-        }
-        Ok(sum)
-    }
-
-    fn hash_content(
-        &self,
-        mut file: File,
-        metadata: &Metadata,
-        buffer: &mut [u8],
-    ) -> io::Result<Sum> {
-        let mut hash = FileHash::new(self.root_header, metadata, b"", &file_xattrs(&file)?);
-        let mut left = metadata.size;
-        while left > 0 {
-            match file.read(buffer) {
-                Ok(0) => break,
-                Ok(read) => {
-                    hash.update(&buffer[..read]);
-                    left = left.saturating_sub(read as u64);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(hash.finish())
     }
 
     fn root_dir(&self) -> io::Result<Sum> {
@@ -211,6 +163,76 @@ impl Hasher<'_> {
             &dir.xattrs(c".")?,
         )
         .finish())
+    }
+}
+
+/// One of the threads that hash.
+struct Worker<'a> {
+    hasher: &'a Hasher<'a>,
+    inodes: &'a Inodes,
+    /// The last directory, since jobs come directory by directory.
+    parent: Option<(Vec<u8>, Dir)>,
+    buffer: Vec<u8>,
+}
+
+impl Worker<'_> {
+    fn hash(&mut self, job: &Job) -> io::Result<Sum> {
+        let slash = job.path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        let name = CString::new(&job.path[(slash + 1).min(job.path.len())..])?;
+        if name.is_empty() {
+            return self.hasher.root_dir();
+        }
+        let (parent, dir) = match self.parent.take() {
+            Some(last) if last.0 == job.path[..slash] => last,
+            _ => (
+                job.path[..slash].to_vec(),
+                self.hasher.root.open_dir(&job.path[..slash])?,
+            ),
+        };
+        let sum = self.entry(&dir, &name, job.part);
+        self.parent = Some((parent, dir));
+        sum
+    }
+
+    fn entry(&mut self, dir: &Dir, name: &Name, part: Part) -> io::Result<Sum> {
+        let metadata = dir.metadata(name)?;
+        if part == Part::Header || metadata.kind != FileKind::File {
+            let link = match metadata.kind {
+                FileKind::Symlink => dir.read_link(name)?.into_bytes(),
+                _ => Vec::new(),
+            };
+            let root_header = self.hasher.root_header;
+            return Ok(FileHash::new(root_header, &metadata, &link, &dir.xattrs(name)?).finish());
+        }
+        let inodes = self.inodes;
+        let linked = || inodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !metadata.is_hard_linked() {
+            return self.content(dir.open_file(name)?, &metadata);
+        }
+        if let Some(sum) = linked().get(&metadata.identity()) {
+            return Ok(*sum);
+        }
+        let sum = self.content(dir.open_file(name)?, &metadata)?;
+        linked().insert(metadata.identity(), sum);
+        Ok(sum)
+    }
+
+    fn content(&mut self, mut file: File, metadata: &Metadata) -> io::Result<Sum> {
+        let xattrs = file_xattrs(&file)?;
+        let mut hash = FileHash::new(self.hasher.root_header, metadata, b"", &xattrs);
+        let mut left = metadata.size;
+        while left > 0 {
+            match file.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(read) => {
+                    hash.update(&self.buffer[..read]);
+                    left = left.saturating_sub(read as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(hash.finish())
     }
 }
 

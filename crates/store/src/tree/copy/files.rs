@@ -173,7 +173,7 @@ fn copy_content(source: &File, dest: &File, metadata: &Metadata) -> io::Result<(
     if size > SMALL && copy_in_kernel(source, dest, size)? {
         return Ok(());
     }
-    copy_buffered(source, dest, u64::MAX)
+    copy_buffered(source, dest, size)
 }
 
 /// Copies only what is stored of a sparse file.
