@@ -41,6 +41,16 @@ pub enum ExportError {
     /// Writing the output stream failed.
     #[error("write the output: {0}")]
     Stream(#[source] std::io::Error),
+    /// A blob in the store is not what its name says.
+    #[error(
+        "blob {expected} in the store holds {found}: it was changed on disk; prune it and build again"
+    )]
+    Changed {
+        /// The blob's name.
+        expected: String,
+        /// What it holds.
+        found: String,
+    },
     /// The store failed.
     #[error("{0}")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),

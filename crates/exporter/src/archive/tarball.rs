@@ -17,6 +17,9 @@ use crate::options::ArchiveVariant;
 use crate::progress::Step;
 use crate::{ExportError, archive};
 
+/// Blobs are read, and the archive is written, in pieces of this size.
+const PIECE: usize = 256 << 10;
+
 /// An entry of `manifest.json`, which `docker load` reads.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -86,30 +89,42 @@ impl Sink<'_> {
             stream: self.out,
             cancelled: self.cancelled,
         };
-        let mut tar = Writer::new(io::BufWriter::with_capacity(256 << 10, out));
+        let mut tar = Writer::new(io::BufWriter::with_capacity(PIECE, out));
         for (name, mode, member) in members {
             match &member {
-                Content::Directory => tar.header(&Header::directory(name, mode)),
+                Content::Directory => tar.header(&Header::directory(name, mode))?,
                 Content::Bytes(bytes) => tar.entry(
                     &Header::file(name, bytes.len() as u64, mode),
                     bytes.as_slice(),
-                ),
+                )?,
                 Content::Blob(digest, size) => {
-                    let file = content
-                        .open(digest)
-                        .map_err(|error| ExportError::Store(error.into()))?;
-                    tar.entry(
-                        &Header::file(name, *size, mode),
-                        Verified::new(file, digest.clone()),
-                    )
+                    let header = Header::file(name, *size, mode);
+                    copy_blob(content, digest, &header, &mut tar)?;
                 }
-            }?;
+            }
             done += member.size();
             self.step.advance(done, Some(total));
         }
         let mut out = tar.finish()?;
         out.flush().map_err(ExportError::Stream)
     }
+}
+
+fn copy_blob(
+    content: &ContentStore,
+    digest: &Digest,
+    header: &Header,
+    tar: &mut Writer<impl Write>,
+) -> Result<(), ExportError> {
+    let file = content
+        .open(digest)
+        .map_err(|error| ExportError::Store(error.into()))?;
+    let mut blob = Hashed {
+        inner: file,
+        hash: Sha256::new(),
+    };
+    tar.entry(header, io::BufReader::with_capacity(PIECE, &mut blob))?;
+    blob.verify(digest)
 }
 
 impl Content {
@@ -122,36 +137,30 @@ impl Content {
     }
 }
 
-/// A reader that fails at its end if the bytes were not those of the digest.
-struct Verified<R> {
+/// A reader that hashes what passes through.
+struct Hashed<R> {
     inner: R,
     hash: Sha256,
-    expected: Digest,
 }
 
-impl<R> Verified<R> {
-    fn new(inner: R, expected: Digest) -> Self {
-        Self {
-            inner,
-            hash: Sha256::new(),
-            expected,
+impl<R> Hashed<R> {
+    /// Fails if the bytes were not those of the digest.
+    fn verify(self, expected: &Digest) -> Result<(), ExportError> {
+        let found = hex::encode(self.hash.finalize());
+        match expected.digest() == found {
+            true => Ok(()),
+            false => Err(ExportError::Changed {
+                expected: expected.to_string(),
+                found: format!("sha256:{found}"),
+            }),
         }
     }
 }
 
-impl<R: Read> Read for Verified<R> {
+impl<R: Read> Read for Hashed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         self.hash.update(&buffer[..length]);
-        if length == 0 && !buffer.is_empty() {
-            let found = hex::encode(self.hash.clone().finalize());
-            if self.expected.digest() != found {
-                return Err(io::Error::other(format!(
-                    "blob {} in the store holds sha256:{found}: it was changed on disk; prune it and build again",
-                    self.expected
-                )));
-            }
-        }
         Ok(length)
     }
 }

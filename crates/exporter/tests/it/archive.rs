@@ -288,3 +288,31 @@ async fn targets_must_fit() {
         "output type=oci cannot be written to a directory"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_blob_is_not_passed_on() {
+    let bench = Bench::new();
+    let reference = bench.two_layers();
+    let layers = bench
+        .exporter
+        .layers(&reference, &Default::default())
+        .await
+        .unwrap();
+    let digest = layers[1].descriptor.digest();
+    let path = bench.store.content().path(digest);
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let input = single(Some(reference), config(&["a", "b"]));
+    let error = bench
+        .export(&input, "oci", &bench.path("out.tar"))
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("blob {digest} in the store holds sha256:")),
+        "{error}"
+    );
+}
