@@ -98,9 +98,13 @@ enum Speaker {
 impl Repository {
     /// Sends until there is an answer that stands, whatever its status.
     pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
+        let tls = &request.endpoint.tls;
+        // Settings that somebody made are read, and found wrong, even where they are not needed.
         let http = match request.endpoint.scheme {
-            Scheme::Http => self.shared.http.get(&TlsSettings::unused())?,
-            Scheme::Https | Scheme::HttpsThenHttp => self.shared.http.get(&request.endpoint.tls)?,
+            Scheme::Http if *tls == TlsSettings::default() => {
+                self.shared.http.get(&TlsSettings::unused())?
+            }
+            _ => self.shared.http.get(tls)?,
         };
         let mut auth = AuthSession {
             state: &self.shared.auth,

@@ -22,8 +22,8 @@ pub mod diff;
 pub mod content;
 pub mod images;
 pub mod mount;
-mod snapshot;
 pub mod refs;
+mod snapshot;
 
 pub mod cache_mount;
 pub mod gc;

@@ -45,7 +45,10 @@ async fn layers_become_files(#[case] way: Way, #[case] (fetched, streamed): (usi
     let tree = stack(&rig, &[&base, &top], &sources);
     assert!(tree.is_lazy().unwrap());
     assert!(matches!(tree.mounts(), Err(StoreError::Lazy { .. })));
-    assert_eq!(tree.layers().unwrap()[1].blobs, std::slice::from_ref(&top.descriptor));
+    assert_eq!(
+        tree.layers().unwrap()[1].blobs,
+        std::slice::from_ref(&top.descriptor)
+    );
 
     tree.materialize().await.unwrap();
     tree.materialize().await.unwrap();
