@@ -103,7 +103,7 @@ pub(crate) struct BuildArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) allow: Vec<String>,
 
-    /// Allow forwarding SSH agent to the build. Format default|<id>[=<socket>]
+    /// Allow forwarding SSH agent to the build. Format `default` or `ID[=SOCKET]`
     #[arg(long, value_name = "ID[=SOCKET]")]
     pub(crate) ssh: Vec<String>,
 

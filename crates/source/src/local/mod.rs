@@ -1,8 +1,8 @@
 //! Local directories: `local://`.
 //!
-//! A snapshot is made in a few passes: [`scan`] walks the directory through the
-//! [`filter`], [`plan`] compares what it found with the [`index`] of the snapshot
-//! before, [`check`] looks closer where that leaves doubt, and [`write`] makes what is new. Times alone never decide: see [`source`].
+//! A snapshot is made in a few passes: `scan` walks the directory through the
+//! `filter`, `plan` compares what it found with the `index` of the snapshot
+//! before, `check` looks closer where that leaves doubt, and `write` makes what is new. Times alone never decide: see `source`.
 
 mod check;
 mod content;
