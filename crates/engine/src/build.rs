@@ -74,11 +74,6 @@ pub(crate) async fn run(
     let caches = cache_transfer::export_all(engine, session, progress, &solved, cache_exports);
     let ((), answers) = futures::try_join!(async { pushes.await.map(drop) }, caches)?;
     response.extend(answers);
-    engine
-        .worker
-        .store
-        .sync()
-        .map_err(crate::tree::store_error)?;
     Ok(BuildOutcome {
         response,
         ..BuildOutcome::default()

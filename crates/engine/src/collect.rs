@@ -1,4 +1,5 @@
-//! Garbage collection that nobody has to ask for.
+//! Upkeep of the store that nobody has to ask for: making results durable, and
+//! garbage collection.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,10 +14,10 @@ use crate::cache::DatabaseKeys;
 use crate::error::{BuildError, Kind};
 use crate::tree::store_error;
 
-/// How long after one collection the next build begins another.
-const PERIOD: Duration = Duration::from_secs(60 * 60);
+/// How long after one upkeep the next build begins another.
+const PERIOD: Duration = Duration::from_secs(10 * 60);
 
-/// Its modification time says when the last collection began.
+/// Its modification time says when the last upkeep began.
 const MARKER: &str = "collected";
 
 /// Removes what nobody uses, as the options say, with the cache keys that led
@@ -39,8 +40,10 @@ pub(crate) fn prune(
     Ok(removed)
 }
 
-/// Keeps the store within the default limits for its disk, beside the build
-/// that begins. A collection that fails is tried again by a later build.
+/// Makes earlier results durable and keeps the store within the default limits
+/// for its disk, beside the build that begins. What fails is tried again by a
+/// later build. A build never waits for the disk itself: results that a power
+/// failure takes are made again.
 pub(crate) fn begin_if_due(store: &Store, keys: &Arc<DatabaseKeys>) {
     if !is_due(&store.root().join(MARKER)) {
         return;
@@ -48,7 +51,7 @@ pub(crate) fn begin_if_due(store: &Store, keys: &Arc<DatabaseKeys>) {
     let (store, keys) = (store.clone(), keys.clone());
     tokio::task::spawn_blocking(move || {
         if let Err(error) = collect(&store, &keys) {
-            tracing::warn!(%error, "garbage collection failed");
+            tracing::warn!(%error, "upkeep of the store failed");
         }
     });
 }
@@ -69,6 +72,7 @@ fn is_due(marker: &Path) -> bool {
 }
 
 fn collect(store: &Store, keys: &DatabaseKeys) -> Result<(), BuildError> {
+    store.sync().map_err(store_error)?;
     let limits = store.default_limits().map_err(store_error)?;
     limits
         .policy()
