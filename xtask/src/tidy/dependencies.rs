@@ -8,7 +8,7 @@ use crate::run::output;
 const LEVELS: &[&[&str]] = &[
     &["protocol", "solver", "store", "executor"],
     &["llb", "session", "registry"],
-    &["dockerfile", "source", "exporter", "remote-cache"],
+    &["client", "dockerfile", "source", "exporter", "remote-cache"],
     &["engine"],
     &["daemon", "cli"],
 ];

@@ -1,0 +1,5 @@
+//! The client against servers that the tests are.
+
+#![allow(clippy::unwrap_used)]
+
+mod addresses;
