@@ -12,6 +12,7 @@ use kiln_store::gc::{PruneOptions, UsageRecord};
 
 use crate::cache::DatabaseKeys;
 use crate::error::{BuildError, Kind};
+use crate::gc::GcSettings;
 use crate::tree::store_error;
 
 /// How long after one upkeep the next build begins another.
@@ -40,17 +41,16 @@ pub(crate) fn prune(
     Ok(removed)
 }
 
-/// Makes earlier results durable and keeps the store within the default limits
-/// for its disk, beside the build that begins. What fails is tried again by a
+/// Makes earlier results durable and keeps the store within its limits, beside the build that begins. What fails is tried again by a
 /// later build. A build never waits for the disk itself: results that a power
 /// failure takes are made again.
-pub(crate) fn begin_if_due(store: &Store, keys: &Arc<DatabaseKeys>) {
+pub(crate) fn begin_if_due(store: &Store, keys: &Arc<DatabaseKeys>, gc: &Arc<GcSettings>) {
     if !is_due(&store.root().join(MARKER)) {
         return;
     }
-    let (store, keys) = (store.clone(), keys.clone());
+    let (store, keys, gc) = (store.clone(), keys.clone(), gc.clone());
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = collect(&store, &keys) {
+        if let Err(error) = collect(&store, &keys, &gc) {
             tracing::warn!(%error, "upkeep of the store failed");
         }
     });
@@ -71,11 +71,10 @@ fn is_due(marker: &Path) -> bool {
         .is_ok()
 }
 
-fn collect(store: &Store, keys: &DatabaseKeys) -> Result<(), BuildError> {
+fn collect(store: &Store, keys: &DatabaseKeys, gc: &GcSettings) -> Result<(), BuildError> {
     store.sync().map_err(store_error)?;
-    let limits = store.default_limits().map_err(store_error)?;
-    limits
-        .policy()
+    gc.policies(store)
+        .map_err(store_error)?
         .iter()
-        .try_for_each(|options| prune(store, keys, options).map(drop))
+        .try_for_each(|policy| prune(store, keys, policy).map(drop))
 }

@@ -13,6 +13,7 @@ use crate::build;
 use crate::cache::{self, DatabaseKeys};
 use crate::collect;
 use crate::error::{BuildError, Kind};
+use crate::gc::{GcPolicy, GcSettings};
 use crate::ops::EngineOp;
 use crate::options::EngineOptions;
 use crate::request::{BuildOutcome, BuildRequest};
@@ -30,6 +31,7 @@ pub struct Engine {
     pub(crate) registry: Client,
     pub(crate) registry_options: ClientOptions,
     keys: Arc<DatabaseKeys>,
+    gc: Arc<GcSettings>,
 }
 
 impl Engine {
@@ -66,12 +68,13 @@ impl Engine {
             registry,
             registry_options: client,
             keys,
+            gc: Arc::new(options.gc),
         })
     }
 
     /// Runs one build. Dropping the future stops it.
     pub async fn build(&self, request: BuildRequest) -> Result<BuildOutcome, BuildError> {
-        collect::begin_if_due(&self.worker.store, &self.keys);
+        collect::begin_if_due(&self.worker.store, &self.keys, &self.gc);
         build::run(self, request).await
     }
 
@@ -79,6 +82,11 @@ impl Engine {
     pub async fn disk_usage(&self, options: UsageOptions) -> Result<Vec<UsageRecord>, BuildError> {
         let store = self.worker.store.clone();
         blocking(move || store.disk_usage(&options).map_err(store_error)).await
+    }
+
+    /// The rules by which the engine collects garbage.
+    pub fn gc_policies(&self) -> Result<Vec<GcPolicy>, BuildError> {
+        self.gc.policies(&self.worker.store).map_err(store_error)
     }
 
     /// Removes what nobody uses, as the options say, and answers what that

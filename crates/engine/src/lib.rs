@@ -14,6 +14,7 @@
 //! in by [`EngineOptions`] and [`BuildRequest`].
 
 mod error;
+mod gc;
 mod options;
 mod request;
 
@@ -44,10 +45,11 @@ mod step_runner;
 pub use cache::DatabaseKeys;
 pub use engine::Engine;
 pub use error::{BuildError, Kind, Location};
+pub use gc::{GcPolicy, GcSettings, Upkeep, disk_size};
 pub use kiln_executor::rootless;
 pub use kiln_llb::Definition;
 pub use kiln_store::RecordType;
-pub use kiln_store::gc::{PruneOptions, UsageOptions, UsageRecord};
+pub use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
 pub use options::{EngineOptions, ExecutorChoice, Proxies};
 pub use request::{
     Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use kiln_registry::{Hosts, ProxySettings};
 
+use crate::gc::{GcSettings, Upkeep};
+
 /// How to open an engine. Start from [`EngineOptions::new`].
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
@@ -18,6 +20,10 @@ pub struct EngineOptions {
     pub hosts: Hosts,
     /// Proxies on the way to registries.
     pub proxies: Proxies,
+    /// What is removed without anybody asking.
+    pub gc: GcSettings,
+    /// When the engine looks after its store.
+    pub upkeep: Upkeep,
 }
 
 impl EngineOptions {
@@ -29,6 +35,8 @@ impl EngineOptions {
             max_parallelism: None,
             hosts: Hosts::new(),
             proxies: Proxies::default(),
+            gc: GcSettings::default(),
+            upkeep: Upkeep::default(),
         }
     }
 }

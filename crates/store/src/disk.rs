@@ -77,6 +77,18 @@ impl DiskCause {
     }
 }
 
+/// Bytes that the file system of `path` holds in all.
+pub fn size(path: &Path) -> Result<u64, DiskError> {
+    let found = rustix::fs::statvfs(path).at("look up the size of", path)?;
+    Ok(found.f_blocks * found.f_frsize)
+}
+
+/// Bytes that can still be written to the file system of `path`.
+pub fn free(path: &Path) -> Result<u64, DiskError> {
+    let found = rustix::fs::statvfs(path).at("look up free space of", path)?;
+    Ok(found.f_bfree * found.f_frsize)
+}
+
 /// Adds the action and path to an I/O result.
 pub(crate) trait AtPath<T> {
     /// Turns the error into a [`DiskError`].

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::PruneOptions;
-use crate::disk::AtPath;
+use crate::disk;
 use crate::store::{Store, StoreError};
 
 const MEGABYTE: u64 = 1_000_000;
@@ -27,10 +27,16 @@ impl SpaceLimits {
     /// 100 GB) used, two tenths left free.
     pub fn for_disk(total: u64) -> SpaceLimits {
         SpaceLimits {
-            reserved: percent(total, 10).min(10 * GIGABYTE),
-            max_used: percent(total, 80).min(100 * GIGABYTE),
-            min_free: percent(total, 20),
+            reserved: SpaceLimits::part(total, 10).min(10 * GIGABYTE),
+            max_used: SpaceLimits::part(total, 80).min(100 * GIGABYTE),
+            min_free: SpaceLimits::part(total, 20),
         }
+    }
+
+    /// Part of a disk of `total` bytes, in percent: rounded up to whole gigabytes as upstream rounds it.
+    pub fn part(total: u64, percent: u64) -> u64 {
+        let bytes = u128::from(total) * u128::from(percent) / 100;
+        ((bytes >> 30) as u64 + 1) * GIGABYTE
     }
 
     /// The rounds of pruning, mildest first: what is easily made again and two days old, anything two months old,
@@ -67,16 +73,9 @@ impl SpaceLimits {
     }
 }
 
-/// Part of a disk, rounded up to whole gigabytes as upstream rounds it.
-fn percent(total: u64, part: u64) -> u64 {
-    let bytes = u128::from(total) * u128::from(part) / 100;
-    ((bytes >> 30) as u64 + 1) * GIGABYTE
-}
-
 impl Store {
     /// The bounds that fit the file system of this store.
     pub fn default_limits(&self) -> Result<SpaceLimits, StoreError> {
-        let found = rustix::fs::statvfs(self.root()).at("look up the size of", self.root())?;
-        Ok(SpaceLimits::for_disk(found.f_blocks * found.f_frsize))
+        Ok(SpaceLimits::for_disk(disk::size(self.root())?))
     }
 }

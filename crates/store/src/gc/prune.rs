@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use super::UsageRecord;
 use super::filter::Filters;
-use super::usage::{Census, Entry, free_space};
+use super::usage::{Census, Entry};
+use crate::disk;
 use crate::lease::Lease;
 use crate::lease::locks::{Mode, Purpose, Row};
 use crate::refs::RecordType;
@@ -17,7 +18,7 @@ use crate::store::{Core, Store, StoreError};
 const BATCH: usize = 64;
 
 /// What to remove. Sizes of zero mean no limit. The meaning of all fields is upstream's.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PruneOptions {
     /// Filters in containerd's syntax, of which one must match.
     pub filters: Vec<String>,
@@ -47,7 +48,7 @@ impl Store {
         census.measure(core)?;
         let total = census.private_size();
         let free = if options.min_free_space > 0 {
-            free_space(core)?
+            disk::free(&core.root)?
         } else {
             0
         };

@@ -7,7 +7,6 @@ use rusqlite::Connection;
 
 use super::UsageRecord;
 use super::filter::Filters;
-use crate::disk::AtPath;
 use crate::lease::locks::{Purpose, Row};
 use crate::refs::record::{State, from_nanoseconds};
 use crate::store::{Core, Store, StoreError};
@@ -231,10 +230,4 @@ impl Census {
             .map(|entry| entry.record)
             .collect()
     }
-}
-
-/// Bytes that could still be written to the file system of the store.
-pub(super) fn free_space(core: &Core) -> Result<u64, StoreError> {
-    let found = rustix::fs::statvfs(&core.root).at("look up free space of", &core.root)?;
-    Ok(found.f_bfree * found.f_frsize)
 }
