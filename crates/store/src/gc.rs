@@ -1,6 +1,5 @@
 //! Disk usage and what frees it.
 
-mod filter;
 mod policy;
 mod prune;
 pub(crate) mod sweep;
@@ -39,4 +38,24 @@ pub struct UsageRecord {
     pub record_type: RecordType,
     /// Whether a named image in the store shares its layers.
     pub shared: bool,
+}
+
+impl UsageRecord {
+    /// The value of a field of filters, if it counts as present.
+    fn field(&self, name: &str) -> Option<String> {
+        let flag = |is_set: bool| is_set.then(String::new);
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        match name {
+            "id" => text(&self.id),
+            "parent" | "parents" => text(&self.parents.join(";")),
+            "description" => text(&self.description),
+            "type" => text(self.record_type.as_str()),
+            "inuse" => flag(self.in_use),
+            "mutable" => flag(self.mutable),
+            "immutable" => flag(!self.mutable),
+            "shared" => flag(self.shared),
+            "private" => flag(!self.shared),
+            _ => None,
+        }
+    }
 }

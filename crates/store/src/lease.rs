@@ -44,6 +44,26 @@ impl Lease {
         })
     }
 
+    /// The name under which [`Lease::lives`] finds it.
+    pub fn id(&self) -> &str {
+        let name = self.path.file_name().and_then(|name| name.to_str());
+        name.unwrap_or_default()
+    }
+
+    /// Whether the lease of this name lives, in whatever process.
+    pub(crate) fn lives(dir: &Path, id: &str) -> Result<bool, DiskError> {
+        // Names come out of databases: none may lead elsewhere.
+        if id.is_empty() || id.contains(['/', '.']) {
+            return Ok(false);
+        }
+        let path = dir.join(id);
+        match File::open(&path) {
+            Ok(file) => Ok(flock(&file, FlockOperation::NonBlockingLockShared).is_err()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).at("open lease", &path),
+        }
+    }
+
     /// When the oldest lease that lives began, or `None` if there is none. Removes the files of dead ones.
     pub(crate) fn oldest(dir: &Path) -> Result<Option<SystemTime>, DiskError> {
         let mut oldest = None;

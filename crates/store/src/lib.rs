@@ -4,6 +4,7 @@
 //! Start at [`Store`]: it opens a root directory that any number of processes may share, and hands out [`Ref`]s.
 
 pub mod disk;
+pub mod filter;
 pub mod pattern;
 
 pub mod database;
@@ -21,6 +22,7 @@ pub mod diff;
 
 pub mod content;
 pub mod images;
+pub mod kept;
 pub mod mount;
 pub mod refs;
 mod snapshot;

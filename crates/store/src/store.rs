@@ -97,6 +97,11 @@ impl Store {
         Ok(Lease::begin(&self.core().leases())?)
     }
 
+    /// Whether the lease of this name lives, in whatever process; see [`Lease::id`].
+    pub fn lease_lives(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(Lease::lives(&self.core().leases(), id)?)
+    }
+
     /// Opens a tree for this process; see [`MountedDir`]. Blocks: from async code use `spawn_blocking`.
     pub fn mount(&self, mounts: &[Mount]) -> Result<MountedDir, StoreError> {
         match mounts {

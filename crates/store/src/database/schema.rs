@@ -83,4 +83,12 @@ CREATE TABLE settings (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 ",
+    "
+-- Blobs that something beside refs and images needs, by what needs them.
+CREATE TABLE kept_blobs (
+    owner TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (owner, digest)
+) WITHOUT ROWID;
+",
 ];

@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use super::UsageRecord;
-use super::filter::Filters;
 use super::usage::{Census, Entry};
 use crate::disk;
+use crate::filter::Filters;
 use crate::lease::Lease;
 use crate::lease::locks::{Mode, Purpose, Row};
 use crate::refs::RecordType;
@@ -160,7 +160,9 @@ impl Pruning<'_> {
             }
             _ => false,
         };
-        (self.options.all || !is_protected) && !is_recent && self.filters.matches(record)
+        (self.options.all || !is_protected)
+            && !is_recent
+            && self.filters.matches(|name| record.field(name))
     }
 
     /// Removes those rows that are still unused, and returns them.
@@ -271,7 +273,8 @@ fn remove_unneeded_blobs(core: &Core) -> Result<(), StoreError> {
     core.database
         .query(|connection| {
             let mut query = connection.prepare_cached(
-                "SELECT digest FROM ref_blobs UNION SELECT digest FROM ref_attachments",
+                "SELECT digest FROM ref_blobs UNION SELECT digest FROM ref_attachments
+                 UNION SELECT digest FROM kept_blobs",
             )?;
             let digests = query.query_map([], |row| row.get::<_, String>(0))?;
             digests.collect::<rusqlite::Result<Vec<_>>>()

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 
 use super::UsageRecord;
-use super::filter::Filters;
+use crate::filter::Filters;
 use crate::lease::locks::{Purpose, Row};
 use crate::refs::record::{State, from_nanoseconds};
 use crate::store::{Core, Store, StoreError};
@@ -34,7 +34,7 @@ impl Store {
             _ => true,
         };
         let mut records = census.into_records();
-        records.retain(|record| filters.matches(record) && is_old(record));
+        records.retain(|record| filters.matches(|name| record.field(name)) && is_old(record));
         records.sort_by(|a, b| (a.size, &a.id).cmp(&(b.size, &b.id)));
         Ok(records)
     }

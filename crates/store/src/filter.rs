@@ -1,13 +1,12 @@
-//! Filters on records, in containerd's syntax: `type==source.local,inuse`, `description~=/pulled/`.
+//! Filters in containerd's syntax, for whatever has named fields: `type==source.local,inuse`, `description~=/pulled/`.
 
 use regex::Regex;
 
-use super::UsageRecord;
 use crate::store::StoreError;
 
 /// Several filters, of which one must match; none at all match everything.
 #[derive(Debug, Default)]
-pub(super) struct Filters(Vec<Vec<Selector>>);
+pub struct Filters(Vec<Vec<Selector>>);
 
 /// One field and what it must be.
 #[derive(Debug)]
@@ -26,27 +25,28 @@ enum Test {
 
 impl Filters {
     /// Parses all of them.
-    pub(super) fn parse(filters: &[String]) -> Result<Filters, StoreError> {
+    pub fn parse<T: AsRef<str>>(filters: &[T]) -> Result<Filters, StoreError> {
         filters
             .iter()
-            .map(|filter| Parser::new(filter).selectors())
+            .map(|filter| Parser::new(filter.as_ref()).selectors())
             .collect::<Result<_, _>>()
             .map(Filters)
     }
 
-    /// Whether the record is wanted.
-    pub(super) fn matches(&self, record: &UsageRecord) -> bool {
+    /// Whether something is wanted, given the values of those of its fields that are present. Parts of a field's
+    /// name are joined by dots.
+    pub fn matches(&self, field: impl Fn(&str) -> Option<String>) -> bool {
         self.0.is_empty()
             || self
                 .0
                 .iter()
-                .any(|all| all.iter().all(|selector| selector.matches(record)))
+                .any(|all| all.iter().all(|selector| selector.matches(&field)))
     }
 }
 
 impl Selector {
-    fn matches(&self, record: &UsageRecord) -> bool {
-        let value = field(record, &self.field);
+    fn matches(&self, field: impl Fn(&str) -> Option<String>) -> bool {
+        let value = field(&self.field);
         match &self.test {
             Test::Present => value.is_some(),
             Test::Equal(wanted) => value.is_some_and(|value| value == *wanted),
@@ -56,24 +56,6 @@ impl Selector {
                 .as_ref()
                 .is_some_and(|pattern| pattern.is_match(&value.unwrap_or_default())),
         }
-    }
-}
-
-/// A record's value of a field, if it counts as present.
-fn field(record: &UsageRecord, name: &str) -> Option<String> {
-    let flag = |is_set: bool| is_set.then(String::new);
-    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    match name {
-        "id" => text(&record.id),
-        "parent" | "parents" => text(&record.parents.join(";")),
-        "description" => text(&record.description),
-        "type" => text(record.record_type.as_str()),
-        "inuse" => flag(record.in_use),
-        "mutable" => flag(record.mutable),
-        "immutable" => flag(!record.mutable),
-        "shared" => flag(record.shared),
-        "private" => flag(!record.shared),
-        _ => None,
     }
 }
 
