@@ -63,7 +63,7 @@ pub(crate) async fn run(
     let input = result
         .export_input(&bridge, &exports, &cache_exports)
         .await?;
-    let (mut response, pushes) = export::run(engine, &bridge.progress, &input, exports).await?;
+    let (exported, pushes) = export::run(engine, &bridge.progress, &input, exports).await?;
     let pushes = try_join_all(
         pushes
             .into_iter()
@@ -73,9 +73,7 @@ pub(crate) async fn run(
     let (session, progress) = (&bridge.session, &bridge.progress);
     let caches = cache_transfer::export_all(engine, session, progress, &solved, cache_exports);
     let ((), answers) = futures::try_join!(async { pushes.await.map(drop) }, caches)?;
-    response.extend(answers);
-    Ok(BuildOutcome {
-        response,
-        ..BuildOutcome::default()
-    })
+    let mut outcome = exported;
+    outcome.response.extend(answers);
+    Ok(outcome)
 }

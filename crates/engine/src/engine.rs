@@ -6,7 +6,7 @@ use kiln_exporter::Exporter;
 use kiln_registry::{Client, ClientOptions};
 use kiln_solver::{Solver, SolverOptions};
 use kiln_store::gc::{PruneOptions, UsageOptions, UsageRecord};
-use kiln_store::{Store, StoreOptions};
+use kiln_store::{ContentStore, Store, StoreOptions};
 use tokio::sync::Semaphore;
 
 use crate::build;
@@ -14,6 +14,7 @@ use crate::cache::{self, DatabaseKeys};
 use crate::collect;
 use crate::error::{BuildError, Kind};
 use crate::gc::{GcPolicy, GcSettings};
+use crate::history::History;
 use crate::ops::EngineOp;
 use crate::options::EngineOptions;
 use crate::request::{BuildOutcome, BuildRequest};
@@ -32,6 +33,7 @@ pub struct Engine {
     pub(crate) registry_options: ClientOptions,
     keys: Arc<DatabaseKeys>,
     gc: Arc<GcSettings>,
+    history: History,
 }
 
 impl Engine {
@@ -50,6 +52,7 @@ impl Engine {
         let registry = Client::new(client.clone());
         let registry = registry.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
         let (cache, keys) = cache::local(&store)?;
+        let history = History::open(&store, options.history)?;
         let worker = Worker {
             executor: StepRunner::new(options.executor, options.root.join("executor")),
             sources: Sources::new(&store, registry.clone()),
@@ -69,13 +72,27 @@ impl Engine {
             registry_options: client,
             keys,
             gc: Arc::new(options.gc),
+            history,
         })
     }
 
     /// Runs one build. Dropping the future stops it.
-    pub async fn build(&self, request: BuildRequest) -> Result<BuildOutcome, BuildError> {
+    pub async fn build(&self, mut request: BuildRequest) -> Result<BuildOutcome, BuildError> {
         collect::begin_if_due(&self.worker.store, &self.keys, &self.gc);
-        build::run(self, request).await
+        let recording = self.history.begin(&mut request);
+        let outcome = build::run(self, request).await;
+        recording.finish(&outcome).await;
+        outcome
+    }
+
+    /// The history of all builds on this root.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The blobs of the store, among them those of the history.
+    pub fn content(&self) -> &ContentStore {
+        self.worker.store.content()
     }
 
     /// What the store holds.

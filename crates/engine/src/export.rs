@@ -1,20 +1,22 @@
 //! Sends a build's result to its exporters.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use base64::Engine as _;
 use futures::future::try_join_all;
 use kiln_exporter::{
     Compression, ExportError, ExportInput, Exported, Output, Progress, ProgressEvent, Push, Target,
 };
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
+use oci_spec::image::Descriptor;
 
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::jobs::{Activity, Reporter};
 use crate::registries::Access;
-use crate::request::{Attributes, ExportRequest, ExportTarget};
+use crate::request::{Attributes, BuildOutcome, ExportRequest, ExportTarget};
 use crate::step::Step;
 
 /// An export whose keys have been checked.
@@ -63,17 +65,27 @@ pub(crate) async fn run(
     progress: &ProgressSink,
     input: &ExportInput,
     exports: Vec<Export>,
-) -> Result<(Attributes, Vec<PendingPush>), BuildError> {
+) -> Result<(BuildOutcome, Vec<PendingPush>), BuildError> {
     let exports = exports
         .into_iter()
         .map(|export| run_one(engine, progress, input, export));
-    let mut response = BTreeMap::new();
+    let mut outcome = BuildOutcome::default();
     let mut pushes = Vec::new();
-    for (answer, push) in try_join_all(exports).await? {
-        response.extend(answer);
+    for (index, (answer, push)) in try_join_all(exports).await?.into_iter().enumerate() {
+        if let Some(descriptor) = descriptor(&answer) {
+            outcome.descriptors.insert(index, descriptor);
+        }
+        outcome.response.extend(answer);
         pushes.extend(push);
     }
-    Ok((response, pushes))
+    Ok((outcome, pushes))
+}
+
+/// The image that an exporter made, as it tells the client.
+fn descriptor(answer: &Attributes) -> Option<Descriptor> {
+    let text = answer.get("containerimage.descriptor")?;
+    let json = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 async fn run_one(

@@ -20,6 +20,8 @@ mod request;
 
 mod engine;
 
+pub mod history;
+
 mod bridge;
 mod build;
 mod cache_transfer;
@@ -48,10 +50,11 @@ pub use error::{BuildError, Kind, Location};
 pub use gc::{GcPolicy, GcSettings, Upkeep, disk_size};
 pub use kiln_executor::rootless;
 pub use kiln_llb::Definition;
+pub use history::{History, HistoryOptions};
 pub use kiln_store::RecordType;
 pub use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
 pub use options::{EngineOptions, ExecutorChoice, Proxies};
 pub use request::{
     Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,
-    Frontend,
+    Frontend, Recorded,
 };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use kiln_registry::{Hosts, ProxySettings};
 
 use crate::gc::{GcSettings, Upkeep};
+use crate::history::HistoryOptions;
 
 /// How to open an engine. Start from [`EngineOptions::new`].
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct EngineOptions {
     pub gc: GcSettings,
     /// When the engine looks after its store.
     pub upkeep: Upkeep,
+    /// How the history of builds is kept.
+    pub history: HistoryOptions,
 }
 
 impl EngineOptions {
@@ -37,6 +40,7 @@ impl EngineOptions {
             proxies: Proxies::default(),
             gc: GcSettings::default(),
             upkeep: Upkeep::default(),
+            history: HistoryOptions::default(),
         }
     }
 }

@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kiln_llb::Definition;
-use kiln_session::Session;
-use kiln_session::progress::ProgressSink;
+use kiln_session::progress::{ProgressSink, Silent};
+use kiln_session::{Session, SessionId};
+use oci_spec::image::Descriptor;
+
+use crate::history::TraceContext;
 
 /// String options as they stand on command lines: key to value.
 pub type Attributes = BTreeMap<String, String>;
@@ -30,6 +34,41 @@ pub struct BuildRequest {
     pub session: Session,
     /// Where progress goes.
     pub progress: ProgressSink,
+    /// Whether the history lists the build.
+    pub recorded: Recorded,
+    /// The trace that the request is a part of.
+    pub trace: Option<TraceContext>,
+}
+
+impl BuildRequest {
+    /// A request under a fresh id for nothing but `frontend`; fill in the
+    /// fields that apply.
+    pub fn new(frontend: Frontend, session: Session) -> Self {
+        Self {
+            id: SessionId::random().as_str().to_owned(),
+            frontend,
+            options: Attributes::new(),
+            exports: Vec::new(),
+            cache_imports: Vec::new(),
+            cache_exports: Vec::new(),
+            entitlements: BTreeSet::new(),
+            session,
+            progress: Arc::new(Silent),
+            recorded: Recorded::default(),
+            trace: None,
+        }
+    }
+}
+
+/// Whether the history lists a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recorded {
+    /// It does.
+    #[default]
+    Listed,
+    /// It is a part of a client's other work: its progress can be followed
+    /// while it runs, and then it is forgotten.
+    Unlisted,
 }
 
 /// What turns a request into LLB.
@@ -38,6 +77,16 @@ pub enum Frontend {
     Dockerfile,
     /// None: the client brings LLB of its own.
     Definition(Definition),
+}
+
+impl Frontend {
+    /// The name that requests give it; empty where there is none.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Dockerfile => "dockerfile.v0",
+            Self::Definition(_) => "",
+        }
+    }
 }
 
 /// Where one result goes.
@@ -119,6 +168,8 @@ impl std::str::FromStr for Entitlement {
 pub struct BuildOutcome {
     /// The exporters' answers, such as `containerimage.digest`.
     pub response: Attributes,
+    /// The images that exports made, by the export's place in the request.
+    pub descriptors: BTreeMap<usize, Descriptor>,
     /// A frontend subrequest's answer (`result.txt`, `result.json`, …);
     /// empty for builds.
     pub subrequest: BTreeMap<String, Vec<u8>>,

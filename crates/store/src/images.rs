@@ -14,6 +14,9 @@ use crate::store::{Core, Store, StoreError};
 /// Manifests and indexes are read up to this size, as registries accept them.
 const MAX_MANIFEST: u64 = 16 << 20;
 
+/// More manifests, configs and attestations than any image has.
+const MAX_METADATA: usize = 4096;
+
 /// A named image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -113,6 +116,35 @@ struct Reference {
     media_type: String,
     #[serde(flatten)]
     _others: HashMap<String, serde::de::IgnoredAny>,
+}
+
+impl Store {
+    /// What there is to know of an image without its layers: the digests of its index, manifests, configs and
+    /// attestations, as far as they are here; none if the root is not.
+    pub fn metadata_blobs(&self, root: &Digest) -> Vec<String> {
+        let content = self.content();
+        let mut found = Vec::new();
+        let mut pending = vec![root.clone()];
+        while let Some(digest) = pending.pop() {
+            if found.len() > MAX_METADATA || found.iter().any(|known| known == digest.as_ref()) {
+                continue;
+            }
+            let Ok(bytes) = content.read(&digest, MAX_MANIFEST) else {
+                continue;
+            };
+            found.push(digest.to_string());
+            let Ok(references) = serde_json::from_slice::<References>(&bytes) else {
+                continue;
+            };
+            let attestations = references
+                .layers
+                .into_iter()
+                .filter(|layer| layer.media_type.contains("in-toto"));
+            let others = references.config.into_iter().chain(references.manifests);
+            pending.extend(attestations.chain(others).map(|reference| reference.digest));
+        }
+        found
+    }
 }
 
 /// Adds `root` and all below it. What is not here cannot be removed either, so it is passed over.

@@ -86,14 +86,13 @@ impl Request {
     fn with(self, id: &SessionId, display: &Display) -> BuildRequest {
         BuildRequest {
             id: id.as_str().to_owned(),
-            frontend: self.frontend,
             options: self.options,
             exports: self.exports,
             cache_imports: self.cache_imports,
             cache_exports: self.cache_exports,
             entitlements: self.entitlements,
-            session: self.session,
             progress: display.sink(),
+            ..BuildRequest::new(self.frontend, self.session)
         }
     }
 }

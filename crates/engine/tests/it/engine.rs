@@ -1,13 +1,12 @@
 //! The engine without a command line around it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kiln_engine::{
     BuildRequest, Engine, EngineOptions, ExportRequest, ExportTarget, Frontend, Kind,
 };
-use kiln_session::progress::Silent;
-use kiln_session::{Directories, Session, SessionId};
+use kiln_session::{Directories, Session};
 
 /// A request to build a Dockerfile of `context` into `out`.
 fn request(context: &std::path::Path, out: &std::path::Path) -> BuildRequest {
@@ -17,23 +16,17 @@ fn request(context: &std::path::Path, out: &std::path::Path) -> BuildRequest {
         directories: directories.into(),
         ..Directories::default()
     };
+    let session = Session {
+        files: Arc::new(files),
+        ..Session::empty()
+    };
     BuildRequest {
-        id: SessionId::random().to_string(),
-        frontend: Frontend::Dockerfile,
-        options: BTreeMap::new(),
         exports: vec![ExportRequest {
             kind: "local".into(),
             attributes: BTreeMap::new(),
             target: ExportTarget::Directory(out.into()),
         }],
-        cache_imports: Vec::new(),
-        cache_exports: Vec::new(),
-        entitlements: BTreeSet::new(),
-        session: Session {
-            files: Arc::new(files),
-            ..Session::empty()
-        },
-        progress: Arc::new(Silent),
+        ..BuildRequest::new(Frontend::Dockerfile, session)
     }
 }
 
