@@ -84,7 +84,9 @@ pub(crate) async fn run(
 /// The image that an exporter made, as it tells the client.
 fn descriptor(answer: &Attributes) -> Option<Descriptor> {
     let text = answer.get("containerimage.descriptor")?;
-    let json = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    let json = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .ok()?;
     serde_json::from_slice(&json).ok()
 }
 

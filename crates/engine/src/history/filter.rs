@@ -154,9 +154,16 @@ impl Comparison {
 fn moment(text: &str, now: SystemTime) -> Result<i128, String> {
     if let Some(nanoseconds) = duration(text) {
         let ago = Duration::from_nanos(u64::try_from(nanoseconds.abs()).unwrap_or(u64::MAX));
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let since = now
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_nanos();
         let (since, ago) = (since.cast_signed(), ago.as_nanos().cast_signed());
-        let moment = if nanoseconds < 0 { since + ago } else { since - ago };
+        let moment = if nanoseconds < 0 {
+            since + ago
+        } else {
+            since - ago
+        };
         return Ok(moment.div_euclid(1_000_000_000));
     }
     let time: Timestamp = text.parse().map_err(|_| format!("invalid time {text}"))?;

@@ -25,7 +25,8 @@ const HEADER: usize = 4;
 const CHUNK: usize = 64 << 10;
 
 /// What stands at the end of a log that became too long.
-const CUT: &[u8] = b"\n[the log of this build has become too long: further output is not recorded]\n";
+const CUT: &[u8] =
+    b"\n[the log of this build has become too long: further output is not recorded]\n";
 
 /// The log of a build under way, as its readers see it.
 pub(super) struct LiveLog {

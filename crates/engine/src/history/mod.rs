@@ -43,7 +43,6 @@ use writer::Writer;
 
 pub use error::HistoryError;
 pub use listen::{ListenOptions, Listener, Scope, Until};
-pub(crate) use recording::Recording;
 pub use status::StatusStream;
 pub use trace::TraceContext;
 pub use wire::status_response;

@@ -11,7 +11,7 @@ use super::live::Finalizer;
 use super::log::LiveLog;
 use super::queue::Queue;
 use super::writer::{BuildKey, Completion, Job, Opening};
-use super::{History, TraceContext, redact};
+use super::{History, redact};
 use crate::error::{BuildError, Kind};
 use crate::request::{BuildOutcome, BuildRequest, Recorded};
 

@@ -43,12 +43,24 @@ mod tests {
     #[test]
     fn credentials_in_urls_are_masked() {
         let cases = [
-            ("https://user:pw@host.tld/a.git#main", "https://xxxxx:xxxxx@host.tld/a.git#main"),
-            ("https://token@host.tld/a.git", "https://xxxxx@host.tld/a.git"),
+            (
+                "https://user:pw@host.tld/a.git#main",
+                "https://xxxxx:xxxxx@host.tld/a.git#main",
+            ),
+            (
+                "https://token@host.tld/a.git",
+                "https://xxxxx@host.tld/a.git",
+            ),
             ("https://:pw@host.tld", "https://:xxxxx@host.tld"),
-            ("https://u:p@ss@host.tld/x", "https://xxxxx:xxxxx@host.tld/x"),
+            (
+                "https://u:p@ss@host.tld/x",
+                "https://xxxxx:xxxxx@host.tld/x",
+            ),
             ("ssh://git@host.tld/a.git", "ssh://git@host.tld/a.git"),
-            ("ssh://git:pw@host.tld/a.git", "ssh://xxxxx:xxxxx@host.tld/a.git"),
+            (
+                "ssh://git:pw@host.tld/a.git",
+                "ssh://xxxxx:xxxxx@host.tld/a.git",
+            ),
             ("https://host.tld/user@name", "https://host.tld/user@name"),
             ("git@github.com:a/b.git", "git@github.com:a/b.git"),
             ("not a://url@all", "not a://url@all"),

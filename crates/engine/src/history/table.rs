@@ -181,9 +181,7 @@ impl Table {
                  ) WHERE completed < ?2",
             )?;
             let keep = i64::try_from(keep).unwrap_or(i64::MAX);
-            query
-                .query_map([keep, limit], |row| row.get(0))?
-                .collect()
+            query.query_map([keep, limit], |row| row.get(0))?.collect()
         })
     }
 

@@ -111,7 +111,9 @@ impl SpanPool {
         };
         waiting.builds = waiting.builds.saturating_sub(1);
         match waiting.builds {
-            0 => pool.remove(&context.trace).map_or_else(Vec::new, |it| it.spans),
+            0 => pool
+                .remove(&context.trace)
+                .map_or_else(Vec::new, |it| it.spans),
             _ => waiting.spans.clone(),
         }
     }

@@ -6,21 +6,19 @@ impl History {
     /// Keeps a record whatever its age, or no longer.
     pub async fn set_pinned(&self, build: &str, pinned: bool) -> Result<(), HistoryError> {
         let (shared, build) = (self.shared.clone(), build.to_owned());
-        blocking(move || {
-            match shared.table.get(&build)? {
-                Some(row) if row.record.pinned == pinned && !row.version.is_active => Ok(()),
-                Some(_) => {
-                    let found = shared
-                        .table
-                        .update(&build, &[], |record| record.pinned = pinned)?;
-                    shared.announce_change();
-                    match found {
-                        true => Ok(()),
-                        false => Err(HistoryError::Running { build }),
-                    }
+        blocking(move || match shared.table.get(&build)? {
+            Some(row) if row.record.pinned == pinned && !row.version.is_active => Ok(()),
+            Some(_) => {
+                let found = shared
+                    .table
+                    .update(&build, &[], |record| record.pinned = pinned)?;
+                shared.announce_change();
+                match found {
+                    true => Ok(()),
+                    false => Err(HistoryError::Running { build }),
                 }
-                None => Err(HistoryError::NotFound { build }),
             }
+            None => Err(HistoryError::NotFound { build }),
         })
         .await
     }

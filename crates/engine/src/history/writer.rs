@@ -189,7 +189,11 @@ impl Work {
     fn try_open(&self, build: &mut OpenBuild) -> Result<(), HistoryError> {
         let lease = build.lease.insert(self.shared.store.lease()?);
         let path = self.shared.spools.join(lease.id());
-        let log = LogWriter::create(build.live.clone(), path.clone(), self.shared.options.max_log);
+        let log = LogWriter::create(
+            build.live.clone(),
+            path.clone(),
+            self.shared.options.max_log,
+        );
         build.log = Some(log.map_err(|error| HistoryError::log(&path, error))?);
         if build.is_listed {
             self.shared.table.start(&build.record, lease.id())?;
