@@ -1,0 +1,146 @@
+//! The client's side of a session: what it lends, as the services that a daemon calls.
+
+mod agent;
+mod auth;
+mod file_send;
+mod health;
+mod secrets;
+mod seeds;
+mod ssh;
+mod upload;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use kiln_protocol::control::control_client::ControlClient;
+use kiln_protocol::filesync::auth_server::{self, AuthServer};
+use kiln_protocol::filesync::file_send_server::{self, FileSendServer};
+use kiln_protocol::health::health_server::{self, HealthServer};
+use kiln_protocol::secrets::secrets_server::{self, SecretsServer};
+use kiln_protocol::sshforward::ssh_server::{self, SshServer};
+use kiln_protocol::upload::upload_server::{self, UploadServer};
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+use tonic::service::Routes;
+use tonic::transport::{Channel, Server};
+
+use crate::tunnel::{self, CONNECTION_WINDOW, FRAME, MESSAGE_LIMIT, STREAM_WINDOW, TunnelIo};
+use crate::{Credentials, Secrets, SessionError, SessionHeaders, Ssh};
+
+/// What a client lends to a build on a daemon. What is empty is not offered at all.
+#[derive(Default)]
+pub struct Services {
+    /// Directories that the build may read, by name.
+    pub directories: BTreeMap<String, PathBuf>,
+    /// OCI layout directories that the build may read and write, by the id the daemon has for
+    /// them: `oci:NAME` for a lent layout, `local:PATH` for a cache, `export` for an output.
+    pub stores: BTreeMap<String, PathBuf>,
+    /// Registry logins.
+    pub credentials: Option<Arc<dyn Credentials>>,
+    /// Where the random numbers are kept that prove that sessions share a login. Without it,
+    /// the daemon is given the logins themselves.
+    pub token_seeds: Option<PathBuf>,
+    /// Secrets.
+    pub secrets: Option<Arc<dyn Secrets>>,
+    /// SSH agents.
+    pub ssh: Option<Arc<dyn Ssh>>,
+    /// What is done with the outputs of the build, by the number of their exporter.
+    pub exports: BTreeMap<usize, Delivery>,
+    /// Bodies for URLs `http://buildkit-session/ID`, by id; each can be had once.
+    pub uploads: BTreeMap<String, Box<dyn Read + Send>>,
+}
+
+/// Where one output of a build is put.
+pub enum Delivery {
+    /// One stream of bytes.
+    Stream(Box<dyn Write + Send>),
+    /// Files in a directory.
+    Directory(PathBuf),
+}
+
+impl Services {
+    /// Opens a session on a daemon and serves it until the daemon or the connection ends it,
+    /// or the future is dropped. `headers` say whose it is; their methods are filled in.
+    pub async fn serve(
+        self,
+        daemon: Channel,
+        mut headers: SessionHeaders,
+    ) -> Result<(), SessionError> {
+        let (routes, methods) = self.into_routes();
+        headers.methods = methods;
+        let (sender, outbound) = tunnel::outbound();
+        let mut request = Request::new(outbound);
+        headers.put(request.metadata_mut())?;
+        let mut control = ControlClient::new(daemon).max_decoding_message_size(MESSAGE_LIMIT);
+        let answer = control.session(request).await;
+        let answer = answer.map_err(|status| SessionError::Refused {
+            what: "session".into(),
+            code: status.code(),
+            message: status.message().to_owned(),
+        })?;
+        let closed = CancellationToken::new();
+        let io = TunnelIo::new(answer.into_inner().boxed(), sender, closed.clone());
+        // The connection is served by a task of its own, which ends with the connection.
+        let _end = closed.clone().drop_guard();
+        let incoming = futures::stream::once(std::future::ready(Ok::<_, std::io::Error>(io)));
+        let served = Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME)
+            .add_routes(routes)
+            .serve_with_incoming(incoming.chain(futures::stream::pending()));
+        tokio::select! {
+            served = served => served.map_err(|error| SessionError::Malformed {
+                what: "session".into(),
+                reason: error.to_string(),
+            }),
+            () = closed.cancelled() => Ok(()),
+        }
+    }
+
+    /// The services that have something to offer, and their methods.
+    fn into_routes(self) -> (Routes, BTreeSet<String>) {
+        let mut routes = Routes::default();
+        let mut methods = Vec::new();
+        let mut offer = |service: &'static str, names: &[&str]| {
+            methods.extend(names.iter().map(|name| format!("/{service}/{name}")));
+        };
+        offer(health_server::SERVICE_NAME, &["Check", "List", "Watch"]);
+        routes = routes.add_service(HealthServer::new(health::Alive));
+        if let Some(credentials) = self.credentials {
+            offer(
+                auth_server::SERVICE_NAME,
+                &[
+                    "Credentials",
+                    "FetchToken",
+                    "GetTokenAuthority",
+                    "VerifyTokenAuthority",
+                ],
+            );
+            let auth = auth::Auth::new(credentials, self.token_seeds);
+            routes = routes.add_service(AuthServer::new(auth));
+        }
+        if let Some(secrets) = self.secrets {
+            offer(secrets_server::SERVICE_NAME, &["GetSecret"]);
+            routes = routes.add_service(SecretsServer::new(secrets::Lent(secrets)));
+        }
+        if let Some(ssh) = self.ssh {
+            offer(ssh_server::SERVICE_NAME, &["CheckAgent", "ForwardAgent"]);
+            let ssh = SshServer::new(ssh::Agents(ssh));
+            routes = routes.add_service(ssh.max_decoding_message_size(MESSAGE_LIMIT));
+        }
+        if !self.exports.is_empty() {
+            offer(file_send_server::SERVICE_NAME, &["DiffCopy"]);
+            let exports = FileSendServer::new(file_send::Deliveries::new(self.exports));
+            routes = routes.add_service(exports.max_decoding_message_size(MESSAGE_LIMIT));
+        }
+        if !self.uploads.is_empty() {
+            offer(upload_server::SERVICE_NAME, &["Pull"]);
+            routes = routes.add_service(UploadServer::new(upload::Bodies::new(self.uploads)));
+        }
+        (routes, methods.into_iter().collect())
+    }
+}
