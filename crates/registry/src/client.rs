@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::auth::{AuthState, Authority, Credential};
-use crate::endpoint::{Endpoint, Role};
+use crate::auth::{
+    Accounts, AuthState, Authority, Credential, Token, TokenRequest, fetch as fetch_token,
+};
+use crate::endpoint::{Endpoint, Role, Scheme};
 use crate::error::RegistryError;
-use crate::hosts::Hosts;
+use crate::hosts::{Hosts, is_loopback};
 use crate::http::HttpClients;
 use crate::reference::Reference;
+use crate::tls::TlsSettings;
 
 /// Everything a [`Client`] is made from.
 #[derive(Debug, Clone)]
@@ -174,8 +177,25 @@ impl Client {
             name: reference.without_version(),
             endpoints: Endpoint::all(reference, &self.shared.hosts).into(),
             authority,
-            credentials: Arc::default(),
+            accounts: Arc::default(),
         }
+    }
+
+    /// Fetches a token with a credential at hand, on behalf of somebody who must not see
+    /// it. Over plain HTTP only where the registry itself is reached so.
+    pub async fn fetch_token(
+        &self,
+        request: &TokenRequest,
+        credential: &Credential,
+    ) -> Result<Token, RegistryError> {
+        let config = self.shared.hosts.get(&request.host);
+        let plain = config
+            .and_then(|config| config.http)
+            .unwrap_or_else(|| is_loopback(&request.host));
+        let scheme = if plain { Scheme::Http } else { Scheme::Https };
+        let tls = config.map(TlsSettings::from).unwrap_or_default();
+        let http = self.shared.http.get(&tls)?;
+        fetch_token(&http, request, credential, scheme).await
     }
 }
 
@@ -204,7 +224,7 @@ pub struct Repository {
     pub(crate) name: Reference,
     pub(crate) endpoints: Arc<[Endpoint]>,
     pub(crate) authority: Arc<dyn Authority>,
-    pub(crate) credentials: Arc<tokio::sync::Mutex<HashMap<String, Credential>>>,
+    pub(crate) accounts: Arc<Accounts>,
 }
 
 impl Repository {

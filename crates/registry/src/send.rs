@@ -109,7 +109,7 @@ impl Repository {
         let mut auth = AuthSession {
             state: &self.shared.auth,
             authority: &self.authority,
-            credentials: &self.credentials,
+            accounts: &self.accounts,
             http: &http,
             endpoint: request.endpoint,
             scopes: &request.scopes,

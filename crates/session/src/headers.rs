@@ -48,7 +48,10 @@ impl SessionHeaders {
     pub fn from_metadata(metadata: &MetadataMap) -> Result<Self, SessionError> {
         let text = |key| match metadata.get(key) {
             None => Ok(String::new()),
-            Some(value) => value.to_str().map(str::to_owned).map_err(|_| malformed(key)),
+            Some(value) => value
+                .to_str()
+                .map(str::to_owned)
+                .map_err(|_| malformed(key)),
         };
         let id = text(ID)?;
         if id.is_empty() {

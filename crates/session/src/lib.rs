@@ -1,8 +1,10 @@
 //! What a client lends to a build while it runs: directories, credentials,
 //! secrets, SSH agents, and a place to report progress to.
 //!
-//! Everything is a plain trait, implemented in-process by the embedded
-//! `buildctl`. Nothing here knows how a build works.
+//! Everything is a plain trait, implemented in-process by the embedded `buildctl`. A
+//! client of a daemon lends [`Services`] over a gRPC connection inside its `Session`
+//! call; the daemon finds it among its [`Sessions`] and sees the same traits, behind a
+//! [`RemoteSession`]. Nothing here knows how a build works.
 
 mod credentials;
 mod error;
@@ -12,9 +14,22 @@ mod secrets;
 mod session;
 mod ssh;
 
-pub use credentials::{Anonymous, Credential, Credentials};
+mod headers;
+mod relay;
+pub mod tunnel;
+
+mod remote;
+mod sessions;
+
+mod services;
+
+pub use credentials::{Anonymous, Credential, Credentials, LoginIdentity, Token, TokenRequest};
 pub use error::SessionError;
 pub use files::{Directories, FileSync};
+pub use headers::SessionHeaders;
+pub use remote::{ExportStream, PendingSession, PickedExporter, RemoteExporters, RemoteSession};
 pub use secrets::{MAX_SECRET_SIZE, NoSecrets, Secrets};
+pub use services::{Delivery, Services};
 pub use session::{Session, SessionId};
-pub use ssh::{NoSsh, Ssh, SshSocket};
+pub use sessions::Sessions;
+pub use ssh::{NoSsh, SocketOwner, SocketProtocol, Ssh, SshSocket};

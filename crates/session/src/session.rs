@@ -43,7 +43,7 @@ impl std::fmt::Display for SessionId {
 
 /// Fills `bytes` from the kernel's random source, which never fails for such
 /// small requests once the machine has booted; the loop serves interrupts.
-fn fill_random(bytes: &mut [u8]) {
+pub(crate) fn fill_random(bytes: &mut [u8]) {
     let mut filled = 0;
     while filled < bytes.len() {
         if let Ok(n) =

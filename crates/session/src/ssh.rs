@@ -9,6 +9,37 @@ use crate::SessionError;
 pub trait SshSocket: Send + Sync {
     /// Path of the unix socket.
     fn path(&self) -> PathBuf;
+
+    /// Lets a user of the step connect to it. A socket of the user's own agent keeps
+    /// the owner it has.
+    fn give_to(&self, _owner: SocketOwner) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    /// What is spoken over it.
+    fn protocol(&self) -> SocketProtocol {
+        SocketProtocol::Agent
+    }
+}
+
+/// Who may connect to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketOwner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// What is spoken over a forwarded socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketProtocol {
+    /// The SSH agent's. Only listing keys and signing is let through to another machine.
+    Agent,
+    /// Anything; everything is let through (`raw=true`).
+    Raw,
 }
 
 /// Opens forwarded agents by id.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kiln_executor::{Access, MemoryFile, Mount, MountPoint, RootAccess};
 use kiln_llb::pb::{self, CacheSharingOpt, MountType};
-use kiln_session::SshSocket;
+use kiln_session::{SocketOwner, SshSocket};
 use kiln_solver::OpContext;
 use kiln_store::cache_mount::{CacheMount, CacheMountRequest, Sharing};
 use kiln_store::{MutableOptions, MutableRef, Ref};
@@ -273,6 +273,12 @@ impl Prepared {
             let agent = session.ssh.agent(&options.id).await;
             let agent = agent.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
             if let Some(socket) = agent {
+                let given = socket.give_to(SocketOwner {
+                    uid: options.uid,
+                    gid: options.gid,
+                    mode: options.mode & 0o777,
+                });
+                given.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
                 let source = Mount::bind(socket.path());
                 self.mounts.push(mount_point(setting, mount, vec![source]));
                 self._sockets.push(socket);

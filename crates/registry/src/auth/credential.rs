@@ -16,8 +16,16 @@ pub trait Authority: Send + Sync {
     /// Docker Hub. Asked once per [`crate::Repository`] and host.
     async fn credential(&self, host: &str) -> Result<Credential, AuthorityError>;
 
+    /// Who the user is at a host, without their secret, if [`Authority::token`] fetches
+    /// tokens there. Equal identities share tokens. Asked once per
+    /// [`crate::Repository`] and host.
+    async fn identity(&self, _host: &str) -> Result<Option<[u8; 32]>, AuthorityError> {
+        Ok(None)
+    }
+
     /// A token that the user's side fetched itself, so that the secret stays there.
-    /// `None` leaves it to the client, with [`Authority::credential`].
+    /// Asked where there is an identity; `None` leaves it to the client, with
+    /// [`Authority::credential`].
     async fn token(&self, _request: &TokenRequest) -> Result<Option<Token>, AuthorityError> {
         Ok(None)
     }

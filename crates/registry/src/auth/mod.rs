@@ -6,4 +6,5 @@ mod session;
 mod token;
 
 pub use credential::{Anonymous, Authority, AuthorityError, Credential, Token, TokenRequest};
-pub(crate) use session::{AuthSession, AuthState, Next, Shown};
+pub(crate) use session::{Accounts, AuthSession, AuthState, Next, Shown};
+pub(crate) use token::fetch;

@@ -9,7 +9,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
 use super::challenge::{BearerChallenge, Challenge, parse};
-use super::credential::{Authority, Credential, TokenRequest};
+use super::credential::{Authority, Credential, Token, TokenRequest};
 use super::token;
 use crate::endpoint::Endpoint;
 use crate::error::RegistryError;
@@ -36,11 +36,29 @@ struct Held {
     until: Instant,
 }
 
+/// What is known of one user, by the name of the account.
+pub(crate) type Accounts = tokio::sync::Mutex<HashMap<String, Account>>;
+
+/// What is known of a user at one host.
+#[derive(Default)]
+pub(crate) struct Account {
+    credential: Option<Credential>,
+    identity: Option<Option<[u8; 32]>>,
+}
+
+/// With what a token is fetched.
+enum Login {
+    /// The user's side fetches it.
+    Theirs([u8; 32]),
+    /// We do.
+    Ours(Credential),
+}
+
 /// The authorization of one request, over its repeats.
 pub(crate) struct AuthSession<'a> {
     pub(crate) state: &'a AuthState,
     pub(crate) authority: &'a Arc<dyn Authority>,
-    pub(crate) credentials: &'a tokio::sync::Mutex<HashMap<String, Credential>>,
+    pub(crate) accounts: &'a Accounts,
     pub(crate) http: &'a reqwest::Client,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) scopes: &'a [String],
@@ -125,30 +143,31 @@ impl AuthSession<'_> {
 
     async fn bearer(&mut self, challenge: &BearerChallenge) -> Result<HeaderValue, RegistryError> {
         let request = self.token_request(challenge);
-        let credential = self.credential().await?;
-        let slot = self.slot(&request, &credential);
+        let login = self.login().await?;
+        let slot = self.slot(&request, &login);
         // One fetch for all who wait for the same token.
         let mut held = slot.lock().await;
         if let Some(token) = held.as_ref().filter(|token| token.until > Instant::now()) {
             self.shown = Shown::Remembered;
             return secret_header(format!("Bearer {}", token.value));
         }
-        let token = self.fetch(&request, &credential).await?;
+        let token = self.fetch(&request, &login).await?;
         self.shown = Shown::Fresh;
         let header = secret_header(format!("Bearer {}", token.value));
         *held = Some(token);
         header
     }
 
-    async fn fetch(
-        &self,
-        request: &TokenRequest,
-        credential: &Credential,
-    ) -> Result<Held, RegistryError> {
-        let from_user = self.authority.token(request).await;
-        let token = match from_user.map_err(|source| self.credential_error(source))? {
-            Some(token) => token,
-            None => token::fetch(self.http, request, credential, self.endpoint.scheme).await?,
+    async fn fetch(&self, request: &TokenRequest, login: &Login) -> Result<Held, RegistryError> {
+        let token = match login {
+            Login::Ours(credential) => self.fetch_ours(request, credential).await?,
+            Login::Theirs(_) => {
+                let token = self.authority.token(request).await;
+                match token.map_err(|source| self.credential_error(source))? {
+                    Some(token) => token,
+                    None => self.fetch_ours(request, &self.credential().await?).await?,
+                }
+            }
         };
         let lifetime = Duration::from_secs(token.expires_in) / 100 * LIFETIME_PERCENT as u32;
         Ok(Held {
@@ -157,15 +176,23 @@ impl AuthSession<'_> {
         })
     }
 
+    async fn fetch_ours(
+        &self,
+        request: &TokenRequest,
+        credential: &Credential,
+    ) -> Result<Token, RegistryError> {
+        token::fetch(self.http, request, credential, self.endpoint.scheme).await
+    }
+
     async fn forget(&self, challenge: &BearerChallenge) -> Result<(), RegistryError> {
-        let credential = self.credential().await?;
-        let slot = self.slot(&self.token_request(challenge), &credential);
+        let login = self.login().await?;
+        let slot = self.slot(&self.token_request(challenge), &login);
         *slot.lock().await = None;
         Ok(())
     }
 
-    fn slot(&self, request: &TokenRequest, credential: &Credential) -> Slot {
-        let key = (request.clone(), fingerprint(credential));
+    fn slot(&self, request: &TokenRequest, login: &Login) -> Slot {
+        let key = (request.clone(), fingerprint(login));
         let mut tokens = lock(&self.state.tokens);
         if tokens.len() >= MOST_TOKENS {
             tokens.retain(|_, slot| Arc::strong_count(slot) > 1);
@@ -193,15 +220,37 @@ impl AuthSession<'_> {
     }
 
     async fn credential(&self) -> Result<Credential, RegistryError> {
-        let account = &self.endpoint.account;
-        let mut credentials = self.credentials.lock().await;
-        if let Some(credential) = credentials.get(account) {
+        let name = &self.endpoint.account;
+        let mut accounts = self.accounts.lock().await;
+        let account = accounts.entry(name.clone()).or_default();
+        if let Some(credential) = &account.credential {
             return Ok(credential.clone());
         }
-        let credential = self.authority.credential(account).await;
+        let credential = self.authority.credential(name).await;
         let credential = credential.map_err(|source| self.credential_error(source))?;
-        credentials.insert(account.clone(), credential.clone());
+        account.credential = Some(credential.clone());
         Ok(credential)
+    }
+
+    /// The user's own way to tokens, if there is one.
+    async fn login(&self) -> Result<Login, RegistryError> {
+        match self.identity().await? {
+            Some(identity) => Ok(Login::Theirs(identity)),
+            None => self.credential().await.map(Login::Ours),
+        }
+    }
+
+    async fn identity(&self) -> Result<Option<[u8; 32]>, RegistryError> {
+        let name = &self.endpoint.account;
+        let mut accounts = self.accounts.lock().await;
+        let account = accounts.entry(name.clone()).or_default();
+        if let Some(identity) = account.identity {
+            return Ok(identity);
+        }
+        let identity = self.authority.identity(name).await;
+        let identity = identity.map_err(|source| self.credential_error(source))?;
+        account.identity = Some(identity);
+        Ok(identity)
     }
 
     fn credential_error(&self, source: super::AuthorityError) -> RegistryError {
@@ -212,19 +261,22 @@ impl AuthSession<'_> {
     }
 }
 
-/// Tells credentials apart without keeping them as keys.
-fn fingerprint(credential: &Credential) -> [u8; 32] {
-    let (kind, parts): (u8, [&str; 2]) = match credential {
-        Credential::Anonymous => (0, ["", ""]),
-        Credential::Basic { username, password } => (1, [username, password]),
-        Credential::IdentityToken(secret) => (2, [secret, ""]),
-        Credential::Bearer(secret) => (3, [secret, ""]),
+/// Tells logins apart without keeping secrets as keys.
+fn fingerprint(login: &Login) -> [u8; 32] {
+    let (kind, parts): (u8, [&[u8]; 2]) = match login {
+        Login::Ours(Credential::Anonymous) => (0, [b"", b""]),
+        Login::Ours(Credential::Basic { username, password }) => {
+            (1, [username.as_bytes(), password.as_bytes()])
+        }
+        Login::Ours(Credential::IdentityToken(secret)) => (2, [secret.as_bytes(), b""]),
+        Login::Ours(Credential::Bearer(secret)) => (3, [secret.as_bytes(), b""]),
+        Login::Theirs(identity) => (4, [identity, b""]),
     };
     let mut hash = Sha256::new();
     hash.update([kind]);
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part.as_bytes());
+        hash.update(part);
     }
     hash.finalize().into()
 }

@@ -29,7 +29,7 @@ struct Answer {
 }
 
 /// Fetches a token, by GET first and by OAuth2's POST where that is what is understood.
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     http: &reqwest::Client,
     request: &TokenRequest,
     credential: &Credential,

@@ -27,7 +27,7 @@ const DEFAULT_EXPIRY: u64 = 60;
 
 /// Docker Hub's name in references, and the host that clients know it by.
 const HUB: &str = "docker.io";
-pub(crate) const HUB_HOST: &str = "registry-1.docker.io";
+const HUB_HOST: &str = "registry-1.docker.io";
 
 const SIGNATURE: usize = 64;
 
@@ -183,7 +183,9 @@ fn remaining(expires_in: i64, issued_at: i64) -> u64 {
         .unwrap_or(DEFAULT_EXPIRY);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     match (now, u64::try_from(issued_at)) {
-        (Ok(now), Ok(issued)) if issued > 0 => lifetime.saturating_sub(now.as_secs().saturating_sub(issued)),
+        (Ok(now), Ok(issued)) if issued > 0 => {
+            lifetime.saturating_sub(now.as_secs().saturating_sub(issued))
+        }
         _ => lifetime,
     }
 }

@@ -34,7 +34,8 @@ impl RemoteExporters {
 
     /// Whether the client has the service.
     pub fn are_served(&self) -> bool {
-        self.calls.serves("/moby.exporter.v1.Exporter/FindExporters")
+        self.calls
+            .serves("/moby.exporter.v1.Exporter/FindExporters")
     }
 
     /// The exporters for a result with this metadata and these refs (one per platform).
@@ -58,7 +59,10 @@ impl RemoteExporters {
 
     /// Tells the client what its exporters answered. Clients that do not care are fine.
     pub async fn finalize(&self, response: BTreeMap<String, String>) -> Result<(), SessionError> {
-        if !self.calls.serves("/moby.exporter.v1.Exporter/FinalizeExport") {
+        if !self
+            .calls
+            .serves("/moby.exporter.v1.Exporter/FinalizeExport")
+        {
             return Ok(());
         }
         let mut client = self.client();

@@ -152,7 +152,9 @@ fn outbound(
             false => Some(Piece::Abandoned),
         }
     });
-    ReceiverStream::new(pieces).map(Piece::Data).chain(abandoned)
+    ReceiverStream::new(pieces)
+        .map(Piece::Data)
+        .chain(abandoned)
 }
 
 enum Piece {

@@ -22,6 +22,11 @@ pub use exporters::{PickedExporter, RemoteExporters};
 pub use file_send::ExportStream;
 
 pub(crate) use calls::Calls;
+pub(crate) use credentials::reference_host;
+pub(crate) use file_send::EXPORTER;
+pub(crate) use secrets::check_size;
+pub(crate) use ssh::{AGENT_ID, DEFAULT_ID};
+pub(crate) use upload::PATH as UPLOAD_PATH;
 
 use crate::tunnel::{self, Accepted, OutboundStream};
 use crate::{Directories, Session, SessionError, SessionHeaders};
@@ -92,8 +97,10 @@ impl RemoteSession {
         &self,
         host: &str,
         path: &str,
-    ) -> Result<impl Stream<Item = Result<Bytes, SessionError>> + Send + 'static + use<>, SessionError>
-    {
+    ) -> Result<
+        impl Stream<Item = Result<Bytes, SessionError>> + Send + 'static + use<>,
+        SessionError,
+    > {
         upload::pull(&self.calls, host, path).await
     }
 

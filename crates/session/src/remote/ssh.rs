@@ -136,9 +136,8 @@ async fn serve(listener: UnixListener, calls: Calls, id: String) {
 async fn forward(connection: UnixStream, calls: &Calls, id: &str) -> Result<(), SessionError> {
     let (reader, mut writer) = connection.into_split();
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let pieces = futures::StreamExt::map(ReceiverStream::new(receiver), |data| BytesMessage {
-        data,
-    });
+    let pieces =
+        futures::StreamExt::map(ReceiverStream::new(receiver), |data| BytesMessage { data });
     let mut request = Request::new(pieces);
     let id = headers::value(AGENT_ID, id)?;
     request.metadata_mut().insert(AGENT_ID, id);

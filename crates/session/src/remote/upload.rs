@@ -9,7 +9,7 @@ use super::Calls;
 use crate::tunnel::MESSAGE_LIMIT;
 use crate::{SessionError, headers};
 
-/// The host that clients give to URLs of their own bodies.
+/// The URL's path, whose last part names the body, and its host.
 pub(crate) const PATH: &str = "urlpath";
 pub(crate) const HOST: &str = "urlhost";
 
@@ -17,11 +17,14 @@ pub(super) async fn pull(
     calls: &Calls,
     host: &str,
     path: &str,
-) -> Result<impl Stream<Item = Result<Bytes, SessionError>> + Send + 'static + use<>, SessionError> {
+) -> Result<impl Stream<Item = Result<Bytes, SessionError>> + Send + 'static + use<>, SessionError>
+{
     calls.require("/moby.upload.v1.Upload/Pull")?;
     let mut request = Request::new(futures::stream::empty());
     for (key, text) in [(HOST, host), (PATH, path)] {
-        request.metadata_mut().insert(key, headers::value(key, text)?);
+        request
+            .metadata_mut()
+            .insert(key, headers::value(key, text)?);
     }
     let what = format!("upload of http://{host}{path}");
     let mut client = UploadClient::new(calls.channel()).max_decoding_message_size(MESSAGE_LIMIT);

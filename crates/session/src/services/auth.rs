@@ -33,7 +33,11 @@ impl Auth {
 
     /// The key that stands for the login at a host. All sessions without a login share one.
     async fn key(&self, host: &str, salt: &[u8]) -> Result<Ed25519KeyPair, Status> {
-        let Some(folder) = self.seeds.clone().filter(|_| self.credentials.fetches_tokens()) else {
+        let Some(folder) = self
+            .seeds
+            .clone()
+            .filter(|_| self.credentials.fetches_tokens())
+        else {
             return Err(Status::unavailable("client side tokens disabled"));
         };
         let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, salt));
@@ -69,13 +73,17 @@ impl auth_server::Auth for Auth {
     ) -> Result<Response<FetchTokenResponse>, Status> {
         let request = request.into_inner();
         let host = reference_host(&request.host).to_owned();
-        let token = self.credentials.token(&TokenRequest {
+        let wanted = TokenRequest {
             host,
             realm: request.realm,
             service: request.service,
             scopes: request.scopes,
-        });
-        let token = token.await.map_err(Status::from)?;
+        };
+        let token = self
+            .credentials
+            .token(&wanted)
+            .await
+            .map_err(Status::from)?;
         let token = token.ok_or_else(|| Status::unimplemented("this client fetches no tokens"))?;
         Ok(Response::new(FetchTokenResponse {
             token: token.value,

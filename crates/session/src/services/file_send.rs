@@ -92,5 +92,6 @@ async fn write(
 }
 
 async fn joined<T>(task: tokio::task::JoinHandle<std::io::Result<T>>) -> std::io::Result<T> {
-    task.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    task.await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }

@@ -14,20 +14,16 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
-use kiln_protocol::control::control_client::ControlClient;
 use kiln_protocol::filesync::auth_server::{self, AuthServer};
 use kiln_protocol::filesync::file_send_server::{self, FileSendServer};
 use kiln_protocol::health::health_server::{self, HealthServer};
 use kiln_protocol::secrets::secrets_server::{self, SecretsServer};
 use kiln_protocol::sshforward::ssh_server::{self, SshServer};
 use kiln_protocol::upload::upload_server::{self, UploadServer};
-use tokio_util::sync::CancellationToken;
-use tonic::Request;
 use tonic::service::Routes;
-use tonic::transport::{Channel, Server};
+use tonic::transport::Channel;
 
-use crate::tunnel::{self, CONNECTION_WINDOW, FRAME, MESSAGE_LIMIT, STREAM_WINDOW, TunnelIo};
+use crate::tunnel::{self, MESSAGE_LIMIT};
 use crate::{Credentials, Secrets, SessionError, SessionHeaders, Ssh};
 
 /// What a client lends to a build on a daemon. What is empty is not offered at all.
@@ -71,34 +67,7 @@ impl Services {
     ) -> Result<(), SessionError> {
         let (routes, methods) = self.into_routes();
         headers.methods = methods;
-        let (sender, outbound) = tunnel::outbound();
-        let mut request = Request::new(outbound);
-        headers.put(request.metadata_mut())?;
-        let mut control = ControlClient::new(daemon).max_decoding_message_size(MESSAGE_LIMIT);
-        let answer = control.session(request).await;
-        let answer = answer.map_err(|status| SessionError::Refused {
-            what: "session".into(),
-            code: status.code(),
-            message: status.message().to_owned(),
-        })?;
-        let closed = CancellationToken::new();
-        let io = TunnelIo::new(answer.into_inner().boxed(), sender, closed.clone());
-        // The connection is served by a task of its own, which ends with the connection.
-        let _end = closed.clone().drop_guard();
-        let incoming = futures::stream::once(std::future::ready(Ok::<_, std::io::Error>(io)));
-        let served = Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(FRAME)
-            .add_routes(routes)
-            .serve_with_incoming(incoming.chain(futures::stream::pending()));
-        tokio::select! {
-            served = served => served.map_err(|error| SessionError::Malformed {
-                what: "session".into(),
-                reason: error.to_string(),
-            }),
-            () = closed.cancelled() => Ok(()),
-        }
+        tunnel::serve(daemon, &headers, routes).await
     }
 
     /// The services that have something to offer, and their methods.

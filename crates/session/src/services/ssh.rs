@@ -74,7 +74,11 @@ async fn carry(
     inbound: Streaming<BytesMessage>,
     answers: mpsc::Sender<Bytes>,
 ) {
-    let requests = inbound.map(|message| message.map(|message| message.data).map_err(io::Error::other));
+    let requests = inbound.map(|message| {
+        message
+            .map(|message| message.data)
+            .map_err(io::Error::other)
+    });
     let mut requests = StreamReader::new(requests);
     if socket.protocol() == SocketProtocol::Agent {
         if let Err(error) = agent::proxy(requests, connection, answers).await {

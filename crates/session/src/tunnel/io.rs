@@ -12,9 +12,7 @@ use kiln_protocol::control::BytesMessage;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
-use tokio_util::sync::{
-    CancellationToken, DropGuard, PollSender, WaitForCancellationFutureOwned,
-};
+use tokio_util::sync::{CancellationToken, DropGuard, PollSender, WaitForCancellationFutureOwned};
 use tonic::Status;
 
 use super::PIECE;
@@ -36,7 +34,11 @@ impl TunnelIo {
         closed: CancellationToken,
     ) -> Self {
         let bytes = inbound
-            .map(|message| message.map(|message| message.data).map_err(io::Error::other))
+            .map(|message| {
+                message
+                    .map(|message| message.data)
+                    .map_err(io::Error::other)
+            })
             .take_until(closed.clone().cancelled_owned());
         Self {
             reader: StreamReader::new(bytes.boxed()),

@@ -1,10 +1,10 @@
 //! An HTTP/2 connection inside the bidirectional stream of the `Session` call.
 //!
 //! The client opens the call, and is the server on the connection within; the
-//! daemon is its client. [`accept`] is the daemon's end, [`crate::services::serve`]
-//! uses the client's end.
+//! daemon is its client. [`accept`] is the daemon's end, [`serve`] the client's.
 
 mod io;
+mod serve;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,14 +14,15 @@ use futures::{Stream, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use kiln_protocol::control::BytesMessage;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::SessionError;
 
-pub(crate) use io::TunnelIo;
+pub use serve::serve;
+
+use io::TunnelIo;
 
 /// The largest gRPC message that either side takes.
 pub const MESSAGE_LIMIT: usize = 16 << 20;
@@ -31,9 +32,9 @@ pub const MESSAGE_LIMIT: usize = 16 << 20;
 pub(crate) const PIECE: usize = 1 << 20;
 
 /// How much may be on its way in one stream, and in all of them.
-pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
-pub(crate) const CONNECTION_WINDOW: u32 = 16 << 20;
-pub(crate) const FRAME: u32 = 256 << 10;
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+const FRAME: u32 = 256 << 10;
 
 /// Messages that wait for the outer call to take them.
 const QUEUE: usize = 16;
@@ -103,11 +104,4 @@ impl Accepted {
         })?;
         Ok((channel, self.closed))
     }
-}
-
-/// The client's end: the messages to open the `Session` call with, and where the
-/// connection puts them.
-pub(crate) fn outbound() -> (mpsc::Sender<BytesMessage>, ReceiverStream<BytesMessage>) {
-    let (sender, messages) = mpsc::channel(QUEUE);
-    (sender, ReceiverStream::new(messages))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use kiln_registry::{
-    Authority, AuthorityError, Client, Credential, Reference, Repository,
+    Authority, AuthorityError, Client, Credential, Reference, Repository, Token, TokenRequest,
     detect_manifest_media_type,
 };
 use kiln_session::Session;
@@ -291,6 +291,25 @@ impl Authority for SessionAuthority {
             Lent::Basic { username, password } => Credential::Basic { username, password },
             Lent::IdentityToken(token) => Credential::IdentityToken(token),
         })
+    }
+
+    async fn identity(&self, host: &str) -> Result<Option<[u8; 32]>, AuthorityError> {
+        let identity = self.0.credentials.identity(host).await?;
+        Ok(identity.map(|identity| identity.0))
+    }
+
+    async fn token(&self, request: &TokenRequest) -> Result<Option<Token>, AuthorityError> {
+        let request = kiln_session::TokenRequest {
+            host: request.host.clone(),
+            realm: request.realm.clone(),
+            service: request.service.clone(),
+            scopes: request.scopes.clone(),
+        };
+        let token = self.0.credentials.token(&request).await?;
+        Ok(token.map(|token| Token {
+            value: token.value,
+            expires_in: token.expires_in,
+        }))
     }
 }
 

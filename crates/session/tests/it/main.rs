@@ -1,0 +1,11 @@
+//! Both ends of a session against each other.
+
+mod credentials;
+mod export_stream;
+mod headers;
+mod pair;
+mod secrets;
+mod sessions;
+mod ssh;
+mod upload;
+mod vanishing;
