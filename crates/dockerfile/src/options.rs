@@ -2,6 +2,8 @@
 
 mod parse;
 
+pub use parse::fields;
+
 use crate::lint::LintConfig;
 use kiln_llb::build::ResolveMode;
 use kiln_llb::caps::Caps;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kiln_exporter::PackageKind;
 use kiln_llb::{Definition, pb};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
@@ -16,6 +17,7 @@ use crate::load::{self, Loaded};
 use crate::observe::JobObserver;
 use crate::ops::source::{layout_directory, source_error};
 use crate::ops::{EngineOp, Output};
+use crate::provenance::{ImageSource, Ledger, Origin, Trace};
 use crate::request::Entitlement;
 use crate::step::Step;
 use crate::tree;
@@ -29,6 +31,8 @@ pub(crate) struct Bridge {
     pub(crate) progress: ProgressSink,
     pub(crate) entitlements: BTreeSet<Entitlement>,
     pub(crate) caches: Vec<Cache<Output>>,
+    /// What the frontend behind this did.
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 /// What a definition came to.
@@ -38,6 +42,8 @@ pub(crate) struct Solution {
     pub(crate) output: Output,
     /// How it came to be, for cache exports; `None` for an empty definition.
     pub(crate) solved: Option<Solved<Output>>,
+    /// Who asked for it, for provenance.
+    pub(crate) origin: Origin,
 }
 
 impl Bridge {
@@ -48,19 +54,33 @@ impl Bridge {
             graph,
             edge,
             vertices,
+            root,
         }) = loaded
         else {
             return Ok(Solution {
                 output: None,
                 solved: None,
+                origin: Origin {
+                    ledger: self.ledger.clone(),
+                    trace: None,
+                },
             });
         };
-        self.observer.learn_groups(&vertices);
+        self.observer
+            .learn_groups(vertices.iter().map(|(vertex, _)| vertex));
+        let trace = Trace::new(definition, root, vertices);
         match self.job.solve(graph, edge, self.caches.clone()).await {
-            Ok(solved) => Ok(Solution {
-                output: solved.output.clone(),
-                solved: Some(solved),
-            }),
+            Ok(solved) => {
+                self.ledger.solved(trace.clone());
+                Ok(Solution {
+                    output: solved.output.clone(),
+                    solved: Some(solved),
+                    origin: Origin {
+                        ledger: self.ledger.clone(),
+                        trace: Some(trace),
+                    },
+                })
+            }
             Err(error) => Err(solve_error(error, definition)),
         }
     }
@@ -94,6 +114,14 @@ impl Bridge {
         let step = Step::start(&self.progress, name);
         let images = &self.engine.worker.sources.images;
         let resolved = images.resolve_config(identifier, &self.session).await;
+        if let Ok(image) = &resolved {
+            self.ledger.looked_up(ImageSource {
+                reference: identifier.reference.clone(),
+                platform: Some(identifier.platform.clone()),
+                digest: image.digest.clone(),
+                kind: PackageKind::Docker,
+            });
+        }
         step.finish(resolved.map_err(source_error))
     }
 
@@ -113,6 +141,14 @@ impl Bridge {
                 .map_err(source_error)
         };
         let resolved = resolved.await;
+        if let Ok(image) = &resolved {
+            self.ledger.looked_up(ImageSource {
+                reference: identifier.reference.clone(),
+                platform: Some(identifier.platform.clone()),
+                digest: image.digest.clone(),
+                kind: PackageKind::Oci,
+            });
+        }
         step.finish(resolved)
     }
 }

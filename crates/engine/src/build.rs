@@ -10,6 +10,7 @@ use crate::error::{BuildError, Kind};
 use crate::export;
 use crate::frontend::{self, FrontendResult};
 use crate::observe::JobObserver;
+use crate::provenance::{self, Invocation, Ledger};
 use crate::request::{BuildOutcome, BuildRequest};
 
 /// Runs one build: frontend, solver, exporters and caches. What is wrong with
@@ -18,6 +19,8 @@ pub(crate) async fn run(
     engine: &Engine,
     request: BuildRequest,
 ) -> Result<BuildOutcome, BuildError> {
+    let invocation = Invocation::begin();
+    let provenance = provenance::parse_options(&request.options)?;
     let exports = export::parse(request.exports)?;
     let cache_exports = cache_transfer::parse_exports(&request.cache_exports)?;
     let cache_imports = cache_transfer::parse_imports(&request.cache_imports)?;
@@ -49,8 +52,9 @@ pub(crate) async fn run(
         progress: request.progress,
         entitlements: request.entitlements,
         caches,
+        ledger: Ledger::new(request.frontend.request(&request.options)),
     };
-    let result = match frontend::run(&bridge, request.frontend, &request.options).await? {
+    let mut result = match frontend::run(&bridge, request.frontend, &request.options).await? {
         FrontendResult::Answer(subrequest) => {
             return Ok(BuildOutcome {
                 subrequest,
@@ -60,6 +64,10 @@ pub(crate) async fn run(
         FrontendResult::Built(result) => result,
     };
 
+    if let Some(options) = &provenance {
+        let attestations = provenance::attest(engine, &invocation, options, &result.platforms)?;
+        result.attest(attestations);
+    }
     let input = result
         .export_input(&bridge, &exports, &cache_exports)
         .await?;

@@ -58,6 +58,7 @@ impl Engine {
             sources: Sources::new(&store, registry.clone()),
             platform: kiln_llb::platform::host(),
             jobs: crate::jobs::Jobs::default(),
+            opened: crate::ops::source::OpenedImages::default(),
             checksums: crate::checksums::ChecksumCache::default(),
             parallelism: options
                 .max_parallelism

@@ -29,6 +29,7 @@ mod export;
 mod frontend;
 mod load;
 mod ops;
+mod provenance;
 mod vertex_name;
 
 mod cache;

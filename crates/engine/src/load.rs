@@ -19,8 +19,10 @@ pub(crate) struct Loaded {
     pub(crate) graph: kiln_solver::Graph<EngineOp>,
     /// The edge to solve.
     pub(crate) edge: Edge,
-    /// The vertices as the client sent them.
-    pub(crate) vertices: Vec<kiln_llb::Vertex>,
+    /// The vertices as the client sent them, with the ops made of them.
+    pub(crate) vertices: Vec<(kiln_llb::Vertex, Arc<EngineOp>)>,
+    /// The result among them.
+    pub(crate) root: kiln_llb::Edge,
 }
 
 /// Loads a definition; `None` is an empty one, whose result is an empty tree.
@@ -35,13 +37,15 @@ pub(crate) fn load(
     };
     let names = vertex_name::names(&graph.vertices);
     let mut vertices = Vec::with_capacity(graph.vertices.len());
-    for vertex in &graph.vertices {
-        check_entitlements(vertex, entitlements)?;
-        check_constraints(vertex)?;
+    let mut loaded = Vec::with_capacity(graph.vertices.len());
+    for vertex in graph.vertices {
+        check_entitlements(&vertex, entitlements)?;
+        check_constraints(&vertex)?;
         let name = names.get(&vertex.digest).cloned().unwrap_or_default();
+        let op = Arc::new(EngineOp::new(worker, &vertex, &name)?);
         vertices.push(kiln_solver::Vertex {
             digest: vertex.digest.clone(),
-            op: Arc::new(EngineOp::new(worker, vertex, &name)?),
+            op: op.clone(),
             inputs: vertex.inputs.iter().map(edge).collect(),
             name,
             options: VertexOptions {
@@ -53,13 +57,15 @@ pub(crate) fn load(
                     .map(|export| export.value),
             },
         });
+        loaded.push((vertex, op));
     }
     let solver_graph = kiln_solver::Graph::new(vertices);
     let solver_graph = solver_graph.map_err(|error| BuildError::wrap(Kind::Input, error))?;
     Ok(Some(Loaded {
         graph: solver_graph,
         edge: edge(&root),
-        vertices: graph.vertices,
+        vertices: loaded,
+        root,
     }))
 }
 

@@ -35,7 +35,10 @@ impl JobObserver {
     }
 
     /// Learns which vertices a client wants to see as one.
-    pub(crate) fn learn_groups(&self, vertices: &[kiln_llb::Vertex]) {
+    pub(crate) fn learn_groups<'a>(
+        &self,
+        vertices: impl IntoIterator<Item = &'a kiln_llb::Vertex>,
+    ) {
         let mut state = self.state();
         for vertex in vertices {
             if let Some(group) = &vertex.metadata.progress_group {

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::checksums::ChecksumCache;
 use crate::jobs::Jobs;
+use crate::ops::source::OpenedImages;
 use crate::sources::Sources;
 use crate::step_runner::StepRunner;
 
@@ -24,6 +25,8 @@ pub(crate) struct Worker {
     pub(crate) platform: Platform,
     /// Builds in flight, for their sessions and progress.
     pub(crate) jobs: Jobs,
+    /// Images that live vertices have opened.
+    pub(crate) opened: OpenedImages,
     /// Content checksums of refs.
     pub(crate) checksums: ChecksumCache,
     /// How many steps may run at once; `None` means as many as there are.

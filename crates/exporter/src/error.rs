@@ -20,6 +20,9 @@ pub enum ExportError {
     /// Results that this output cannot hold.
     #[error("{0}")]
     Result(String),
+    /// A predicate could not be made.
+    #[error("failed to make attestation: {0}")]
+    Predicate(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A target that this output cannot write to.
     #[error("output type={kind} cannot be written to {target}")]
     Target {

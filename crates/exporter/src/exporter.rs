@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use kiln_store::{Ref, Store};
 
+use crate::attestation::{self, Said, StatementFiles};
 use crate::cancel::Cancelled;
 use crate::compression::{Compression, Pool};
 use crate::error::ExportError;
-use crate::input::{ExportInput, Target};
+use crate::input::{ExportInput, Shape, Target};
 use crate::layers::{LayerBlob, LayerError, LayerWork, Wanted};
 use crate::local::{LocalPlan, write_local};
-use crate::opened::{is_split, open_trees};
-use crate::options::Output;
+use crate::opened::{OpenTree, folder_name, is_split, open_trees};
+use crate::options::{EpochOption, Output};
 use crate::progress::Progress;
 use crate::push::Push;
 use crate::tree_tar::{TarPlan, write_tree_tar};
@@ -116,13 +118,18 @@ impl Exporter {
                 let Target::Directory(dest) = target else {
                     return Err(unfit("local", &target));
                 };
-                let epoch = options.epoch.resolve(input.epoch);
-                let split = is_split(input, options.platform_split);
+                let files = FilePlan::new(
+                    input,
+                    options.platform_split,
+                    options.epoch,
+                    options.attestation_prefix,
+                );
+                let FilePlan { split, epoch, .. } = files;
                 let threads = self.threads;
                 self.with_trees(
                     input,
-                    &progress,
-                    "copying files",
+                    files,
+                    (&progress, "copying files"),
                     move |trees, step, cancelled| {
                         write_local(
                             &dest,
@@ -144,12 +151,17 @@ impl Exporter {
                 let Target::Stream(out) = target else {
                     return Err(unfit("tar", &target));
                 };
-                let epoch = options.epoch.resolve(input.epoch);
-                let split = is_split(input, options.platform_split);
+                let files = FilePlan::new(
+                    input,
+                    options.platform_split,
+                    options.epoch,
+                    options.attestation_prefix,
+                );
+                let FilePlan { split, epoch, .. } = files;
                 self.with_trees(
                     input,
-                    &progress,
-                    "sending tarball",
+                    files,
+                    (&progress, "sending tarball"),
                     move |trees, step, cancelled| {
                         write_tree_tar(
                             out,
@@ -172,13 +184,9 @@ impl Exporter {
     async fn with_trees(
         &self,
         input: &ExportInput,
-        progress: &Progress,
-        step: &'static str,
-        work: impl FnOnce(
-            Vec<crate::opened::OpenTree>,
-            &crate::progress::Step,
-            Cancelled,
-        ) -> Result<(), ExportError>
+        files: FilePlan,
+        (progress, step): (&Progress, &'static str),
+        work: impl FnOnce(Vec<OpenTree>, &crate::progress::Step, Cancelled) -> Result<(), ExportError>
         + Send
         + 'static,
     ) -> Result<Exported, ExportError> {
@@ -190,16 +198,85 @@ impl Exporter {
                     .map_err(|error| ExportError::Store(error.into()))?;
             }
         }
+        let said = self.statements_for_files(input).await?;
         let (store, input) = (self.store.clone(), input.clone());
         let step = progress.start(step);
         let (cancelled, _guard) = Cancelled::new();
         blocking(move || {
-            let outcome =
-                open_trees(&store, &input).and_then(|trees| work(trees, &step, cancelled));
+            let trees = open_trees(&store, &input).and_then(|mut trees| {
+                for (tree, said) in trees.iter_mut().zip(&said) {
+                    files.lay_statements(&store, tree, said, &cancelled)?;
+                }
+                Ok(trees)
+            });
+            let outcome = trees.and_then(|trees| work(trees, &step, cancelled));
             step.end(outcome)
         })
         .await?;
         Ok(Exported::default())
+    }
+}
+
+impl Exporter {
+    /// What is said of each platform's result beside its files.
+    async fn statements_for_files(
+        &self,
+        input: &ExportInput,
+    ) -> Result<Vec<Vec<Said>>, ExportError> {
+        let each = input.platforms.iter().map(async |result| {
+            let wanted = result.attestations.iter();
+            let wanted = wanted.filter(|attestation| !attestation.is_inline_only());
+            attestation::gather(&self.store, wanted).await
+        });
+        try_join_all(each).await
+    }
+}
+
+/// How trees of files are laid out.
+struct FilePlan {
+    /// Whether every platform gets a folder.
+    split: bool,
+    epoch: Option<i64>,
+    attestation_prefix: String,
+    is_index: bool,
+}
+
+impl FilePlan {
+    fn new(
+        input: &ExportInput,
+        platform_split: Option<bool>,
+        epoch: EpochOption,
+        attestation_prefix: String,
+    ) -> Self {
+        Self {
+            split: is_split(input, platform_split),
+            epoch: epoch.resolve(input.epoch),
+            attestation_prefix,
+            is_index: input.shape == Shape::Index,
+        }
+    }
+
+    /// Lays the statements about a tree over it.
+    fn lay_statements(
+        &self,
+        store: &Store,
+        tree: &mut OpenTree,
+        said: &[Said],
+        cancelled: &Cancelled,
+    ) -> Result<(), ExportError> {
+        if said.is_empty() {
+            return Ok(());
+        }
+        let names = StatementFiles {
+            prefix: self.attestation_prefix.clone(),
+            infix: (self.is_index && !self.split).then(|| folder_name(&tree.platform)),
+            epoch: self.epoch,
+        };
+        let root = tree.root.as_ref();
+        tree.statements = Some(attestation::write_files(
+            store, root, said, &names, cancelled,
+        )?);
+        Ok(())
     }
 }
 

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use kiln_store::Ref;
 use oci_spec::image::Platform;
 
+use crate::Attestation;
+
 /// Everything an exporter needs to know of a build's result.
 #[derive(Clone)]
 pub struct ExportInput {
@@ -41,6 +43,8 @@ pub struct PlatformResult {
     pub base_config: Option<Bytes>,
     /// Records of an inline cache export, put into the image config.
     pub inline_cache: Option<Bytes>,
+    /// What is said of the result.
+    pub attestations: Vec<Attestation>,
 }
 
 /// Where an export goes.

@@ -17,6 +17,8 @@ mod xattrs;
 
 mod layers;
 
+mod attestation;
+
 mod archive;
 mod image;
 mod push;
@@ -29,6 +31,10 @@ mod tree_tar;
 mod exporter;
 mod outputs;
 
+pub use attestation::{
+    Attestation, AttestationContent, AttestationKind, AttestationSubject, INLINE_ONLY,
+    MakePredicate, PackageKind, PredicateError, REASON, SBOM_CORE, SubjectKind, package_url,
+};
 pub use compression::{Algorithm, Compression};
 pub use error::ExportError;
 pub use exporter::{ExportRequest, Exported, Exporter, Settings};

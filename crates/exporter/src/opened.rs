@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use kiln_store::{MountedDir, Ref, Store};
 use rustix::fs::{Mode, OFlags};
 
+use crate::attestation::StatementDirectory;
 use crate::{ExportError, ExportInput, PlatformResult, Shape};
 
 /// The tree of one platform. Closing it unmounts it, if it had to be mounted.
@@ -13,8 +14,27 @@ pub(crate) struct OpenTree {
     pub(crate) root: Option<OwnedFd>,
     /// The platform, as local exports name it.
     pub(crate) platform: String,
+    /// What is said of the tree, to be laid over it.
+    pub(crate) statements: Option<StatementDirectory>,
     _mounted: Option<MountedDir>,
     _reference: Option<Ref>,
+}
+
+impl OpenTree {
+    /// The directories that lie over each other in what is written.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &OwnedFd> {
+        let statements = self.statements.as_ref();
+        self.root
+            .iter()
+            .chain(statements.map(|directory| &directory.root))
+    }
+}
+
+/// The error for a result with a file of the name that an attestation gets.
+pub(crate) fn attestation_in_the_way(path: &str) -> ExportError {
+    ExportError::Result(format!(
+        "cannot write attestation {path}: the result has a file of this name; set attestation-prefix"
+    ))
 }
 
 /// The folder that holds a platform's files when platforms are split.
@@ -37,16 +57,32 @@ pub(crate) fn open_trees(store: &Store, input: &ExportInput) -> Result<Vec<OpenT
 }
 
 fn open_tree(store: &Store, result: &PlatformResult) -> Result<OpenTree, ExportError> {
-    let failed = |error: kiln_store::StoreError| ExportError::Store(error.into());
     let platform = kiln_llb::platform::format_all(&result.platform);
     let Some(reference) = &result.reference else {
         return Ok(OpenTree {
             root: None,
             platform,
+            statements: None,
             _mounted: None,
             _reference: None,
         });
     };
+    let (root, mounted) = open_ref(store, reference)?;
+    Ok(OpenTree {
+        root: Some(root),
+        platform,
+        statements: None,
+        _mounted: mounted,
+        _reference: Some(reference.clone()),
+    })
+}
+
+/// The root directory of a materialized ref. It is unmounted, if it had to be mounted, when the second value goes.
+pub(crate) fn open_ref(
+    store: &Store,
+    reference: &Ref,
+) -> Result<(OwnedFd, Option<MountedDir>), ExportError> {
+    let failed = |error: kiln_store::StoreError| ExportError::Store(error.into());
     let (path, mounted) = match reference.local_dir().map_err(failed)? {
         Some(path) => (path, None),
         None => {
@@ -63,10 +99,5 @@ fn open_tree(store: &Store, result: &PlatformResult) -> Result<OpenTree, ExportE
             path,
             source: error.into(),
         })?;
-    Ok(OpenTree {
-        root: Some(root),
-        platform,
-        _mounted: mounted,
-        _reference: Some(reference.clone()),
-    })
+    Ok((root, mounted))
 }

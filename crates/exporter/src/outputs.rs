@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::future::try_join_all;
+use kiln_registry::Reference;
 
 use crate::archive::{Archive, Sink, put_in_index, write_directory, write_tarball};
+use crate::attestation::{self, Chosen};
 use crate::cancel::Cancelled;
 use crate::exporter::{blocking, unfit};
 use crate::image::{self, Assembled, Assembly, json, names};
@@ -36,8 +38,14 @@ impl Exporter {
             .store
             .lease()
             .map_err(|error| ExportError::Store(error.into()))?;
-        let assembled = self.build_image(input, &options.image, progress).await?;
-        let StoredNames { all, canonical } = store_names(&options, input, &assembled);
+        let requested = names::requested(&options.image, input.image_name.as_deref());
+        let plan = ImagePlan {
+            options: &options.image,
+            inline_attestations: options.image.attestation_inline.unwrap_or(true),
+            names: &names::normalized(&requested)?,
+        };
+        let assembled = self.build_image(input, plan, progress).await?;
+        let StoredNames { all, canonical } = store_names(&options, requested, &assembled);
         let references = names::normalized(&all)?;
 
         let mut response = respond(&assembled)?;
@@ -83,7 +91,12 @@ impl Exporter {
             .store
             .lease()
             .map_err(|error| ExportError::Store(error.into()))?;
-        let mut assembled = self.build_image(input, &options.image, progress).await?;
+        let plan = ImagePlan {
+            options: &options.image,
+            inline_attestations: options.image.attestation_inline.unwrap_or(false),
+            names: &references,
+        };
+        let mut assembled = self.build_image(input, plan, progress).await?;
         // The newest history entry instead of the clock: the same result gives the same archive.
         let epoch = options.image.epoch.resolve(input.epoch);
         let created = epoch
@@ -156,10 +169,20 @@ impl Exporter {
     pub(crate) async fn build_image(
         &self,
         input: &ExportInput,
-        options: &ImageOptions,
+        plan: ImagePlan<'_>,
         progress: &Progress,
     ) -> Result<Assembled, ExportError> {
-        image::check_annotations(input, options)?;
+        let ImagePlan { options, names, .. } = plan;
+        let Chosen {
+            shape,
+            attestations,
+        } = attestation::choose(input, plan.inline_attestations);
+        image::check_annotations(input, options, shape)?;
+        if !options.use_oci_types() && attestations.iter().any(|some| !some.is_empty()) {
+            return Err(ExportError::Result(
+                "cannot export attestations with \"oci-mediatypes=false\"".into(),
+            ));
+        }
         let epoch = options.epoch.resolve(input.epoch);
         if options.rewrite_timestamp && epoch.is_none() {
             progress.warn("rewrite-timestamp is specified, but no source-date-epoch was found");
@@ -184,11 +207,16 @@ impl Exporter {
             }
         });
         let layers = step.end(try_join_all(each).await)?;
+        let each = attestations
+            .into_iter()
+            .map(|attestations| attestation::gather(&self.store, attestations));
+        let said = try_join_all(each).await?;
 
-        let (content, input, options, progress) = (
+        let (content, input, options, names, progress) = (
             self.store.content().clone(),
             input.clone(),
             options.clone(),
+            names.to_vec(),
             progress.clone(),
         );
         blocking(move || {
@@ -196,6 +224,9 @@ impl Exporter {
                 content: &content,
                 input: &input,
                 options: &options,
+                shape,
+                said: &said,
+                names: &names,
                 epoch,
                 progress: &progress,
             };
@@ -203,6 +234,15 @@ impl Exporter {
         })
         .await
     }
+}
+
+/// What of a result goes into an image.
+#[derive(Clone, Copy)]
+pub(crate) struct ImagePlan<'a> {
+    options: &'a ImageOptions,
+    /// Whether attestations that are for images only make an index.
+    inline_attestations: bool,
+    names: &'a [Reference],
 }
 
 /// Where an archive is written.
@@ -238,10 +278,10 @@ struct StoredNames {
 
 fn store_names(
     options: &StoredImageOptions,
-    input: &ExportInput,
+    requested: Vec<String>,
     image: &Assembled,
 ) -> StoredNames {
-    let mut all = names::requested(&options.image, input.image_name.as_deref());
+    let mut all = requested;
     let mut canonical = options.name_canonical;
     if let Some(prefix) = &options.dangling_prefix
         && (all.is_empty() || !options.dangling_empty_only)

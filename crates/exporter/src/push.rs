@@ -93,9 +93,8 @@ impl Push {
         let layers = progress.start("pushing layers");
         let blobs: BTreeMap<_, _> = self
             .image
-            .manifests
-            .iter()
-            .flat_map(|manifest| manifest.layers.iter().chain([&manifest.config]))
+            .parts()
+            .flat_map(|(_, config, layers)| layers.iter().chain([config]))
             .map(|descriptor| (&descriptor.digest, descriptor))
             .collect();
         let each = blobs.into_values().map(async |descriptor| {
@@ -120,9 +119,9 @@ impl Push {
         repository: &Repository,
         name: &Reference,
     ) -> Result<(), Failure> {
-        for manifest in &self.image.manifests {
-            if manifest.descriptor.digest != self.image.root.digest {
-                self.push_manifest(repository, &manifest.descriptor, &PushTarget::Digest)
+        for (manifest, _, _) in self.image.parts() {
+            if manifest.digest != self.image.root.digest {
+                self.push_manifest(repository, manifest, &PushTarget::Digest)
                     .await?;
             }
         }

@@ -52,14 +52,13 @@ pub(crate) fn write_tree_tar(
         for (index, tree) in roots {
             let folder = folder_name(&tree.platform).into_bytes();
             walk.folder(&folder)?;
-            if let Some(root) = &tree.root {
-                walk.directory(&[folder, b"/".to_vec()].concat(), &[(index, root)])?;
-            }
+            let sources: Vec<_> = tree.layers().map(|layer| (index, layer)).collect();
+            walk.directory(&[folder, b"/".to_vec()].concat(), &sources)?;
         }
     } else {
         let sources: Vec<_> = roots
             .iter()
-            .filter_map(|(index, tree)| Some((*index, tree.root.as_ref()?)))
+            .flat_map(|(index, tree)| tree.layers().map(|layer| (*index, layer)))
             .collect();
         walk.directory(b"", &sources)?;
     }
@@ -249,6 +248,9 @@ impl<W: Write> Walk<'_, W> {
 
     fn overwrite(&self, path: &[u8], one: usize, other: usize) -> ExportError {
         let path = String::from_utf8_lossy(path);
+        if one == other {
+            return crate::opened::attestation_in_the_way(&path);
+        }
         let (one, other) = (&self.trees[one], &self.trees[other]);
         ExportError::Result(format!(
             "cannot overwrite {path} from {one} with {other} when split option is disabled"

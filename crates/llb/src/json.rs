@@ -5,7 +5,7 @@ use crate::definition::Definition;
 use kiln_protocol::pb;
 use prost::Message as _;
 use serde::Serialize;
-use value::{Object, Value};
+use value::{Style, Value};
 
 mod action;
 mod metadata;
@@ -21,25 +21,33 @@ pub fn to_json(definition: &Definition) -> String {
     ops.sort();
     let ops = ops.into_iter().filter_map(|(digest, bytes)| {
         let op = pb::Op::decode(bytes.clone()).ok()?;
-        Some((digest, op::op(&op)))
+        Some((digest, op::op(&op, Style::Proto)))
     });
     let metadata = definition.metadata.iter();
-    let metadata = metadata.map(|(digest, it)| (digest.clone(), metadata::go_metadata(it)));
+    let metadata =
+        metadata.map(|(digest, it)| (digest.clone(), metadata::op_metadata(it, Style::Go)));
     let source = definition.source.clone().unwrap_or_default();
     let dump = Value::Object(vec![
         ("def".into(), Value::Object(ops.collect())),
         ("metadata".into(), Value::Object(metadata.collect())),
-        (
-            "source".into(),
-            metadata::source(&source, metadata::Style::Proto),
-        ),
+        ("source".into(), metadata::source(&source, Style::Proto)),
     ]);
     to_go_json_pretty(&dump)
 }
 
 /// A source file with the keys of Go's struct tags, as lint results have it.
 pub fn source_info(info: &pb::SourceInfo) -> impl Serialize + use<> {
-    metadata::source_info(info, metadata::Style::Go)
+    metadata::source_info(info, Style::Go)
+}
+
+/// An op with the keys of Go's struct tags, as provenance has it.
+pub fn go_op(op: &pb::Op) -> impl Serialize + use<> {
+    op::op(op, Style::Go)
+}
+
+/// The places that an op came from, as provenance has them.
+pub fn go_locations(locations: &pb::Locations) -> impl Serialize + use<> {
+    metadata::locations(locations, Style::Go)
 }
 
 /// JSON on one line, escaped like Go's encoder does.
@@ -69,14 +77,6 @@ fn escape(json: &str) -> String {
     escaped
 }
 
-/// An enum's name on the wire, or its number if it has none.
-fn enum_name<E: TryFrom<i32>>(number: i32, name: impl Fn(E) -> &'static str) -> Value {
-    match E::try_from(number) {
-        Ok(known) => Value::from(name(known)),
-        Err(_) => Value::Number(i64::from(number)),
-    }
-}
-
 /// An object with one entry per element of a map.
 fn map<'a, V: 'a>(
     entries: impl IntoIterator<Item = (&'a String, &'a V)>,
@@ -84,9 +84,4 @@ fn map<'a, V: 'a>(
 ) -> Value {
     let entries = entries.into_iter();
     Value::Object(entries.map(|(key, it)| (key.clone(), value(it))).collect())
-}
-
-/// Starts an object whose unset fields are left out.
-fn object() -> Object {
-    Object::default()
 }

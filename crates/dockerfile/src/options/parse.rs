@@ -154,7 +154,7 @@ fn network(value: &str) -> Result<pb::NetMode, OptionError> {
 }
 
 /// Splits a line of comma-separated values, which double quotes may hold together.
-fn fields(line: &str) -> Vec<String> {
+pub fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let (mut quoted, mut chars) = (false, line.chars().peekable());
     while let Some(c) = chars.next() {

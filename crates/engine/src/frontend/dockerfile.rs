@@ -162,6 +162,7 @@ async fn build_platform(
         solution,
         image_config: Some(lowered.image.to_json().into()),
         base_config: lowered.base_image.map(|image| image.to_json().into()),
+        attestations: Vec::new(),
     };
     Ok((built, lowered.epoch))
 }

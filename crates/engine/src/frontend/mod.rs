@@ -9,7 +9,7 @@ mod warnings;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use kiln_exporter::{ExportInput, PlatformResult, Shape};
+use kiln_exporter::{Attestation, ExportInput, PlatformResult, Shape};
 use kiln_solver::Solved;
 use oci_spec::image::Platform;
 
@@ -18,6 +18,7 @@ use crate::cache_transfer::{self, CacheExport};
 use crate::error::BuildError;
 use crate::export::Export;
 use crate::ops::Output;
+use crate::provenance::FrontendRequest;
 use crate::request::{Attributes, Frontend};
 
 /// What a frontend came to.
@@ -44,6 +45,8 @@ pub(crate) struct BuiltPlatform {
     pub(crate) solution: Solution,
     pub(crate) image_config: Option<Bytes>,
     pub(crate) base_config: Option<Bytes>,
+    /// What is said of the result.
+    pub(crate) attestations: Vec<Attestation>,
 }
 
 impl Built {
@@ -53,6 +56,13 @@ impl Built {
             .iter()
             .filter_map(|built| built.solution.solved.clone())
             .collect()
+    }
+
+    /// Adds what is said of each result.
+    pub(crate) fn attest(&mut self, attestations: Vec<Attestation>) {
+        for (built, attestation) in self.platforms.iter_mut().zip(attestations) {
+            built.attestations.push(attestation);
+        }
     }
 
     /// The results as exporters take them, with inline caches where asked for.
@@ -83,6 +93,7 @@ impl Built {
                 image_config: built.image_config.clone(),
                 base_config: built.base_config.clone(),
                 inline_cache,
+                attestations: built.attestations.clone(),
             });
         }
         Ok(ExportInput {
@@ -91,6 +102,19 @@ impl Built {
             image_name: None,
             epoch: self.epoch,
         })
+    }
+}
+
+impl Frontend {
+    /// The request as provenance has it.
+    pub(crate) fn request(&self, options: &Attributes) -> Option<FrontendRequest> {
+        match self {
+            Self::Dockerfile => Some(FrontendRequest {
+                frontend: "dockerfile.v0".into(),
+                options: options.clone(),
+            }),
+            Self::Definition(_) => None,
+        }
     }
 }
 
@@ -109,6 +133,7 @@ pub(crate) async fn run(
                 solution,
                 image_config: None,
                 base_config: None,
+                attestations: Vec::new(),
             };
             Ok(FrontendResult::Built(Built {
                 platforms: vec![built],

@@ -26,6 +26,7 @@ use kiln_store::Ref;
 use oci_spec::image::Digest;
 
 use crate::error::{BuildError, Kind};
+use crate::provenance::Material;
 use crate::worker::Worker;
 
 /// What an op produces: a tree of files, `None` for an empty one.
@@ -48,6 +49,14 @@ enum Action {
 }
 
 impl EngineOp {
+    /// What a source op took in, as far as it is known by now.
+    pub(crate) fn material(&self) -> Option<Material> {
+        match &self.action {
+            Action::Source(op) => op.material(),
+            _ => None,
+        }
+    }
+
     /// Binds a vertex of LLB. `name` is what the vertex is called.
     pub(crate) fn new(
         worker: &Arc<Worker>,
@@ -58,7 +67,8 @@ impl EngineOp {
         let platform = worker.platform_of(&vertex.op);
         let action = match &vertex.op.op {
             Some(op::Op::Source(source)) => {
-                Action::Source(Box::new(source::SourceOp::new(source, platform)?))
+                let image = worker.opened.cell(&vertex.digest);
+                Action::Source(Box::new(source::SourceOp::new(source, platform, image)?))
             }
             Some(op::Op::Exec(exec)) => {
                 let resources = vertex.metadata.linux_resources.clone();

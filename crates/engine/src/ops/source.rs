@@ -1,8 +1,11 @@
 //! `SourceOp`: images, OCI layouts and local directories.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use kiln_exporter::PackageKind;
 use kiln_llb::{digest_of, pb};
+use kiln_registry::Reference;
 use kiln_session::Session;
 use kiln_solver::{CacheMap, OpContext};
 use kiln_source::{
@@ -14,12 +17,31 @@ use tokio::sync::OnceCell;
 use super::Output;
 use super::transfer;
 use crate::error::{BuildError, Kind};
+use crate::provenance::{ImageSource, Material};
 use crate::worker::Worker;
 
 pub(super) struct SourceOp {
     identifier: Identifier,
     /// The image, once its manifests are here.
-    image: OnceCell<Image>,
+    image: Arc<OnceCell<Image>>,
+}
+
+/// Images by the vertices that opened them, for as long as one of these lives: builds that share a vertex all know
+/// which image it stands for, whoever opened it.
+#[derive(Default)]
+pub(crate) struct OpenedImages(Mutex<HashMap<Digest, Weak<OnceCell<Image>>>>);
+
+impl OpenedImages {
+    pub(super) fn cell(&self, vertex: &Digest) -> Arc<OnceCell<Image>> {
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cell) = cells.get(vertex).and_then(Weak::upgrade) {
+            return cell;
+        }
+        cells.retain(|_, cell| cell.strong_count() > 0);
+        let cell = Arc::new(OnceCell::new());
+        cells.insert(vertex.clone(), Arc::downgrade(&cell));
+        cell
+    }
 }
 
 enum Identifier {
@@ -29,7 +51,11 @@ enum Identifier {
 }
 
 impl SourceOp {
-    pub(super) fn new(op: &pb::SourceOp, platform: Platform) -> Result<Self, BuildError> {
+    pub(super) fn new(
+        op: &pb::SourceOp,
+        platform: Platform,
+        image: Arc<OnceCell<Image>>,
+    ) -> Result<Self, BuildError> {
         let (scheme, rest) = op.identifier.split_once("://").ok_or_else(|| {
             BuildError::new(
                 Kind::Input,
@@ -59,8 +85,25 @@ impl SourceOp {
         };
         Ok(Self {
             identifier: identifier.map_err(source_error)?,
-            image: OnceCell::new(),
+            image,
         })
+    }
+
+    /// What it took in: an image is known once it was opened.
+    pub(super) fn material(&self) -> Option<Material> {
+        let image = |reference: &Reference, platform: &Platform, kind| {
+            Some(Material::Image(ImageSource {
+                reference: reference.clone(),
+                platform: Some(platform.clone()),
+                digest: self.image.get()?.digest().clone(),
+                kind,
+            }))
+        };
+        match &self.identifier {
+            Identifier::Image(it) => image(&it.reference, &it.platform, PackageKind::Docker),
+            Identifier::Layout(it) => image(&it.reference, &it.platform, PackageKind::Oci),
+            Identifier::Local(local) => Some(Material::Local(local.name.clone())),
+        }
     }
 
     pub(super) async fn cache_map(

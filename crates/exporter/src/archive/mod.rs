@@ -32,11 +32,9 @@ pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Every blob of an image once, by its path in a layout.
 pub(crate) fn blobs(image: &Assembled) -> Result<BTreeMap<String, (Digest, u64)>, ExportError> {
-    let of_manifests = image.manifests.iter().flat_map(|manifest| {
-        [&manifest.descriptor, &manifest.config]
-            .into_iter()
-            .chain(&manifest.layers)
-    });
+    let of_manifests = image
+        .parts()
+        .flat_map(|(manifest, config, layers)| [manifest, config].into_iter().chain(layers));
     std::iter::once(&image.root)
         .chain(of_manifests)
         .map(|descriptor| {

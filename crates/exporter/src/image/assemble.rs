@@ -1,8 +1,10 @@
 //! From layers and configs to manifests, and to an index over them.
 
 use bytes::Bytes;
+use kiln_registry::Reference;
 use kiln_store::{Blob, ContentStore};
 
+use super::attest::AttestationManifest;
 use super::config::{self, BaseConfig, Config, Patch};
 use super::json;
 use super::model::{
@@ -10,6 +12,7 @@ use super::model::{
     OCI_INDEX, OCI_MANIFEST, Platform,
 };
 use super::time::Time;
+use crate::attestation::Said;
 use crate::layers::{self, LayerBlob};
 use crate::options::{AnnotationSet, ImageOptions};
 use crate::progress::Progress;
@@ -23,6 +26,8 @@ pub(crate) struct Assembled {
     pub(crate) config_digest: Option<String>,
     /// One manifest per platform.
     pub(crate) manifests: Vec<AssembledManifest>,
+    /// Manifests of what is said of the images.
+    pub(crate) attestations: Vec<AttestationManifest>,
     /// When the newest of the images was made.
     pub(crate) created: Option<Time>,
 }
@@ -35,11 +40,27 @@ pub(crate) struct AssembledManifest {
     pub(crate) platform: oci_spec::image::Platform,
 }
 
+impl Assembled {
+    /// Every manifest below the root with its blobs.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&Descriptor, &Descriptor, &[Descriptor])> {
+        let images = self.manifests.iter();
+        let images = images.map(|image| (&image.descriptor, &image.config, &image.layers[..]));
+        let attestations = self.attestations.iter();
+        images.chain(attestations.map(|it| (&it.descriptor, &it.config, &it.statements[..])))
+    }
+}
+
 /// What all steps of an assembly look at.
 pub(crate) struct Assembly<'a> {
     pub(crate) content: &'a ContentStore,
     pub(crate) input: &'a ExportInput,
     pub(crate) options: &'a ImageOptions,
+    /// Whether the root is an index.
+    pub(crate) shape: Shape,
+    /// What is said of each platform's image.
+    pub(crate) said: &'a [Vec<Said>],
+    /// The names that statements are about.
+    pub(crate) names: &'a [Reference],
     pub(crate) epoch: Option<i64>,
     pub(crate) progress: &'a Progress,
 }
@@ -74,6 +95,7 @@ pub(crate) fn configs(
 pub(crate) fn check_annotations(
     input: &ExportInput,
     options: &ImageOptions,
+    shape: Shape,
 ) -> Result<(), ExportError> {
     let have: Vec<_> = input
         .platforms
@@ -96,8 +118,7 @@ pub(crate) fn check_annotations(
         ));
     }
     let root = options.annotations.resolve(None);
-    if input.shape == Shape::Single && !(root.index.is_empty() && root.index_descriptor.is_empty())
-    {
+    if shape == Shape::Single && !(root.index.is_empty() && root.index_descriptor.is_empty()) {
         return Err(ExportError::Result(
             "index annotations not supported for single platform export".into(),
         ));
@@ -121,11 +142,22 @@ pub(crate) fn assemble(
             (newest, time) => time.or(newest),
         };
     }
-    let (root, config_digest) = match input.shape {
-        Shape::Index => (
-            assembly.index(&manifests, &options.annotations.resolve(None))?,
-            None,
-        ),
+    let mut attestations = Vec::new();
+    for (manifest, said) in manifests.iter().zip(assembly.said) {
+        if !said.is_empty() {
+            attestations.push(assembly.attest(manifest, said)?);
+        }
+    }
+    let (root, config_digest) = match assembly.shape {
+        Shape::Index => {
+            let images = manifests.iter().map(|image| &image.descriptor);
+            let entries = images.chain(attestations.iter().map(|it| &it.descriptor));
+            let annotations = options.annotations.resolve(None);
+            (
+                assembly.index(entries.cloned().collect(), &annotations)?,
+                None,
+            )
+        }
         Shape::Single => match manifests.as_slice() {
             [one] => (one.descriptor.clone(), Some(one.config.digest.clone())),
             _ => {
@@ -138,6 +170,7 @@ pub(crate) fn assemble(
         root,
         config_digest,
         manifests,
+        attestations,
         created,
     })
 }
@@ -173,8 +206,10 @@ impl Assembly<'_> {
         let manifest = Manifest {
             schema_version: 2,
             media_type: media_type.to_owned(),
+            artifact_type: String::new(),
             config: config.clone(),
             layers: Some(layers.clone()).filter(|layers| !layers.is_empty()),
+            subject: None,
             annotations: annotations.manifest,
         };
         let blob = self.put(
@@ -199,7 +234,7 @@ impl Assembly<'_> {
 
     fn index(
         &self,
-        manifests: &[AssembledManifest],
+        entries: Vec<Descriptor>,
         annotations: &AnnotationSet,
     ) -> Result<Descriptor, ExportError> {
         let media_type = if self.options.use_oci_types() {
@@ -210,12 +245,7 @@ impl Assembly<'_> {
         let index = Index {
             schema_version: 2,
             media_type: media_type.to_owned(),
-            manifests: Some(
-                manifests
-                    .iter()
-                    .map(|manifest| manifest.descriptor.clone())
-                    .collect(),
-            ),
+            manifests: Some(entries),
             annotations: annotations.index.clone(),
         };
         let blob = self.put(
@@ -228,22 +258,25 @@ impl Assembly<'_> {
         })
     }
 
-    fn put(&self, what: &str, bytes: &[u8]) -> Result<Blob, ExportError> {
-        let blob = self
-            .content
-            .put(bytes)
-            .map_err(|error| ExportError::Store(error.into()))?;
+    pub(super) fn put(&self, what: &str, bytes: &[u8]) -> Result<Blob, ExportError> {
+        let blob = self.put_quietly(bytes)?;
         self.progress
             .start(format!("{what} {}", blob.digest))
             .end(Ok::<_, ExportError>(()))?;
         Ok(blob)
     }
+
+    pub(super) fn put_quietly(&self, bytes: &[u8]) -> Result<Blob, ExportError> {
+        self.content
+            .put(bytes)
+            .map_err(|error| ExportError::Store(error.into()))
+    }
 }
 
-fn describe(media_type: &str, blob: &Blob) -> Descriptor {
+pub(super) fn describe(media_type: &str, blob: &Blob) -> Descriptor {
     Descriptor::new(media_type, &blob.digest, blob.size)
 }
 
-fn json_error(error: serde_json::Error) -> ExportError {
+pub(super) fn json_error(error: serde_json::Error) -> ExportError {
     ExportError::Config(error.to_string())
 }

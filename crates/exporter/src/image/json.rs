@@ -17,6 +17,47 @@ pub(crate) fn indented(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Er
     serde_json::to_string_pretty(value).map(|text| escape(&text).into_bytes())
 }
 
+/// JSON indented by two spaces, of something that holds JSON text as it was written.
+pub(crate) fn indented_raw(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_string(value).map(|text| indent(&squeeze(&escape(&text))).into_bytes())
+}
+
+/// Indents JSON that has no white space between tokens.
+fn indent(compact: &str) -> String {
+    let mut indented = String::with_capacity(compact.len() * 2);
+    let (mut in_string, mut escaped, mut depth) = (false, false, 0);
+    let new_line = |indented: &mut String, depth: usize| {
+        indented.push('\n');
+        indented.push_str(&"  ".repeat(depth));
+    };
+    let mut previous = ' ';
+    for character in compact.chars() {
+        if in_string {
+            in_string = escaped || character != '"';
+            escaped = !escaped && character == '\\';
+            indented.push(character);
+        } else {
+            let is_end = matches!(character, '}' | ']');
+            if is_end {
+                depth -= 1;
+            }
+            let after_start = matches!(previous, '{' | '[');
+            if is_end != after_start || previous == ',' {
+                new_line(&mut indented, depth);
+            }
+            in_string = character == '"';
+            indented.push(character);
+            match character {
+                '{' | '[' => depth += 1,
+                ':' => indented.push(' '),
+                _ => {}
+            }
+        }
+        previous = character;
+    }
+    indented
+}
+
 /// Escapes what may not stand in HTML or in a JavaScript line. Such characters only occur inside of strings.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -58,6 +99,20 @@ mod tests {
     #[test]
     fn html_is_escaped() {
         assert_eq!(compact(&"a<b>&\u{2028}é\"\u{1}\n").unwrap(), br#""a\u003cb\u003e\u0026\u2028"#.iter().chain("é".as_bytes()).chain(br#"\"\u0001\n""#).copied().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn indenting() {
+        for text in [
+            r#"{"a":[],"b":{},"c":[1,{"d":"x{,:\"}"},[[]]],"e":{"f":-1.5e3,"g":null}}"#,
+            "[]",
+            "1",
+            r#"["a","b"]"#,
+        ] {
+            let value: serde_json::Value = serde_json::from_str(text).unwrap();
+            let expected = serde_json::to_string_pretty(&value).unwrap();
+            assert_eq!(indent(text), expected);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod time;
 mod config;
 
 mod assemble;
+mod attest;
 
 pub(crate) use assemble::{Assembled, Assembly, assemble, check_annotations, configs};
 pub(crate) use time::Time;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
@@ -58,8 +59,12 @@ pub(crate) struct Platform {
 pub(crate) struct Manifest {
     pub(crate) schema_version: u32,
     pub(crate) media_type: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) artifact_type: String,
     pub(crate) config: Descriptor,
     pub(crate) layers: Option<Vec<Descriptor>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<Descriptor>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
 }

@@ -14,6 +14,7 @@ use super::Job;
 use super::metadata::Metadata;
 use super::queue::{Source, Task};
 use crate::ExportError;
+use crate::opened::attestation_in_the_way;
 use crate::options::LocalMode;
 
 /// Files handed to a worker at once: enough to outweigh the hand-over, few enough to keep all workers busy.
@@ -269,12 +270,15 @@ impl Job {
                 if !positions.is_empty()
                     && (kind, *known) != (FileType::Directory, FileType::Directory)
                 {
-                    let other = sources
-                        .get(positions[0])
-                        .map_or("", |(tree, _)| self.trees[*tree].as_str());
+                    let path = node.path_of(Some(name.to_bytes()));
+                    let other = sources.get(positions[0]).map_or(*tree, |(tree, _)| *tree);
+                    if other == *tree {
+                        return Err(attestation_in_the_way(&path.to_string_lossy()));
+                    }
                     return Err(ExportError::Result(format!(
-                        "cannot overwrite {} from {other} with {} when split option is disabled",
-                        node.path_of(Some(name.to_bytes())).display(),
+                        "cannot overwrite {} from {} with {} when split option is disabled",
+                        path.display(),
+                        self.trees[other],
                         self.trees[*tree],
                     )));
                 }

@@ -78,7 +78,7 @@ pub(crate) fn write_local(
         false => {
             let mut sources = Vec::new();
             for (tree, opened) in trees.iter().enumerate() {
-                if let Some(fd) = &opened.root {
+                for fd in opened.layers() {
                     sources.push((
                         tree,
                         duplicate(fd)
@@ -113,13 +113,9 @@ impl Job {
         }
         for (index, (tree, folder)) in trees.iter().zip(&folders).enumerate() {
             let node = self.enter_folder(root, folder)?;
-            let sources = match &tree.root {
-                None => Vec::new(),
-                Some(fd) => vec![(
-                    index,
-                    duplicate(fd).map_err(|error| self.file_error("open", root, None, error))?,
-                )],
-            };
+            let layers = tree.layers().map(|fd| Ok((index, duplicate(fd)?)));
+            let sources = layers.collect::<rustix::io::Result<Vec<_>>>();
+            let sources = sources.map_err(|error| self.file_error("open", root, None, error))?;
             self.queue.push(Task::Listed { node, sources });
         }
         Ok(())

@@ -22,6 +22,8 @@ pub struct LocalOptions {
     pub platform_split: Option<bool>,
     /// `source-date-epoch`: the time that every file gets.
     pub epoch: EpochOption,
+    /// `attestation-prefix`: what the names of files with attestations begin with.
+    pub attestation_prefix: String,
 }
 
 /// Keys of `type=tar`.
@@ -31,6 +33,8 @@ pub struct TarOptions {
     pub platform_split: Option<bool>,
     /// `source-date-epoch`: the time that every file gets.
     pub epoch: EpochOption,
+    /// `attestation-prefix`: what the names of files with attestations begin with.
+    pub attestation_prefix: String,
 }
 
 impl LocalOptions {
@@ -43,21 +47,25 @@ impl LocalOptions {
         let TarOptions {
             platform_split,
             epoch,
+            attestation_prefix,
         } = TarOptions::take(attrs)?;
         Ok(Self {
             mode,
             platform_split,
             epoch,
+            attestation_prefix,
         })
     }
 }
 
 impl TarOptions {
     pub(crate) fn take(attrs: &mut Attributes) -> Result<Self, OptionError> {
-        if attrs.text("attestation-prefix").is_some() {
-            return Err(OptionError::not_yet("attestation-prefix"));
+        let attestation_prefix = attrs.text("attestation-prefix").unwrap_or_default();
+        if attestation_prefix.contains(['/', '\0']) {
+            return Err(OptionError::AttestationPrefix(attestation_prefix));
         }
         Ok(Self {
+            attestation_prefix,
             platform_split: attrs.switch("platform-split")?,
             epoch: attrs.epoch()?,
         })

@@ -62,6 +62,9 @@ pub enum OptionError {
     /// A mode of the local exporter that does not exist.
     #[error("invalid local exporter mode {0:?}; use copy or delete")]
     LocalMode(String),
+    /// A prefix of attestation files that would lead out of their directory.
+    #[error("invalid attestation-prefix {0:?}: it begins file names and cannot have a slash")]
+    AttestationPrefix(String),
     /// An annotation key of an unknown kind.
     #[error(
         "unrecognized annotation type {0}; use manifest, manifest-descriptor, index or index-descriptor"

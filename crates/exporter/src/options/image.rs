@@ -13,6 +13,10 @@ pub struct ImageOptions {
     pub names: Vec<String>,
     /// `oci-mediatypes`; without it OCI types are used.
     pub oci_types: Option<bool>,
+    /// `oci-artifact`: attestation manifests are artifacts about the image; without it they are if the types are OCI's.
+    pub oci_artifact: Option<bool>,
+    /// `attestation-inline`: attestations that are for images only make an index of one image; `image` does so without it.
+    pub attestation_inline: Option<bool>,
     /// `compression`, `compression-level`, `force-compression`.
     pub compression: Compression,
     /// `rewrite-timestamp`: file times in new layers are brought down to the epoch.
@@ -74,18 +78,14 @@ impl ImageOptions {
         let compression = Compression::from_attrs(attrs.remaining())?;
         attrs.discard(&Compression::KEYS);
         let oci_types = attrs.switch("oci-mediatypes")?;
-        if attrs.switch("oci-artifact")? == Some(true) {
-            return Err(match oci_types {
-                Some(false) => {
-                    OptionError::Conflict("oci-artifact=true".into(), "oci-mediatypes=false".into())
-                }
-                _ => OptionError::not_yet("oci-artifact"),
-            });
+        let oci_artifact = attrs.switch("oci-artifact")?;
+        if (oci_artifact, oci_types) == (Some(true), Some(false)) {
+            return Err(OptionError::Conflict(
+                "oci-artifact=true".into(),
+                "oci-mediatypes=false".into(),
+            ));
         }
         attrs.refuse_unless("prefer-nondist-layers", false)?;
-        if attrs.switch("attestation-inline")?.is_some() {
-            return Err(OptionError::not_yet("attestation-inline"));
-        }
         match attrs.text("buildinfo").as_deref() {
             None | Some("none") => {}
             Some(value) => return Err(OptionError::not_yet(format!("buildinfo={value}"))),
@@ -97,12 +97,19 @@ impl ImageOptions {
         Ok(Self {
             names: names(attrs.text("name")),
             oci_types,
+            oci_artifact,
+            attestation_inline: attrs.switch("attestation-inline")?,
             compression,
             rewrite_timestamp: attrs.switch("rewrite-timestamp")?.unwrap_or(false),
             epoch: attrs.epoch()?,
             annotations: Annotations::take(attrs)?,
             overrides: overrides.into_iter().collect(),
         })
+    }
+
+    /// Whether attestation manifests are OCI artifacts.
+    pub fn use_oci_artifacts(&self) -> bool {
+        self.oci_artifact.unwrap_or(true) && self.use_oci_types()
     }
 
     /// Whether OCI media types are used.

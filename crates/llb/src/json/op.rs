@@ -1,66 +1,71 @@
-//! Ops in protobuf's JSON form.
+//! Ops as JSON.
 
-use super::value::Value;
-use super::{action, enum_name, map, metadata, object};
+use super::value::{Style, Value};
+use super::{action, map, metadata};
 use kiln_protocol::pb::{self, op};
 
-pub(super) fn op(op: &pb::Op) -> Value {
-    let out = object().list("inputs", &op.inputs, |input| {
-        object()
+/// An op with its inputs.
+pub(super) fn op(op: &pb::Op, style: Style) -> Value {
+    let inputs = style.object().list("inputs", &op.inputs, |input| {
+        style
+            .object()
             .text("digest", &input.digest)
             .long("index", input.index)
             .done()
     });
-    let out = match &op.op {
-        None => out,
-        Some(op::Op::Exec(exec)) => out.field("exec", exec_op(exec)),
-        Some(op::Op::Source(source)) => out.field("source", source_op(source)),
-        Some(op::Op::File(file)) => out.field(
-            "file",
-            object()
-                .list("actions", &file.actions, action::file_action)
-                .done(),
-        ),
-        Some(op::Op::Build(build)) => out.field("build", build_op(build)),
-        Some(op::Op::Merge(merge)) => {
-            let merge = object().list("inputs", &merge.inputs, |it| input(it.input));
-            out.field("merge", merge.done())
-        }
-        Some(op::Op::Diff(diff)) => {
-            let lower = diff.lower.as_ref().map(|it| input(it.input));
-            let upper = diff.upper.as_ref().map(|it| input(it.input));
-            out.field(
-                "diff",
-                object()
-                    .optional("lower", lower)
-                    .optional("upper", upper)
-                    .done(),
-            )
-        }
-        Some(op::Op::Passthrough(pass)) => {
-            let outputs = |it: &i64| Value::Text(it.to_string());
-            let pass = object()
-                .text("id", &pass.id)
-                .list("outputs", &pass.outputs, outputs);
-            out.field("passthrough", pass.done())
+    let out = match (style, action(op, style)) {
+        (Style::Proto, None) => inputs,
+        (Style::Proto, Some((name, action))) => inputs.field(name, action),
+        (Style::Go, action) => {
+            let fields = action.map(|(name, action)| (name.to_owned(), action));
+            inputs.field("Op", Value::Object(fields.into_iter().collect()))
         }
     };
-    out.optional("platform", op.platform.as_ref().map(platform))
-        .optional(
-            "constraints",
-            op.constraints
-                .as_ref()
-                .map(|it| object().texts("filter", &it.filter).done()),
-        )
-        .done()
+    let filter = |it: &pb::WorkerConstraints| style.object().texts("filter", &it.filter).done();
+    out.optional(
+        "platform",
+        op.platform.as_ref().map(|it| platform(it, style)),
+    )
+    .optional("constraints", op.constraints.as_ref().map(filter))
+    .done()
 }
 
-fn input(index: i64) -> Value {
-    object().long("input", index).done()
+/// What an op does, with the name of its kind.
+fn action(op: &pb::Op, style: Style) -> Option<(&'static str, Value)> {
+    let input = |index| style.object().long("input", index).done();
+    Some(match op.op.as_ref()? {
+        op::Op::Exec(exec) => ("exec", exec_op(exec, style)),
+        op::Op::Source(source) => ("source", source_op(source, style)),
+        op::Op::File(file) => {
+            let action = |it: &pb::FileAction| action::file_action(it, style);
+            let file = style.object().list("actions", &file.actions, action);
+            ("file", file.done())
+        }
+        op::Op::Build(build) => ("build", build_op(build, style)),
+        op::Op::Merge(merge) => {
+            let inputs = |it: &pb::MergeInput| input(it.input);
+            let merge = style.object().list("inputs", &merge.inputs, inputs);
+            ("merge", merge.done())
+        }
+        op::Op::Diff(diff) => {
+            let lower = diff.lower.as_ref().map(|it| input(it.input));
+            let upper = diff.upper.as_ref().map(|it| input(it.input));
+            let diff = style.object().optional("lower", lower);
+            ("diff", diff.optional("upper", upper).done())
+        }
+        op::Op::Passthrough(pass) => {
+            let pass = style
+                .object()
+                .text("id", &pass.id)
+                .longs("outputs", &pass.outputs);
+            ("passthrough", pass.done())
+        }
+    })
 }
 
-fn platform(platform: &pb::Platform) -> Value {
-    object()
+fn platform(platform: &pb::Platform, style: Style) -> Value {
+    style
+        .object()
         .text("Architecture", &platform.architecture)
         .text("OS", &platform.os)
         .text("Variant", &platform.variant)
@@ -69,8 +74,9 @@ fn platform(platform: &pb::Platform) -> Value {
         .done()
 }
 
-fn source_op(source: &pb::SourceOp) -> Value {
-    object()
+fn source_op(source: &pb::SourceOp, style: Style) -> Value {
+    style
+        .object()
         .text("identifier", &source.identifier)
         .optional("attrs", texts(&source.attrs))
         .done()
@@ -80,41 +86,41 @@ fn texts(entries: &std::collections::BTreeMap<String, String>) -> Option<Value> 
     (!entries.is_empty()).then(|| map(entries, |text| text.as_str().into()))
 }
 
-fn build_op(build: &pb::BuildOp) -> Value {
-    let inputs = (!build.inputs.is_empty()).then(|| map(&build.inputs, |it| input(it.input)));
-    object()
+fn build_op(build: &pb::BuildOp, style: Style) -> Value {
+    let input = |it: &pb::BuildInput| style.object().long("input", it.input).done();
+    let inputs = (!build.inputs.is_empty()).then(|| map(&build.inputs, input));
+    style
+        .object()
         .long("builder", build.builder)
         .optional("inputs", inputs)
         .optional(
             "def",
-            build
-                .def
-                .as_ref()
-                .map(|it| metadata::definition(it, metadata::Style::Proto)),
+            build.def.as_ref().map(|it| metadata::definition(it, style)),
         )
         .optional("attrs", texts(&build.attrs))
         .done()
 }
 
-fn exec_op(exec: &pb::ExecOp) -> Value {
-    let network =
-        (exec.network != 0).then(|| enum_name(exec.network, |it: pb::NetMode| it.as_str_name()));
-    let security = (exec.security != 0)
-        .then(|| enum_name(exec.security, |it: pb::SecurityMode| it.as_str_name()));
-    object()
-        .optional("meta", exec.meta.as_ref().map(meta))
-        .list("mounts", &exec.mounts, mount)
-        .optional("network", network)
-        .optional("security", security)
+fn exec_op(exec: &pb::ExecOp, style: Style) -> Value {
+    style
+        .object()
+        .optional("meta", exec.meta.as_ref().map(|it| meta(it, style)))
+        .list("mounts", &exec.mounts, |it| mount(it, style))
+        .choice("network", exec.network, |it: pb::NetMode| it.as_str_name())
+        .choice("security", exec.security, |it: pb::SecurityMode| {
+            it.as_str_name()
+        })
         .list("secretenv", &exec.secretenv, |it| {
-            object()
+            style
+                .object()
                 .text("ID", &it.id)
                 .text("name", &it.name)
                 .flag("optional", it.optional)
                 .done()
         })
         .list("cdiDevices", &exec.cdi_devices, |it| {
-            object()
+            style
+                .object()
                 .text("name", &it.name)
                 .flag("optional", it.optional)
                 .done()
@@ -122,28 +128,35 @@ fn exec_op(exec: &pb::ExecOp) -> Value {
         .done()
 }
 
-fn meta(meta: &pb::Meta) -> Value {
+fn meta(meta: &pb::Meta, style: Style) -> Value {
     let proxy = meta.proxy_env.as_ref().map(|it| {
-        object()
-            .text("httpProxy", &it.http_proxy)
-            .text("httpsProxy", &it.https_proxy)
-            .text("ftpProxy", &it.ftp_proxy)
-            .text("noProxy", &it.no_proxy)
-            .text("allProxy", &it.all_proxy)
+        style
+            .object()
+            .text(style.name("httpProxy", "http_proxy"), &it.http_proxy)
+            .text(style.name("httpsProxy", "https_proxy"), &it.https_proxy)
+            .text(style.name("ftpProxy", "ftp_proxy"), &it.ftp_proxy)
+            .text(style.name("noProxy", "no_proxy"), &it.no_proxy)
+            .text(style.name("allProxy", "all_proxy"), &it.all_proxy)
             .done()
     });
-    object()
+    style
+        .object()
         .texts("args", &meta.args)
         .texts("env", &meta.env)
         .text("cwd", &meta.cwd)
         .text("user", &meta.user)
-        .optional("proxyEnv", proxy)
+        .optional(style.name("proxyEnv", "proxy_env"), proxy)
         .list("extraHosts", &meta.extra_hosts, |it| {
-            object().text("Host", &it.host).text("IP", &it.ip).done()
+            style
+                .object()
+                .text("Host", &it.host)
+                .text("IP", &it.ip)
+                .done()
         })
         .text("hostname", &meta.hostname)
         .list("ulimit", &meta.ulimit, |it| {
-            object()
+            style
+                .object()
                 .text("Name", &it.name)
                 .long("Soft", it.soft)
                 .long("Hard", it.hard)
@@ -160,26 +173,30 @@ fn meta(meta: &pb::Meta) -> Value {
         .done()
 }
 
-fn mount(mount: &pb::Mount) -> Value {
-    let kind = (mount.mount_type != 0)
-        .then(|| enum_name(mount.mount_type, |it: pb::MountType| it.as_str_name()));
-    let content = (mount.content_cache != 0).then(|| {
-        enum_name(mount.content_cache, |it: pb::MountContentCache| {
-            it.as_str_name()
-        })
-    });
+fn mount(mount: &pb::Mount, style: Style) -> Value {
     let cache = mount.cache_opt.as_ref().map(|it| {
-        let sharing = (it.sharing != 0)
-            .then(|| enum_name(it.sharing, |it: pb::CacheSharingOpt| it.as_str_name()));
-        object()
+        style
+            .object()
             .text("ID", &it.id)
-            .optional("sharing", sharing)
+            .choice("sharing", it.sharing, |it: pb::CacheSharingOpt| {
+                it.as_str_name()
+            })
             .done()
     });
     let tmpfs = mount
         .tmpfs_opt
         .as_ref()
-        .map(|it| object().long("size", it.size).done());
+        .map(|it| style.object().long("size", it.size).done());
+    let owned = |id: &str, [uid, gid, mode]: [u32; 3], optional: bool| {
+        style
+            .object()
+            .text("ID", id)
+            .number("uid", uid.into())
+            .number("gid", gid.into())
+            .number("mode", mode.into())
+            .flag("optional", optional)
+            .done()
+    };
     let secret = mount
         .secret_opt
         .as_ref()
@@ -188,28 +205,25 @@ fn mount(mount: &pb::Mount) -> Value {
         .ssh_opt
         .as_ref()
         .map(|it| owned(&it.id, [it.uid, it.gid, it.mode], it.optional));
-    object()
+    style
+        .object()
         .long("input", mount.input)
         .text("selector", &mount.selector)
         .text("dest", &mount.dest)
         .long("output", mount.output)
         .flag("readonly", mount.readonly)
-        .optional("mountType", kind)
+        .choice("mountType", mount.mount_type, |it: pb::MountType| {
+            it.as_str_name()
+        })
         .optional("TmpfsOpt", tmpfs)
         .optional("cacheOpt", cache)
         .optional("secretOpt", secret)
         .optional("SSHOpt", ssh)
         .text("resultID", &mount.result_id)
-        .optional("contentCache", content)
-        .done()
-}
-
-fn owned(id: &str, [uid, gid, mode]: [u32; 3], optional: bool) -> Value {
-    object()
-        .text("ID", id)
-        .number("uid", uid.into())
-        .number("gid", gid.into())
-        .number("mode", mode.into())
-        .flag("optional", optional)
+        .choice(
+            "contentCache",
+            mount.content_cache,
+            |it: pb::MountContentCache| it.as_str_name(),
+        )
         .done()
 }

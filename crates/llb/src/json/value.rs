@@ -35,14 +35,49 @@ impl Serialize for Value {
     }
 }
 
-/// An object under construction. Fields with their default value are left out, as protobuf's JSON
-/// form wants it.
-#[derive(Default)]
-pub(super) struct Object(Vec<(String, Value)>);
+/// Which of the two spellings of keys and numbers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Go's struct tags: numbers, also for enums.
+    Go,
+    /// Protobuf's JSON form: camel case, 64-bit numbers as strings, enums by name.
+    Proto,
+}
+
+impl Style {
+    /// Starts an object.
+    pub(super) fn object(self) -> Object {
+        Object {
+            style: self,
+            fields: Vec::new(),
+        }
+    }
+
+    /// The one of two names for a field.
+    pub(super) fn name<'a>(self, proto: &'a str, go: &'a str) -> &'a str {
+        match self {
+            Self::Go => go,
+            Self::Proto => proto,
+        }
+    }
+
+    fn long(self, number: i64) -> Value {
+        match self {
+            Self::Go => Value::Number(number),
+            Self::Proto => Value::Text(number.to_string()),
+        }
+    }
+}
+
+/// An object under construction. Fields with their default value are left out, as both forms want it.
+pub(super) struct Object {
+    style: Style,
+    fields: Vec<(String, Value)>,
+}
 
 impl Object {
     pub(super) fn field(mut self, name: &str, value: Value) -> Self {
-        self.0.push((name.into(), value));
+        self.fields.push((name.into(), value));
         self
     }
 
@@ -57,15 +92,37 @@ impl Object {
         self.optional(name, (!text.is_empty()).then(|| text.into()))
     }
 
-    /// 64-bit integers are strings.
+    /// A 64-bit integer.
     pub(super) fn long(self, name: &str, number: i64) -> Self {
-        let text = number.to_string();
-        self.optional(name, (number != 0).then_some(Value::Text(text)))
+        let value = self.style.long(number);
+        self.optional(name, (number != 0).then_some(value))
     }
 
     pub(super) fn unsigned_long(self, name: &str, number: u64) -> Self {
-        let text = number.to_string();
-        self.optional(name, (number != 0).then_some(Value::Text(text)))
+        let value = match self.style {
+            Style::Go => Value::Number(number as i64),
+            Style::Proto => Value::Text(number.to_string()),
+        };
+        self.optional(name, (number != 0).then_some(value))
+    }
+
+    pub(super) fn longs(self, name: &str, numbers: &[i64]) -> Self {
+        let style = self.style;
+        self.list(name, numbers, |number| style.long(*number))
+    }
+
+    /// An enum's name on the wire, or its number if it has none; in Go's form always the number.
+    pub(super) fn choice<E: TryFrom<i32>>(
+        self,
+        name: &str,
+        number: i32,
+        text: impl Fn(E) -> &'static str,
+    ) -> Self {
+        let value = match (self.style, E::try_from(number)) {
+            (Style::Proto, Ok(known)) => Value::from(text(known)),
+            _ => Value::Number(i64::from(number)),
+        };
+        self.optional(name, (number != 0).then_some(value))
     }
 
     pub(super) fn number(self, name: &str, number: i64) -> Self {
@@ -86,6 +143,6 @@ impl Object {
     }
 
     pub(super) fn done(self) -> Value {
-        Value::Object(self.0)
+        Value::Object(self.fields)
     }
 }

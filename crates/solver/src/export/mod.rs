@@ -187,8 +187,9 @@ enum Effort {
 
 impl<R: Remotes> Picker<'_, R> {
     async fn all(&self, trail: &Trail) -> Result<Vec<Picked<R::Remote>>, ExportError> {
-        futures::stream::iter(&trail.nodes)
-            .map(|node| self.pick(node, Effort::Make))
+        // Collected first: the closure must not become part of this future, whose lifetimes it would make too special.
+        let picks = trail.nodes.iter().map(|node| self.pick(node, Effort::Make));
+        futures::stream::iter(picks.collect::<Vec<_>>())
             .buffered(CONCURRENT)
             .try_collect()
             .await

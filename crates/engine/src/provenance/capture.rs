@@ -1,0 +1,138 @@
+//! What is behind one result.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kiln_llb::pb::{self, MountType, NetMode, op};
+use oci_spec::image::Platform;
+
+use super::images::{self, ImageSource};
+use super::ledger::{FrontendRequest, Origin, Trace};
+use crate::ops::EngineOp;
+
+/// What is behind one result: all that its build solved and looked up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Capture {
+    pub(super) request: Option<FrontendRequest>,
+    pub(super) images: Vec<ImageSource>,
+    pub(super) locals: BTreeSet<String>,
+    /// Ids of secrets, with whether the build would have gone on without.
+    pub(super) secrets: BTreeMap<String, bool>,
+    /// The same of SSH agents.
+    pub(super) ssh: BTreeMap<String, bool>,
+    /// Whether a step could reach a network.
+    pub(super) network: bool,
+    /// Whether something is behind the result that cannot be named.
+    pub(super) incomplete: bool,
+}
+
+/// What a source op took in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Material {
+    /// An image.
+    Image(ImageSource),
+    /// A directory of the client.
+    Local(String),
+}
+
+/// A result whose capture is wanted, among all of its build.
+pub(super) struct Wanted<'a> {
+    pub(super) platform: &'a Platform,
+    pub(super) origin: &'a Origin,
+    /// All results of the build, with their platforms.
+    pub(super) results: &'a [(&'a Platform, &'a Origin)],
+}
+
+impl Wanted<'_> {
+    /// Collects what is behind the result. What other results of the build are made of is left out.
+    pub(super) fn capture(&self) -> Capture {
+        let Origin { ledger, trace } = self.origin;
+        let mut capture = Capture {
+            request: ledger.request.clone(),
+            ..Capture::default()
+        };
+        let is_result = |trace: &Arc<Trace>| {
+            let results = self.results.iter();
+            let mut traces = results.filter_map(|(_, origin)| origin.trace.as_ref());
+            traces.any(|result| Arc::ptr_eq(result, trace))
+        };
+        let others = ledger.traces().into_iter();
+        let others = others.filter(|other| !is_result(other));
+        for trace in trace.iter().cloned().chain(others) {
+            capture.add(&trace);
+        }
+        let mut looked_up = ledger.images();
+        if self.results.len() > 1 {
+            let all = self.results.iter().map(|(platform, _)| (*platform).clone());
+            looked_up = images::for_platform(looked_up, &all.collect::<Vec<_>>(), self.platform);
+        }
+        for image in looked_up {
+            images::add(&mut capture.images, image);
+        }
+        images::drop_pinned_twins(&mut capture.images);
+        let name = |image: &ImageSource| image.reference.to_string();
+        capture.images.sort_by_cached_key(name);
+        capture
+    }
+}
+
+impl Capture {
+    /// Whether everything that went into the result is named.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.incomplete && self.locals.is_empty()
+    }
+
+    fn add(&mut self, trace: &Trace) {
+        for (vertex, op) in &trace.vertices {
+            match &vertex.op.op {
+                Some(op::Op::Source(_)) => self.add_source(op),
+                Some(op::Op::Exec(exec)) => self.add_step(exec),
+                Some(op::Op::Build(_)) => self.incomplete = true,
+                _ => {}
+            }
+        }
+    }
+
+    fn add_source(&mut self, op: &EngineOp) {
+        match op.material() {
+            Some(Material::Image(image)) => images::add(&mut self.images, image),
+            Some(Material::Local(name)) => {
+                self.locals.insert(name);
+            }
+            // It never had to say what it stands for.
+            None => {}
+        }
+    }
+
+    fn add_step(&mut self, exec: &pb::ExecOp) {
+        let mount_type = |mount: &pb::Mount| MountType::try_from(mount.mount_type);
+        for mount in &exec.mounts {
+            match (mount_type(mount), &mount.secret_opt, &mount.ssh_opt) {
+                (Ok(MountType::Secret), secret, _) => {
+                    let secret = secret.clone().unwrap_or_default();
+                    need(&mut self.secrets, secret.id, secret.optional);
+                }
+                (Ok(MountType::Ssh), _, ssh) => {
+                    let ssh = ssh.clone().unwrap_or_default();
+                    let id = if ssh.id.is_empty() {
+                        "default".into()
+                    } else {
+                        ssh.id
+                    };
+                    need(&mut self.ssh, id, ssh.optional);
+                }
+                _ => {}
+            }
+        }
+        for secret in &exec.secretenv {
+            need(&mut self.secrets, secret.id.clone(), secret.optional);
+        }
+        self.network |= exec.network != NetMode::None as i32;
+    }
+}
+
+/// Something is optional only if all that want it can do without.
+fn need(lent: &mut BTreeMap<String, bool>, id: String, optional: bool) {
+    let entry = lent.entry(id).or_insert(optional);
+    *entry &= optional;
+}

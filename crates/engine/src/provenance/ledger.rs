@@ -1,0 +1,114 @@
+//! What frontends did during a build.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kiln_llb::pb;
+use kiln_llb::{Definition, Edge, Vertex, digest_of};
+use oci_spec::image::Digest;
+
+use super::images::ImageSource;
+use crate::ops::EngineOp;
+use crate::request::Attributes;
+
+/// What a frontend was asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FrontendRequest {
+    /// Its name, such as `dockerfile.v0`.
+    pub(crate) frontend: String,
+    /// Its options.
+    pub(crate) options: Attributes,
+}
+
+/// What one frontend request solved and looked up, and what other frontends did for it.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// `None` for a client that brings definitions of its own.
+    pub(crate) request: Option<FrontendRequest>,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    traces: Vec<Arc<Trace>>,
+    images: Vec<ImageSource>,
+    below: Vec<Arc<Ledger>>,
+}
+
+impl Ledger {
+    /// The ledger of a whole build.
+    pub(crate) fn new(request: Option<FrontendRequest>) -> Arc<Self> {
+        Arc::new(Self {
+            request,
+            entries: Mutex::default(),
+        })
+    }
+
+    /// The ledger of a request made while this one is served.
+    #[expect(dead_code, reason = "nested frontend requests come with the gateway")]
+    pub(crate) fn child(&self, request: FrontendRequest) -> Arc<Self> {
+        let child = Self::new(Some(request));
+        self.entries().below.push(child.clone());
+        child
+    }
+
+    /// Notes a definition that was solved.
+    pub(crate) fn solved(&self, trace: Arc<Trace>) {
+        self.entries().traces.push(trace);
+    }
+
+    /// Notes an image that was looked up.
+    pub(crate) fn looked_up(&self, image: ImageSource) {
+        self.entries().images.push(image);
+    }
+
+    /// All that was solved, by this request and those below.
+    pub(super) fn traces(&self) -> Vec<Arc<Trace>> {
+        let entries = self.entries();
+        let below = entries.below.iter().flat_map(|ledger| ledger.traces());
+        entries.traces.iter().cloned().chain(below).collect()
+    }
+
+    /// All images that were looked up, by this request and those below.
+    pub(super) fn images(&self) -> Vec<ImageSource> {
+        let entries = self.entries();
+        let below = entries.below.iter().flat_map(|ledger| ledger.images());
+        entries.images.iter().cloned().chain(below).collect()
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which request a solution belongs to.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) ledger: Arc<Ledger>,
+    /// `None` for an empty definition.
+    pub(crate) trace: Option<Arc<Trace>>,
+}
+
+/// A definition that was solved, with the ops that did it.
+pub(crate) struct Trace {
+    /// Inputs before their users.
+    pub(super) vertices: Vec<(Vertex, Arc<EngineOp>)>,
+    pub(super) root: Edge,
+    /// The op that only names the result.
+    pub(super) terminal: Option<Digest>,
+    pub(super) source: Option<pb::Source>,
+}
+
+impl Trace {
+    pub(crate) fn new(
+        definition: &Definition,
+        root: Edge,
+        vertices: Vec<(Vertex, Arc<EngineOp>)>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            vertices,
+            root,
+            terminal: definition.ops.last().map(digest_of),
+            source: definition.source.clone(),
+        })
+    }
+}

@@ -1,0 +1,206 @@
+//! From a finished build to its provenance.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use kiln_exporter::{
+    Attestation, AttestationContent, AttestationKind, INLINE_ONLY, PredicateError, REASON,
+};
+use kiln_session::SessionId;
+use kiln_session::progress::Timestamp;
+use kiln_solver::Solved;
+use oci_spec::image::Platform;
+
+use super::capture::{Capture, Wanted};
+use super::layers;
+use super::ledger::{Origin, Trace};
+use super::options::{Mode, ProvenanceOptions};
+use super::predicate::Facts;
+use super::steps::Steps;
+use crate::engine::Engine;
+use crate::error::{BuildError, Kind};
+use crate::frontend::BuiltPlatform;
+use crate::ops::Output;
+use crate::request::Attributes;
+
+/// One run of a build: all its predicates agree on this.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    id: String,
+    started: Timestamp,
+    finished: OnceLock<Timestamp>,
+}
+
+impl Invocation {
+    /// A build that begins now.
+    pub(crate) fn begin() -> Arc<Self> {
+        Arc::new(Self {
+            id: SessionId::random().to_string(),
+            started: Timestamp::now(),
+            finished: OnceLock::new(),
+        })
+    }
+
+    /// When the results were there. The first call decides.
+    fn finished(&self) -> Timestamp {
+        *self.finished.get_or_init(Timestamp::now)
+    }
+}
+
+/// Provenance of one result for its build's record.
+#[expect(dead_code, reason = "build records are to hold it")]
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    /// The result's platform.
+    pub(crate) platform: Platform,
+    /// Type of the predicate.
+    pub(crate) predicate_type: &'static str,
+    /// The predicate as JSON.
+    pub(crate) predicate: Bytes,
+}
+
+/// Provenance of each result, to be exported with it.
+pub(crate) fn attest(
+    engine: &Engine,
+    invocation: &Arc<Invocation>,
+    options: &ProvenanceOptions,
+    built: &[BuiltPlatform],
+) -> Result<Vec<Attestation>, BuildError> {
+    let findings = Finding::all(engine, invocation, options, built).into_iter();
+    let attestations = findings.map(|finding| {
+        if options.complete_materials && !finding.capture.is_complete() {
+            return Err(incomplete(&finding.capture));
+        }
+        Ok(finding.into_attestation())
+    });
+    attestations.collect()
+}
+
+/// Provenance of each result as build records keep it, whatever the request's `options` ask for.
+#[expect(dead_code, reason = "build records are to hold it")]
+pub(crate) async fn for_history(
+    engine: &Engine,
+    invocation: &Arc<Invocation>,
+    options: &Attributes,
+    built: &[BuiltPlatform],
+) -> Result<Vec<Record>, BuildError> {
+    let options = ProvenanceOptions::for_history(options);
+    let mut records = Vec::with_capacity(built.len());
+    let findings = Finding::all(engine, invocation, &options, built);
+    for (finding, built) in findings.into_iter().zip(built) {
+        records.push(Record {
+            platform: built.platform.clone(),
+            predicate_type: options.version.predicate_type(),
+            predicate: finding.predicate().await?,
+        });
+    }
+    Ok(records)
+}
+
+/// What is known of one result.
+struct Finding {
+    engine: Engine,
+    invocation: Arc<Invocation>,
+    options: ProvenanceOptions,
+    capture: Capture,
+    trace: Option<Arc<Trace>>,
+    solved: Option<Solved<Output>>,
+}
+
+impl Finding {
+    fn all(
+        engine: &Engine,
+        invocation: &Arc<Invocation>,
+        options: &ProvenanceOptions,
+        built: &[BuiltPlatform],
+    ) -> Vec<Self> {
+        let results = built.iter().map(|it| (&it.platform, &it.solution.origin));
+        let results: Vec<(&Platform, &Origin)> = results.collect();
+        let findings = built.iter().map(|it| {
+            let wanted = Wanted {
+                platform: &it.platform,
+                origin: &it.solution.origin,
+                results: &results,
+            };
+            Self {
+                engine: engine.clone(),
+                invocation: invocation.clone(),
+                options: options.clone(),
+                capture: wanted.capture(),
+                trace: it.solution.origin.trace.clone(),
+                solved: it.solution.solved.clone(),
+            }
+        });
+        findings.collect()
+    }
+
+    fn into_attestation(self) -> Attestation {
+        let inline_only = self.options.inline_only.to_string();
+        let metadata = [
+            (REASON.to_owned(), Bytes::from_static(b"provenance")),
+            (INLINE_ONLY.to_owned(), inline_only.into()),
+        ];
+        let (path, predicate_type) = (
+            self.options.filename.clone(),
+            self.options.version.predicate_type().to_owned(),
+        );
+        let finding = Arc::new(self);
+        Attestation {
+            kind: AttestationKind::InToto,
+            path,
+            content: AttestationContent::Predicate(Arc::new(move || {
+                let finding = finding.clone();
+                async move { finding.predicate().await.map_err(PredicateError::from) }.boxed()
+            })),
+            predicate_type,
+            subjects: Vec::new(),
+            metadata: BTreeMap::from(metadata),
+        }
+    }
+
+    async fn predicate(&self) -> Result<Bytes, BuildError> {
+        let finished = self.invocation.finished();
+        let is_max = self.options.mode == Mode::Max;
+        let steps = self.trace.as_deref().filter(|_| is_max).map(Steps::new);
+        let layers = match (&steps, &self.solved) {
+            (Some(steps), Some(solved)) => {
+                layers::find(&self.engine.worker.store, solved, &steps.numbers).await?
+            }
+            _ => BTreeMap::new(),
+        };
+        let (config, source) = match steps {
+            Some(Steps { config, source, .. }) => (Some(config), source),
+            None => (None, None),
+        };
+        let facts = Facts {
+            capture: &self.capture,
+            options: &self.options,
+            invocation: self.invocation.id.clone(),
+            started: self.invocation.started,
+            finished,
+            platform: kiln_llb::platform::format(&self.engine.worker.platform),
+            config,
+            source,
+            layers,
+        };
+        Ok(facts.into_predicate())
+    }
+}
+
+/// The error for a build that must know all that went into it, in BuildKit's words.
+fn incomplete(capture: &Capture) -> BuildError {
+    let mut message = String::from(
+        "provenance materials are incomplete\n\nThe build requested complete provenance materials, \
+         but not all dependencies could be captured.",
+    );
+    if !capture.locals.is_empty() {
+        message.push_str("\n\nUncaptured local sources:");
+    }
+    for name in &capture.locals {
+        message.push_str(&format!("\n  - {name}\n    reason: local_source"));
+    }
+    BuildError::new(Kind::Input, message)
+        .hint("leave complete-materials out, or build from sources with a digest")
+}

@@ -1,0 +1,26 @@
+//! Where results come from: SLSA provenance of what a build made, in the shapes that BuildKit gives it.
+//!
+//! While a build runs, each frontend request keeps a [`Ledger`] of what it solved and which images it looked up.
+//! Afterwards a [`Capture`] says what of that is behind one result, and a predicate says it in JSON.
+
+mod ledger;
+mod options;
+
+mod capture;
+mod images;
+mod redact;
+
+mod layers;
+mod predicate;
+mod request;
+mod steps;
+
+mod make;
+
+pub(crate) use capture::Material;
+pub(crate) use images::ImageSource;
+pub(crate) use ledger::{FrontendRequest, Ledger, Origin, Trace};
+pub(crate) use make::{Invocation, attest};
+#[expect(unused_imports, reason = "build records are to hold provenance")]
+pub(crate) use make::{Record, for_history};
+pub(crate) use options::parse as parse_options;

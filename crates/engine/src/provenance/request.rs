@@ -1,0 +1,170 @@
+//! What was asked for, as far as provenance may say it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::capture::Capture;
+use super::redact;
+use crate::request::Attributes;
+
+/// BuildKit's number for the behaviour of its version 0.31 and later, which Kiln's is.
+const COMPATIBILITY_VERSION: u32 = 30;
+
+/// Options that only concern the machine.
+const OF_THE_MACHINE: [&str; 4] = [
+    "cgroup-parent",
+    "image-resolve-mode",
+    "platform",
+    "cache-imports",
+];
+
+/// What was asked for, taken apart.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Where the frontend's own file is from.
+    pub(super) config: ConfigSource,
+    pub(super) parameters: Parameters,
+    /// Version control as the client sees it.
+    pub(super) vcs: BTreeMap<String, String>,
+}
+
+/// Where the frontend's own file is from.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct ConfigSource {
+    pub(super) uri: String,
+    pub(super) path: String,
+}
+
+/// The request's parameters.
+#[derive(Debug, Default, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Parameters {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) frontend: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) args: Attributes,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<Lent>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ssh: Vec<Lent>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    locals: Vec<Local>,
+    compatibility_version: u32,
+}
+
+/// Something the client lent.
+#[derive(Debug, Clone, Serialize)]
+struct Lent {
+    id: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    optional: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Local {
+    name: String,
+}
+
+impl Asked {
+    pub(super) fn new(capture: &Capture) -> Self {
+        let request = capture.request.as_ref();
+        let mut args = request.map_or_else(Attributes::new, |it| shown(&it.options));
+        let config = ConfigSource::take(&mut args);
+        let vcs = take_vcs(&mut args);
+        let lent = |from: &BTreeMap<String, bool>| {
+            let lent = from.iter().map(|(id, optional)| Lent {
+                id: id.clone(),
+                optional: *optional,
+            });
+            lent.collect()
+        };
+        let locals = capture.locals.iter().cloned();
+        let parameters = Parameters {
+            frontend: request.map_or(String::new(), |it| it.frontend.clone()),
+            args,
+            secrets: lent(&capture.secrets),
+            ssh: lent(&capture.ssh),
+            locals: locals.map(|name| Local { name }).collect(),
+            compatibility_version: COMPATIBILITY_VERSION,
+        };
+        Self {
+            config,
+            parameters,
+            vcs,
+        }
+    }
+}
+
+impl Parameters {
+    /// Leaves out what says too much for `mode=min`. Whether arguments were among it.
+    pub(super) fn reduce(&mut self) -> bool {
+        let before = self.args.len();
+        let tells = |key: &str| key.starts_with("build-arg:") || key.starts_with("label:");
+        self.args.retain(|key, _| !tells(key));
+        self.secrets.clear();
+        self.ssh.clear();
+        self.args.len() != before
+    }
+}
+
+/// The options that belong into provenance.
+fn shown(options: &Attributes) -> Attributes {
+    let context_key = match options.get("contextkey") {
+        Some(key) if !key.is_empty() => key,
+        _ => "context",
+    };
+    let shown = options
+        .iter()
+        .filter(|(key, _)| !OF_THE_MACHINE.contains(&key.as_str()) && !key.starts_with("attest:"));
+    let redacted = shown.map(|(key, value)| {
+        let is_context = key == context_key || key.starts_with("context:");
+        let value = match is_context {
+            true => redact::credentials(value),
+            false => value.clone(),
+        };
+        (key.clone(), value)
+    });
+    redacted.collect()
+}
+
+impl ConfigSource {
+    /// Takes what names the frontend's file out of the arguments.
+    fn take(args: &mut Attributes) -> Self {
+        let given = |key: &str| args.get(key).filter(|value| !value.is_empty());
+        let key = match (given("contextkey"), given("input:context")) {
+            (Some(key), _) => key.clone(),
+            (None, Some(_)) => "input:context".into(),
+            (None, None) => "context".into(),
+        };
+        let mut take = |key: &str| {
+            let is_given = args.get(key).is_some_and(|value| !value.is_empty());
+            is_given
+                .then(|| args.remove(key))
+                .flatten()
+                .unwrap_or_default()
+        };
+        Self {
+            uri: redact::credentials(&take(&key)),
+            path: take("filename"),
+        }
+    }
+}
+
+fn take_vcs(args: &mut Attributes) -> BTreeMap<String, String> {
+    let mut vcs = BTreeMap::new();
+    args.retain(|key, value| {
+        let Some(name) = key.strip_prefix("vcs:") else {
+            return true;
+        };
+        if !value.is_empty() {
+            let value = match name {
+                "source" => redact::credentials(value),
+                _ => value.clone(),
+            };
+            vcs.insert(name.to_owned(), value);
+        }
+        false
+    });
+    vcs
+}
