@@ -8,7 +8,7 @@ use crate::cache_transfer;
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::export;
-use crate::frontend::{self, FrontendResult};
+use crate::frontend::{self, Built, FrontendResult};
 use crate::observe::JobObserver;
 use crate::provenance::{self, Invocation, Ledger};
 use crate::request::{BuildOutcome, BuildRequest};
@@ -68,9 +68,8 @@ pub(crate) async fn run(
         let attestations = provenance::attest(engine, &invocation, options, &result.platforms)?;
         result.attest(attestations);
     }
-    let input = result
-        .export_input(&bridge, &exports, &cache_exports)
-        .await?;
+    let carrier = Built::inline_carrier(&exports, &cache_exports);
+    let input = result.export_input(&bridge, carrier).await?;
     let (exported, pushes) = export::run(engine, &bridge.progress, &input, exports).await?;
     let pushes = try_join_all(
         pushes

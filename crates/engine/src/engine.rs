@@ -44,10 +44,14 @@ impl Engine {
             root: options.root.clone(),
         })
         .map_err(store_error)?;
+        let defaults = ClientOptions::default();
         let client = ClientOptions {
             hosts: options.hosts.clone(),
             proxy: options.proxies.0.clone(),
-            ..ClientOptions::default()
+            parallel_transfers: options
+                .registry_concurrency
+                .unwrap_or(defaults.parallel_transfers),
+            ..defaults
         };
         let registry = Client::new(client.clone());
         let registry = registry.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
@@ -60,6 +64,8 @@ impl Engine {
             jobs: crate::jobs::Jobs::default(),
             opened: crate::ops::source::OpenedImages::default(),
             checksums: crate::checksums::ChecksumCache::default(),
+            dns: options.dns,
+            frontends: options.frontends,
             parallelism: options
                 .max_parallelism
                 .map(|limit| Arc::new(Semaphore::new(limit))),

@@ -87,7 +87,7 @@ impl BuildError {
 
 /// The text of an error and its causes in one line. Causes whose text the
 /// outer error shows already are not repeated.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

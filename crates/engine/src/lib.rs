@@ -47,14 +47,14 @@ mod step_runner;
 
 pub use cache::DatabaseKeys;
 pub use engine::Engine;
-pub use error::{BuildError, Kind, Location};
+pub use error::{BuildError, Kind, Location, chain as error_chain};
 pub use gc::{GcPolicy, GcSettings, Upkeep, disk_size};
 pub use history::{History, HistoryOptions};
-pub use kiln_executor::rootless;
+pub use kiln_executor::{Dns, rootless};
 pub use kiln_llb::Definition;
 pub use kiln_store::RecordType;
 pub use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
-pub use options::{EngineOptions, ExecutorChoice, Proxies};
+pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies};
 pub use request::{
     Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,
     Frontend, Recorded,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kiln_executor::Dns;
 use kiln_registry::{Hosts, ProxySettings};
 
 use crate::gc::{GcSettings, Upkeep};
@@ -27,6 +28,13 @@ pub struct EngineOptions {
     pub upkeep: Upkeep,
     /// How the history of builds is kept.
     pub history: HistoryOptions,
+    /// Transfers from or to one registry at the same time; `None` means the
+    /// usual number.
+    pub registry_concurrency: Option<usize>,
+    /// Overrides for `/etc/resolv.conf` of steps.
+    pub dns: Dns,
+    /// Which frontends builds may use.
+    pub frontends: Frontends,
 }
 
 impl EngineOptions {
@@ -41,6 +49,9 @@ impl EngineOptions {
             gc: GcSettings::default(),
             upkeep: Upkeep::default(),
             history: HistoryOptions::default(),
+            registry_concurrency: None,
+            dns: Dns::default(),
+            frontends: Frontends::default(),
         }
     }
 }
@@ -53,6 +64,27 @@ pub enum ExecutorChoice {
     /// An OCI runtime such as runc or crun: a path, or a name looked up in
     /// `PATH`.
     OciRuntime(PathBuf),
+}
+
+/// Which frontends builds may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frontends {
+    /// The built-in Dockerfile frontend.
+    pub dockerfile: bool,
+    /// Frontends that are images.
+    pub gateway: bool,
+    /// The only repositories that such images may come from, unless empty.
+    pub gateway_repositories: Vec<String>,
+}
+
+impl Default for Frontends {
+    fn default() -> Self {
+        Self {
+            dockerfile: true,
+            gateway: true,
+            gateway_repositories: Vec::new(),
+        }
+    }
 }
 
 /// Proxies on the way to registries.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kiln_executor::Dns;
 use kiln_llb::platform;
 use kiln_store::Store;
 use oci_spec::image::Platform;
@@ -10,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::checksums::ChecksumCache;
 use crate::jobs::Jobs;
 use crate::ops::source::OpenedImages;
+use crate::options::Frontends;
 use crate::sources::Sources;
 use crate::step_runner::StepRunner;
 
@@ -29,6 +31,10 @@ pub(crate) struct Worker {
     pub(crate) opened: OpenedImages,
     /// Content checksums of refs.
     pub(crate) checksums: ChecksumCache,
+    /// Overrides for name resolution in steps.
+    pub(crate) dns: Dns,
+    /// Which frontends builds may use.
+    pub(crate) frontends: Frontends,
     /// How many steps may run at once; `None` means as many as there are.
     pub(crate) parallelism: Option<Arc<Semaphore>>,
 }

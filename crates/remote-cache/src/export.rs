@@ -141,12 +141,10 @@ async fn push(
     cache: &BuiltCache,
     content: &ContentStore,
 ) -> Result<(), Box<RegistryError>> {
-    let each = cache.blobs.iter().map(async |blob| {
+    let each = cache.blobs.iter().cloned().map(|blob| async move {
         let data = BlobData::stored(content, blob.digest());
-        repository
-            .push_blob(blob, data, None)
-            .await
-            .map_err(Box::new)
+        let pushed = repository.push_blob(&blob, data, None).await;
+        pushed.map_err(Box::new)
     });
     try_join_all(each).await?;
     let config = BlobData::Bytes(Bytes::from(cache.config.clone()));

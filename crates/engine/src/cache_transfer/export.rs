@@ -63,11 +63,11 @@ pub(crate) async fn export_all(
     exports: Vec<CacheExport>,
 ) -> Result<Attributes, BuildError> {
     let exports = exports
-        .iter()
+        .into_iter()
         .filter(|export| !export.is_inline())
         .map(|export| async move {
             let step = Step::start(progress, export.title());
-            let exported = export_one(engine, session, &step, solved, export).await;
+            let exported = export_one(engine, session, &step, solved, &export).await;
             match (step.finish(exported), export.options.ignore_error) {
                 (Err(_), true) => Ok(Attributes::new()),
                 (exported, _) => exported,

@@ -9,13 +9,13 @@ mod warnings;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use kiln_exporter::{Attestation, ExportInput, PlatformResult, Shape};
+use kiln_exporter::{Attestation, Compression, ExportInput, PlatformResult, Shape};
 use kiln_solver::Solved;
 use oci_spec::image::Platform;
 
 use crate::bridge::{Bridge, Solution};
 use crate::cache_transfer::{self, CacheExport};
-use crate::error::BuildError;
+use crate::error::{BuildError, Kind};
 use crate::export::Export;
 use crate::ops::Output;
 use crate::provenance::FrontendRequest;
@@ -65,19 +65,25 @@ impl Built {
         }
     }
 
-    /// The results as exporters take them, with inline caches where asked for.
+    /// How layers are compressed in the image that carries an inline cache;
+    /// `None` when no such cache is asked for.
+    pub(crate) fn inline_carrier(
+        exports: &[Export],
+        caches: &[CacheExport],
+    ) -> Option<Compression> {
+        let is_inline = caches.iter().any(CacheExport::is_inline);
+        exports
+            .iter()
+            .find_map(Export::compression)
+            .filter(|_| is_inline)
+    }
+
+    /// The results as exporters take them, with inline caches for a carrier.
     pub(crate) async fn export_input(
         &self,
         bridge: &Bridge,
-        exports: &[Export],
-        caches: &[CacheExport],
+        carrier: Option<Compression>,
     ) -> Result<ExportInput, BuildError> {
-        let is_inline = caches.iter().any(CacheExport::is_inline);
-        // An inline cache names the layers of the image that carries it.
-        let carrier = exports
-            .iter()
-            .find_map(Export::compression)
-            .filter(|_| is_inline);
         let mut platforms = Vec::with_capacity(self.platforms.len());
         for built in &self.platforms {
             let inline_cache = match (&carrier, &built.solution.solved) {
@@ -125,6 +131,10 @@ pub(crate) async fn run(
     options: &Attributes,
 ) -> Result<FrontendResult, BuildError> {
     match frontend {
+        Frontend::Dockerfile if !bridge.engine.worker.frontends.dockerfile => Err(BuildError::new(
+            Kind::Input,
+            "frontend dockerfile.v0 is disabled by the configuration",
+        )),
         Frontend::Dockerfile => dockerfile::run(bridge, options).await,
         Frontend::Definition(definition) => {
             let solution = bridge.solve(&definition).await?;

@@ -41,6 +41,7 @@ pub(super) async fn request(
     request.user = meta.user.clone();
     request.hostname = meta.hostname.clone();
     request.extra_hosts = extra_hosts(&meta.extra_hosts)?;
+    request.dns = worker.dns.clone();
     request.rlimits = meta.ulimit.iter().map(rlimit).collect();
     request.cgroup_parent = Some(meta.cgroup_parent.clone()).filter(|parent| !parent.is_empty());
     request.resources = op

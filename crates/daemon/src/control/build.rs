@@ -1,0 +1,93 @@
+//! `Solve`: one build from request to response.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use kiln_engine::history::TraceContext;
+use kiln_engine::{BuildOutcome, BuildRequest, Recorded};
+use kiln_protocol::control::{SolveRequest, SolveResponse};
+use kiln_session::Session;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status};
+
+use super::request::Wanted;
+use super::{Control, errors, export};
+use crate::steps::StepCounter;
+
+/// Runs a build. If the client goes away, the call is dropped and the build
+/// with it.
+pub(super) async fn solve(
+    control: &Control,
+    request: Request<SolveRequest>,
+) -> Result<Response<SolveResponse>, Status> {
+    let _build = control.life.begin_build().map_err(|_| shutting_down())?;
+    let trace = trace_context(request.metadata());
+    let wanted = Wanted::check(request.into_inner(), &control.allowed)?;
+    let id = wanted.id.clone();
+    let steps = Arc::new(StepCounter::default());
+    let begin = Instant::now();
+    let outcome = tokio::select! {
+        outcome = build(control, wanted, trace, steps.clone()) => outcome,
+        () = control.life.cancelled() => Err(shutting_down()),
+    };
+    let code = outcome.as_ref().err().map(Status::code);
+    control.metrics.build(steps.counts(), begin.elapsed(), code);
+    match &outcome {
+        Ok(_) => tracing::debug!(build = %id, "build done"),
+        Err(error) => tracing::error!(build = %id, error = error.message(), "build failed"),
+    }
+    outcome.map(|outcome| Response::new(response(outcome)))
+}
+
+async fn build(
+    control: &Control,
+    wanted: Wanted,
+    trace: Option<TraceContext>,
+    progress: Arc<StepCounter>,
+) -> Result<BuildOutcome, Status> {
+    let session = match wanted.session.as_str() {
+        "" => None,
+        id => {
+            let session = control.sessions.get(id).await;
+            Some(session.map_err(|error| errors::session(&error))?)
+        }
+    };
+    let exports = wanted.exporters.into_iter().enumerate();
+    let exports = exports
+        .map(|(index, exporter)| export::request(exporter, index, session.as_ref()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let request = BuildRequest {
+        id: wanted.id,
+        frontend: wanted.frontend,
+        options: wanted.options,
+        exports,
+        cache_imports: wanted.cache_imports,
+        cache_exports: wanted.cache_exports,
+        entitlements: wanted.entitlements,
+        session: session.map_or_else(Session::empty, |session| session.session()),
+        progress,
+        recorded: match wanted.is_internal {
+            true => Recorded::Unlisted,
+            false => Recorded::Listed,
+        },
+        trace,
+    };
+    let outcome = control.engine.build(request).await;
+    outcome.map_err(|error| errors::status(&error))
+}
+
+/// The trace that the call is a part of.
+fn trace_context(metadata: &MetadataMap) -> Option<TraceContext> {
+    let header = metadata.get("traceparent")?.to_str().ok()?;
+    TraceContext::from_traceparent(header)
+}
+
+fn response(outcome: BuildOutcome) -> SolveResponse {
+    SolveResponse {
+        exporter_response: outcome.response,
+    }
+}
+
+fn shutting_down() -> Status {
+    Status::unavailable("the build daemon is shutting down: try again when it is back")
+}

@@ -1,0 +1,77 @@
+//! Where exports of a build are delivered: to the client's side of its session.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use kiln_engine::{ExportRequest, ExportTarget};
+use kiln_protocol::control::Exporter;
+use kiln_session::{ExportStream, RemoteSession};
+use tonic::Status;
+
+/// Gives an exporter, the `index`-th of its build, its target.
+pub(super) fn request(
+    exporter: Exporter,
+    index: usize,
+    session: Option<&RemoteSession>,
+) -> Result<ExportRequest, Status> {
+    let target = match exporter.r#type.as_str() {
+        "tar" | "oci" | "docker" => {
+            let session = needed(session, &exporter.r#type)?;
+            ExportTarget::Stream(Box::new(LazyStream {
+                session: session.clone(),
+                index,
+                stream: None,
+            }))
+        }
+        "local" => {
+            return Err(Status::unimplemented(
+                "exports into a directory of the client (local) are not supported yet",
+            ));
+        }
+        _ => ExportTarget::None,
+    };
+    Ok(ExportRequest {
+        kind: exporter.r#type,
+        attributes: exporter.attrs,
+        target,
+    })
+}
+
+fn needed<'a>(session: Option<&'a RemoteSession>, kind: &str) -> Result<&'a RemoteSession, Status> {
+    session.ok_or_else(|| {
+        Status::invalid_argument(format!(
+            "exporter {kind} delivers to the client, but the build has no session"
+        ))
+    })
+}
+
+/// A stream that begins when there is something to write: a client makes its
+/// file then, and not for builds that fail.
+struct LazyStream {
+    session: RemoteSession,
+    index: usize,
+    stream: Option<ExportStream>,
+}
+
+impl LazyStream {
+    fn stream(&mut self) -> io::Result<&mut ExportStream> {
+        let stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => self
+                .session
+                .stream_target(self.index, &BTreeMap::new())
+                .map_err(io::Error::other)?,
+        };
+        Ok(self.stream.insert(stream))
+    }
+}
+
+impl Write for LazyStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream()?.flush()
+    }
+}

@@ -1,0 +1,162 @@
+//! The Control service: what clients ask of a daemon.
+
+mod build;
+mod errors;
+mod export;
+mod request;
+mod status;
+mod usage;
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use kiln_engine::{BuildError, Engine};
+use kiln_protocol::control::control_server::{self, ControlServer};
+use kiln_protocol::control::{
+    BuildHistoryEvent, BuildHistoryRequest, BytesMessage, DiskUsageRequest, DiskUsageResponse,
+    InfoRequest, InfoResponse, ListWorkersRequest, ListWorkersResponse, PruneRequest, SolveRequest,
+    SolveResponse, StatusRequest, StatusResponse, UpdateBuildHistoryRequest,
+    UpdateBuildHistoryResponse, UsageRecord,
+};
+use kiln_session::Sessions;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::history;
+use crate::life::Life;
+use crate::metrics::Metrics;
+use crate::serve::MAX_MESSAGE;
+use crate::settings::Settings;
+use crate::worker::{Worker, buildkit_version};
+
+/// A stream of answers.
+pub(crate) type Answers<T> = BoxStream<'static, Result<T, Status>>;
+
+/// Everything that calls of clients need.
+pub(crate) struct Control {
+    pub(crate) engine: Engine,
+    pub(crate) life: Life,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) sessions: Sessions,
+    worker: Worker,
+    allowed: request::Allowed,
+}
+
+impl Control {
+    /// The state behind the service.
+    pub(crate) fn new(
+        engine: Engine,
+        settings: &Settings,
+        worker: Worker,
+        life: Life,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            engine,
+            life,
+            metrics,
+            sessions: Sessions::default(),
+            worker,
+            allowed: request::Allowed(settings.allowed.clone()),
+        }
+    }
+
+    /// The service.
+    pub(crate) fn service(control: &Arc<Self>) -> ControlServer<Service> {
+        ControlServer::new(Service(control.clone()))
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE)
+    }
+
+    /// Applies the rules of garbage collection now, and says how many records
+    /// are gone.
+    pub(crate) async fn collect_garbage(&self) -> Result<usize, BuildError> {
+        let mut removed = 0;
+        for policy in self.engine.gc_policies()? {
+            removed += self.engine.prune(policy).await?.len();
+        }
+        Ok(removed)
+    }
+}
+
+/// The calls, each of which is in a module of its own.
+pub(crate) struct Service(Arc<Control>);
+
+#[async_trait::async_trait]
+impl control_server::Control for Service {
+    type PruneStream = Answers<UsageRecord>;
+    type StatusStream = Answers<StatusResponse>;
+    type SessionStream = Answers<BytesMessage>;
+    type ListenBuildHistoryStream = Answers<BuildHistoryEvent>;
+
+    async fn disk_usage(
+        &self,
+        request: Request<DiskUsageRequest>,
+    ) -> Result<Response<DiskUsageResponse>, Status> {
+        usage::disk_usage(&self.0, request.into_inner()).await
+    }
+
+    async fn prune(
+        &self,
+        request: Request<PruneRequest>,
+    ) -> Result<Response<Self::PruneStream>, Status> {
+        usage::prune(&self.0, request.into_inner()).await
+    }
+
+    async fn solve(
+        &self,
+        request: Request<SolveRequest>,
+    ) -> Result<Response<SolveResponse>, Status> {
+        build::solve(&self.0, request).await
+    }
+
+    async fn status(
+        &self,
+        request: Request<StatusRequest>,
+    ) -> Result<Response<Self::StatusStream>, Status> {
+        status::status(&self.0, request.into_inner()).await
+    }
+
+    async fn session(
+        &self,
+        request: Request<Streaming<BytesMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let (metadata, _, inbound) = request.into_parts();
+        let outbound = self.0.sessions.accept(&metadata, inbound);
+        let outbound = outbound.map_err(|error| errors::session(&error))?;
+        Ok(Response::new(outbound.boxed()))
+    }
+
+    async fn list_workers(
+        &self,
+        request: Request<ListWorkersRequest>,
+    ) -> Result<Response<ListWorkersResponse>, Status> {
+        if !request.into_inner().filter.is_empty() {
+            return Err(Status::invalid_argument(
+                "filters on workers are not supported: there is one worker, leave the filter out",
+            ));
+        }
+        let record = vec![self.0.worker.record()];
+        Ok(Response::new(ListWorkersResponse { record }))
+    }
+
+    async fn info(&self, _request: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        Ok(Response::new(InfoResponse {
+            buildkit_version: Some(buildkit_version()),
+        }))
+    }
+
+    async fn listen_build_history(
+        &self,
+        request: Request<BuildHistoryRequest>,
+    ) -> Result<Response<Self::ListenBuildHistoryStream>, Status> {
+        history::listen(&self.0, request.into_inner()).await
+    }
+
+    async fn update_build_history(
+        &self,
+        request: Request<UpdateBuildHistoryRequest>,
+    ) -> Result<Response<UpdateBuildHistoryResponse>, Status> {
+        history::update(&self.0, request.into_inner()).await
+    }
+}

@@ -1,0 +1,240 @@
+//! What `Solve` is asked for, from BuildKit's message to the engine's request.
+//! Every field is understood or refused by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kiln_engine::{Attributes, CacheEntry, Entitlement, Frontend};
+use kiln_protocol::control::{CacheOptions, CacheOptionsEntry, Exporter, SolveRequest};
+use tonic::Status;
+
+/// Privileges that the daemon lets builds ask for.
+#[derive(Debug, Clone)]
+pub(super) struct Allowed(pub(super) BTreeSet<Entitlement>);
+
+/// The behaviour that requests can ask for by number: 30 is that of BuildKit
+/// 0.31 and ours.
+const COMPATIBILITY: i64 = 30;
+
+/// A request that was found sound.
+pub(super) struct Wanted {
+    pub(super) id: String,
+    pub(super) frontend: Frontend,
+    pub(super) options: Attributes,
+    /// The client's session; empty if it has none.
+    pub(super) session: String,
+    pub(super) exporters: Vec<Exporter>,
+    pub(super) cache_imports: Vec<CacheEntry>,
+    pub(super) cache_exports: Vec<CacheEntry>,
+    pub(super) entitlements: BTreeSet<Entitlement>,
+    /// Not for the history.
+    pub(super) is_internal: bool,
+}
+
+impl Wanted {
+    /// Checks a request.
+    #[allow(deprecated)]
+    pub(super) fn check(request: SolveRequest, allowed: &Allowed) -> Result<Self, Status> {
+        refuse_unsupported(&request)?;
+        let entitlements = entitlements(&request.entitlements, allowed)?;
+        let epoch = request
+            .frontend_attrs
+            .get("build-arg:SOURCE_DATE_EPOCH")
+            .cloned();
+        let mut exporters = exporters(
+            request.exporters,
+            request.exporter_deprecated,
+            request.exporter_attrs_deprecated,
+        );
+        if let Some(epoch) = epoch {
+            set_epoch(&mut exporters, &epoch);
+        }
+        let cache = request.cache.unwrap_or_default();
+        let (cache_imports, cache_exports) = caches(cache)?;
+        let (frontend, options) =
+            frontend(request.frontend, request.frontend_attrs, request.definition)?;
+        Ok(Self {
+            id: request.r#ref,
+            frontend,
+            options,
+            session: request.session,
+            exporters,
+            cache_imports,
+            cache_exports,
+            entitlements,
+            is_internal: request.internal,
+        })
+    }
+}
+
+fn refuse_unsupported(request: &SolveRequest) -> Result<(), Status> {
+    let refuse = |what: &str| Err(Status::unimplemented(format!("{what} not supported yet")));
+    if request.r#ref.is_empty() {
+        return Err(Status::invalid_argument("the build has no Ref to name it"));
+    }
+    let has_policy = |policy: &kiln_protocol::sourcepolicy::Policy| !policy.rules.is_empty();
+    if request.source_policy.as_ref().is_some_and(has_policy) {
+        return refuse("source policies (SourcePolicy) are");
+    }
+    if !request.source_policy_session.is_empty() {
+        return refuse("source policies of a session (SourcePolicySession) are");
+    }
+    if request.proxy_network {
+        return refuse("a proxy for all steps (ProxyNetwork) is");
+    }
+    if request.enable_session_exporter {
+        return refuse("exporters of a session (EnableSessionExporter) are");
+    }
+    if request
+        .frontend_inputs
+        .values()
+        .any(|input| !input.def.is_empty())
+    {
+        return refuse("inputs of frontends (FrontendInputs) are");
+    }
+    match request.compatibility_version {
+        0 | COMPATIBILITY => Ok(()),
+        version @ (10 | 20) => refuse(&format!("compatibility-version {version} is")),
+        version if version > COMPATIBILITY => Err(Status::invalid_argument(format!(
+            "unsupported compatibility-version {version}: upgrade buildkit (max supported: {COMPATIBILITY})"
+        ))),
+        version => Err(Status::invalid_argument(format!(
+            "unsupported compatibility-version {version} (supported: [{COMPATIBILITY}])"
+        ))),
+    }
+}
+
+/// What the client grants and the daemon allows.
+fn entitlements(names: &[String], allowed: &Allowed) -> Result<BTreeSet<Entitlement>, Status> {
+    let parsed = names.iter().map(|name| {
+        let entitlement = name.parse::<Entitlement>();
+        let entitlement = entitlement.map_err(Status::invalid_argument)?;
+        if allowed.0.contains(&entitlement) {
+            return Ok(entitlement);
+        }
+        Err(Status::permission_denied(format!(
+            "granting entitlement {name} is not allowed by build daemon configuration"
+        )))
+    });
+    parsed.collect()
+}
+
+/// Exporters, also in the form of clients older than BuildKit 0.13.
+fn exporters(
+    exporters: Vec<Exporter>,
+    kind: String,
+    attrs: BTreeMap<String, String>,
+) -> Vec<Exporter> {
+    if exporters.is_empty() && !kind.is_empty() {
+        return vec![Exporter {
+            r#type: kind,
+            attrs,
+        }];
+    }
+    exporters
+}
+
+/// The time that a build is said to have happened at holds for its exports
+/// too, unless they name their own.
+fn set_epoch(exporters: &mut [Exporter], epoch: &str) {
+    for exporter in exporters {
+        exporter
+            .attrs
+            .entry("source-date-epoch".into())
+            .or_insert_with(|| epoch.to_owned());
+    }
+}
+
+/// Imports and exports, also in the form of clients older than BuildKit 0.4.
+#[allow(deprecated)]
+fn caches(mut cache: CacheOptions) -> Result<(Vec<CacheEntry>, Vec<CacheEntry>), Status> {
+    if !cache.export_ref_deprecated.is_empty() {
+        let mut attrs = cache.export_attrs_deprecated;
+        attrs.insert("ref".into(), cache.export_ref_deprecated);
+        cache.exports.push(registry_cache(attrs));
+    }
+    for reference in cache.import_refs_deprecated {
+        let attrs = BTreeMap::from([("ref".to_owned(), reference)]);
+        cache.imports.push(registry_cache(attrs));
+    }
+    let mut exports: Vec<CacheEntry> = Vec::new();
+    for entry in cache.exports.into_iter().map(cache_entry) {
+        let is_known = exports.iter().any(|known| is_same_cache(known, &entry));
+        match entry.kind.as_str() {
+            "inline" if is_known => {}
+            kind if is_known => {
+                return Err(Status::invalid_argument(format!(
+                    "duplicate cache exports [{kind}]"
+                )));
+            }
+            _ => exports.push(entry),
+        }
+    }
+    let imports = cache.imports.into_iter().map(cache_entry);
+    Ok((imports.collect(), exports))
+}
+
+fn registry_cache(attrs: BTreeMap<String, String>) -> CacheOptionsEntry {
+    CacheOptionsEntry {
+        r#type: "registry".into(),
+        attrs,
+    }
+}
+
+fn cache_entry(entry: CacheOptionsEntry) -> CacheEntry {
+    CacheEntry {
+        kind: entry.r#type,
+        attributes: entry.attrs,
+    }
+}
+
+/// Whether two exports would write to the same place.
+fn is_same_cache(one: &CacheEntry, other: &CacheEntry) -> bool {
+    let reference = |entry: &CacheEntry| entry.attributes.get("ref").cloned();
+    match (one.kind.as_str(), other.kind.as_str()) {
+        ("inline", "inline") => true,
+        ("registry", "registry") if reference(one).is_some() => reference(one) == reference(other),
+        _ => one == other,
+    }
+}
+
+fn frontend(
+    name: String,
+    mut options: Attributes,
+    definition: Option<kiln_protocol::pb::Definition>,
+) -> Result<(Frontend, Attributes), Status> {
+    let has_context = options
+        .keys()
+        .any(|key| key == "context:dockerfile.v0" || key.starts_with("context:dockerfile.v0::"));
+    let source = options.get("source").map(String::as_str);
+    // Clients name the built-in frontend as if it were an image.
+    let is_built_in = name == "gateway.v0" && source == Some("dockerfile.v0") && !has_context;
+    if is_built_in {
+        options.remove("source");
+    }
+    let frontend = match (name.as_str(), definition) {
+        ("", Some(definition)) => Frontend::Definition(definition.into()),
+        ("", None) => {
+            return Err(Status::unimplemented(
+                "builds that the client drives are not supported yet: send LLB or name a frontend",
+            ));
+        }
+        (_, Some(definition)) if !definition.def.is_empty() => {
+            return Err(Status::invalid_argument(
+                "cannot solve with both Definition and Frontend specified",
+            ));
+        }
+        ("dockerfile.v0", _) => Frontend::Dockerfile,
+        ("gateway.v0", _) if is_built_in => Frontend::Dockerfile,
+        ("gateway.v0", _) => {
+            return Err(Status::unimplemented(
+                "frontend gateway.v0 is not supported yet; use dockerfile.v0",
+            ));
+        }
+        _ => {
+            return Err(Status::invalid_argument(format!(
+                "invalid frontend: {name}"
+            )));
+        }
+    };
+    Ok((frontend, options))
+}
