@@ -18,6 +18,8 @@ mod headers;
 mod relay;
 pub mod tunnel;
 
+pub mod transfer;
+
 mod remote;
 mod sessions;
 
@@ -25,7 +27,7 @@ mod services;
 
 pub use credentials::{Anonymous, Credential, Credentials, LoginIdentity, Token, TokenRequest};
 pub use error::SessionError;
-pub use files::{Directories, FileSync};
+pub use files::{Directories, FileSync, LentDirectory};
 pub use headers::SessionHeaders;
 pub use remote::{ExportStream, PendingSession, PickedExporter, RemoteExporters, RemoteSession};
 pub use secrets::{MAX_SECRET_SIZE, NoSecrets, Secrets};
