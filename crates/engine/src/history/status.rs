@@ -47,21 +47,20 @@ impl History {
         build: &str,
         patience: Duration,
     ) -> Result<StatusStream, HistoryError> {
-        let found = async {
-            let mut changes = self.shared.changes.subscribe();
-            loop {
-                if let Some(stream) = self.open_status(build).await? {
-                    return Ok(stream);
-                }
-                // The sender lives as long as `self`.
-                let _ = changes.changed().await;
+        let mut changes = self.shared.changes.subscribe();
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            if let Some(stream) = self.open_status(build).await? {
+                return Ok(stream);
             }
-        };
-        match tokio::time::timeout(patience, found).await {
-            Ok(result) => result,
-            Err(_) => Err(HistoryError::NoSuchBuild {
-                build: build.to_owned(),
-            }),
+            // The sender lives as long as `self`.
+            if tokio::time::timeout_at(deadline, changes.changed())
+                .await
+                .is_err()
+            {
+                let build = build.to_owned();
+                return Err(HistoryError::NoSuchBuild { build });
+            }
         }
     }
 

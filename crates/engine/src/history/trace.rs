@@ -186,14 +186,16 @@ pub(super) fn of_steps(
         children: steps.len(),
     };
     let mut spans = vec![build.to_json()];
-    for step in steps.iter().filter(|step| step.started.is_some()) {
+    // What fails before it begins, such as for a missing file, is of interest.
+    let is_worth = |step: &&StepFacts| step.started.is_some() || !step.error.is_empty();
+    for step in steps.iter().filter(is_worth) {
         let step = SpanText {
             trace: context.trace,
             span: span_id(&format!("{context} {}", step.digest)),
             parent: Some(root),
             name: &step.name,
             kind: span::SpanKind::Internal as i32,
-            start: time(&step.started),
+            start: time(&step.started).or_else(|| time(&step.completed)),
             end: time(&step.completed).or_else(|| time(&record.completed_at)),
             attributes: json!([
                 span_json::text("vertex", &step.digest),
