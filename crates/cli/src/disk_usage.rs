@@ -1,44 +1,58 @@
 //! `buildctl du`: what the store holds.
 
-use kiln_engine::{UsageOptions, UsageRecord};
+use kiln_client::UsageRecord;
+use kiln_engine::UsageOptions;
 
-use crate::arguments::{Arguments, UsageArguments};
+use crate::arguments::UsageArguments;
 use crate::bytes_text::size;
+use crate::context::{Context, Opened, print, print_filled, template};
 use crate::failure::Failure;
 use crate::root;
 use crate::table::align;
-use crate::usage_table::{header, row, verbose};
+use crate::template::Value;
+use crate::usage_table::{from_engine, header, row, value, verbose};
 
-pub(crate) fn run(arguments: &Arguments, usage: &UsageArguments) -> Result<(), Failure> {
-    let options = UsageOptions {
-        filters: usage.filter.clone(),
-        ..UsageOptions::default()
+pub(crate) fn run(context: &Context, usage: &UsageArguments) -> Result<(), Failure> {
+    let template = template(usage.format.as_deref())?;
+    let records = root::block_on(records(context, &usage.filter))?;
+    if let Some(template) = template {
+        let records = match records.is_empty() {
+            true => Value::Nil,
+            false => Value::List(records.iter().map(value).collect()),
+        };
+        return print_filled(&template, &records);
+    }
+    let mut text = match usage.verbose {
+        true => records.iter().map(verbose).collect(),
+        false => {
+            let rows = std::iter::once(header()).chain(records.iter().map(row));
+            align(&rows.collect::<Vec<_>>())
+        }
     };
-    let records = root::block_on(async {
-        let engine = root::open_engine(arguments)?;
-        Ok(engine.disk_usage(options).await?)
-    })?;
-    if usage.verbose {
-        records
-            .iter()
-            .for_each(|record| print!("{}", verbose(record)));
-    } else {
-        let rows = std::iter::once(header()).chain(records.iter().map(row));
-        print!("{}", align(&rows.collect::<Vec<_>>()));
-    }
     if usage.filter.is_empty() {
-        print!("{}", summary(&records));
+        text.push_str(&summary(&records));
     }
-    Ok(())
+    print(&text)
+}
+
+async fn records(context: &Context, filters: &[String]) -> Result<Vec<UsageRecord>, Failure> {
+    match context.open().await? {
+        Opened::Daemon(client) => Ok(client.disk_usage(filters).await?),
+        Opened::Embedded(engine) => {
+            let options = UsageOptions {
+                filters: filters.to_vec(),
+                ..UsageOptions::default()
+            };
+            let records = engine.disk_usage(options).await?;
+            Ok(records.into_iter().map(from_engine).collect())
+        }
+    }
 }
 
 fn summary(records: &[UsageRecord]) -> String {
     let sum = |wanted: &dyn Fn(&UsageRecord) -> bool| {
-        records
-            .iter()
-            .filter(|record| wanted(record))
-            .map(|record| record.size)
-            .sum::<u64>()
+        let wanted = records.iter().filter(|record| wanted(record));
+        wanted.map(|record| record.size.max(0)).sum::<i64>()
     };
     let total = sum(&|_| true);
     let shared = sum(&|record| record.shared);
@@ -47,10 +61,8 @@ fn summary(records: &[UsageRecord]) -> String {
         rows.push(vec!["Shared:".into(), size(shared)]);
         rows.push(vec!["Private:".into(), size(total - shared)]);
     }
-    rows.push(vec![
-        "Reclaimable:".into(),
-        size(sum(&|record| !record.in_use)),
-    ]);
+    let reclaimable = sum(&|record| !record.in_use);
+    rows.push(vec!["Reclaimable:".into(), size(reclaimable)]);
     rows.push(vec!["Total:".into(), size(total)]);
     align(&rows)
 }

@@ -1,6 +1,8 @@
 //! How a failed command explains itself: the one printer of errors.
 
-use kiln_engine::{BuildError, Location};
+use kiln_client::ClientError;
+use kiln_engine::BuildError;
+use kiln_session::progress::{Range, SourceFile};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -9,6 +11,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The engine refused or failed.
     Engine(Box<BuildError>),
+    /// A daemon refused or failed, or cannot be reached.
+    Daemon(Box<ClientError>),
 }
 
 impl Failure {
@@ -23,12 +27,18 @@ impl Failure {
             Self::Usage(message) => eprintln!("error: {message}"),
             Self::Engine(error) => {
                 for location in &error.locations {
-                    eprint!("{}", excerpt(location));
+                    eprint!("{}", excerpt(&location.file, &location.ranges));
                 }
                 eprintln!("error: failed to solve: {}", error.message);
                 for hint in &error.hints {
                     eprintln!("hint: {hint}");
                 }
+            }
+            Self::Daemon(error) => {
+                for place in error.daemon().into_iter().flat_map(|error| &error.places) {
+                    eprint!("{}", excerpt(&place.file, &place.ranges));
+                }
+                eprintln!("error: {error}");
             }
         }
     }
@@ -40,12 +50,18 @@ impl From<BuildError> for Failure {
     }
 }
 
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Daemon(Box::new(error))
+    }
+}
+
 /// The failing lines with their surroundings, marked with `>>>`, in the form
 /// that BuildKit prints.
-fn excerpt(location: &Location) -> String {
-    let text = String::from_utf8_lossy(&location.file.data);
+fn excerpt(file: &SourceFile, ranges: &[Range]) -> String {
+    let text = String::from_utf8_lossy(&file.data);
     let lines = text.split('\n').collect::<Vec<_>>();
-    let ranges = location.ranges.iter().filter_map(|range| {
+    let ranges = ranges.iter().filter_map(|range| {
         let start = usize::try_from(range.start.line)
             .ok()
             .filter(|line| *line > 0)?;
@@ -59,7 +75,7 @@ fn excerpt(location: &Location) -> String {
     ) else {
         return String::new();
     };
-    let mut out = format!("{}:{first}\n--------------------\n", location.file.filename);
+    let mut out = format!("{}:{first}\n--------------------\n", file.filename);
     let context = if first == last { 2 } else { 1 };
     let from = first.saturating_sub(context).max(1);
     let to = (last + context).min(lines.len());

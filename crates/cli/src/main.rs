@@ -1,29 +1,41 @@
-//! `buildctl`: the command line of Kiln, with the whole engine inside.
+//! `buildctl`: the command line of Kiln, for daemons and with the whole engine
+//! inside.
 
-mod address;
 mod arguments;
-mod build;
-mod bytes_text;
-mod disk_usage;
-mod dump_llb;
+
+mod connection;
+mod context;
+mod embedded;
 mod failure;
+mod open_files;
+mod root;
+mod target;
+
+mod build;
+mod debug;
+mod dial_stdio;
+mod disk_usage;
+mod prune;
+
+mod bytes_text;
 mod fields;
 mod progress;
-mod prune;
-mod root;
 mod table;
+mod template;
 mod usage_table;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use arguments::{Arguments, Command, DebugCommand};
+use arguments::{Arguments, Command, LogFormat};
+use context::Context;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::parse();
-    init_logging(arguments.debug);
-    match root::prepare(&mut arguments).and_then(|()| run(&arguments)) {
+    let arguments = Arguments::parse();
+    init_logging(&arguments);
+    open_files::raise();
+    match Context::prepare(arguments).and_then(|context| run(&context)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
@@ -32,22 +44,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), failure::Failure> {
-    match &arguments.command {
-        Command::Build(build) => build::run(arguments, build),
-        Command::Du(usage) => disk_usage::run(arguments, usage),
-        Command::Prune(prune) => prune::run(arguments, prune),
-        Command::Debug(DebugCommand::DumpLlb(dump)) => dump_llb::run(dump),
+fn run(context: &Context) -> Result<(), failure::Failure> {
+    match &context.arguments.command {
+        Command::Build(build) => build::run(context, build),
+        Command::Du(usage) => disk_usage::run(context, usage),
+        Command::Prune(prune) => prune::run(context, prune),
+        Command::PruneHistories(format) => debug::prune_histories(context, format),
+        Command::Debug(command) => debug::run(context, command),
+        Command::DialStdio => dial_stdio::run(&context.arguments.daemon),
     }
 }
 
 /// Operators' logs go to standard error, apart from the progress display.
-fn init_logging(debug: bool) {
-    let level = if debug { "debug" } else { "error" };
+fn init_logging(arguments: &Arguments) {
+    let level = if arguments.debug {
+        "debug"
+    } else {
+        "error,kiln_client=warn"
+    };
     let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let _ = tracing_subscriber::fmt()
+    let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
+        .with_writer(std::io::stderr);
+    let _ = match arguments.log_format {
+        LogFormat::Text => logs.try_init(),
+        LogFormat::Json => logs.json().try_init(),
+    };
 }

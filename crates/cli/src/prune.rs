@@ -2,37 +2,86 @@
 
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
+use kiln_client::{PruneRequest, UsageRecord};
 use kiln_engine::PruneOptions;
 
-use crate::arguments::{Arguments, PruneArguments};
+use crate::arguments::PruneArguments;
 use crate::bytes_text::size;
+use crate::context::{Context, Opened, print, print_filled, template};
 use crate::failure::Failure;
 use crate::root;
 use crate::table::align;
-use crate::usage_table::{header, row, verbose};
+use crate::template::Template;
+use crate::usage_table::{from_engine, header, row, value, verbose};
 
-pub(crate) fn run(arguments: &Arguments, prune: &PruneArguments) -> Result<(), Failure> {
-    let options = options(prune)?;
-    let removed = root::block_on(async {
-        let engine = root::open_engine(arguments)?;
-        Ok(engine.prune(options).await?)
-    })?;
-    if prune.verbose {
-        removed
-            .iter()
-            .for_each(|record| print!("{}", verbose(record)));
-    } else if !removed.is_empty() {
-        let rows = std::iter::once(header()).chain(removed.iter().map(row));
-        print!("{}", align(&rows.collect::<Vec<_>>()));
+pub(crate) fn run(context: &Context, prune: &PruneArguments) -> Result<(), Failure> {
+    let request = request(prune)?;
+    let mut report = Report {
+        template: template(prune.format.as_deref())?,
+        verbose: prune.verbose,
+        count: 0,
+        total: 0,
+    };
+    root::block_on(remove(context, request, &mut report))?;
+    report.end()
+}
+
+async fn remove(
+    context: &Context,
+    request: PruneRequest,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    match context.open().await? {
+        Opened::Daemon(client) => {
+            let mut removed = std::pin::pin!(client.prune(request).await?);
+            while let Some(record) = removed.try_next().await? {
+                report.add(&record)?;
+            }
+        }
+        Opened::Embedded(engine) => {
+            let removed = engine.prune(options(request)).await?;
+            for record in removed.into_iter().map(from_engine) {
+                report.add(&record)?;
+            }
+        }
     }
-    let total = removed.iter().map(|record| record.size).sum();
-    print!("{}", align(&[vec!["Total:".into(), size(total)]]));
     Ok(())
 }
 
-fn options(prune: &PruneArguments) -> Result<PruneOptions, Failure> {
+/// Shows what was removed as it is told.
+struct Report {
+    template: Option<Template>,
+    verbose: bool,
+    count: usize,
+    total: i64,
+}
+
+impl Report {
+    fn add(&mut self, record: &UsageRecord) -> Result<(), Failure> {
+        self.count += 1;
+        self.total += record.size;
+        if let Some(template) = &self.template {
+            return print_filled(template, &value(record));
+        }
+        match (self.verbose, self.count) {
+            (true, _) => print(&verbose(record)),
+            (false, 1) => print(&align(&[header(), row(record)])),
+            (false, _) => print(&align(&[row(record)])),
+        }
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        match self.template {
+            Some(_) => Ok(()),
+            None => print(&align(&[vec!["Total:".into(), size(self.total)]])),
+        }
+    }
+}
+
+fn request(prune: &PruneArguments) -> Result<PruneRequest, Failure> {
     let keep = prune.keep_duration.as_deref();
-    Ok(PruneOptions {
+    Ok(PruneRequest {
         filters: prune.filter.clone(),
         all: prune.all,
         keep_duration: keep.map_or(Ok(Duration::ZERO), duration)?,
@@ -42,9 +91,21 @@ fn options(prune: &PruneArguments) -> Result<PruneOptions, Failure> {
     })
 }
 
-/// Negative sizes make no sense and mean no limit, as zero does.
-fn megabytes(megabytes: f64) -> u64 {
-    (megabytes * 1e6) as u64
+fn options(request: PruneRequest) -> PruneOptions {
+    // Negative sizes make no sense and mean no limit, as zero does.
+    let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    PruneOptions {
+        filters: request.filters,
+        all: request.all,
+        keep_duration: request.keep_duration,
+        reserved_space: bytes(request.reserved_space),
+        max_used_space: bytes(request.max_used_space),
+        min_free_space: bytes(request.min_free_space),
+    }
+}
+
+fn megabytes(megabytes: f64) -> i64 {
+    (megabytes * 1e6) as i64
 }
 
 /// Durations as Go writes them: `1h30m`, `48h`, `1.5s`.

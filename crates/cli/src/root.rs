@@ -5,17 +5,13 @@ use std::path::PathBuf;
 use kiln_engine::rootless::{self, Entered};
 use kiln_engine::{Engine, EngineOptions, ExecutorChoice};
 
-use crate::address;
-use crate::arguments::{Arguments, Command};
+use crate::arguments::Arguments;
 use crate::failure::Failure;
 
 /// Settles where state is kept, and makes the process root in a user
 /// namespace if it is not root already: mounts need it. Must be called before
 /// any thread is started.
 pub(crate) fn prepare(arguments: &mut Arguments) -> Result<(), Failure> {
-    if matches!(arguments.command, Command::Debug(_)) {
-        return Ok(());
-    }
     if arguments.root.is_none() {
         arguments.root = Some(default_root()?);
     }
@@ -35,7 +31,6 @@ pub(crate) fn prepare(arguments: &mut Arguments) -> Result<(), Failure> {
 /// The engine that the command line asks for. Must be called within a tokio
 /// runtime.
 pub(crate) fn open_engine(arguments: &Arguments) -> Result<Engine, Failure> {
-    address::require_embedded(arguments)?;
     let root = arguments
         .root
         .as_ref()

@@ -47,6 +47,9 @@ pub enum ClientError {
     /// What the request asks for cannot be done by this client.
     #[error("{0}")]
     Request(String),
+    /// The session with the daemon broke.
+    #[error("session: {0}")]
+    Session(#[from] kiln_session::SessionError),
     /// A file of this machine cannot be used.
     #[error("{path}: {source}", path = path.display())]
     File {

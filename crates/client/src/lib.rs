@@ -20,6 +20,37 @@
 //! # Ok(()) }
 //! ```
 //!
+//! [`Client::solve`] builds. What the build may use of this side is lent with
+//! [`Services`](kiln_session::Services) while it runs:
+//!
+//! ```no_run
+//! # async fn example(client: kiln_client::Client) -> Result<(), kiln_client::ClientError> {
+//! use std::sync::Arc;
+//!
+//! use kiln_client::{Export, Frontend, SolveRequest};
+//! use kiln_session::progress::Silent;
+//! use kiln_session::{Delivery, Services};
+//!
+//! let request = SolveRequest {
+//!     frontend: Frontend::Named("dockerfile.v0".into()),
+//!     options: [("target".into(), "release".into())].into(),
+//!     exports: vec![Export {
+//!         kind: "oci".into(),
+//!         ..Export::default()
+//!     }],
+//!     ..SolveRequest::default()
+//! };
+//! let archive = std::fs::File::create("image.tar").expect("a file");
+//! let services = Services {
+//!     directories: [("context".into(), ".".into()), ("dockerfile".into(), ".".into())].into(),
+//!     exports: [(0, Delivery::Stream(Box::new(archive)))].into(),
+//!     ..Services::default()
+//! };
+//! let outcome = client.solve(request, services, Arc::new(Silent)).await?;
+//! println!("built {}", outcome.response["containerimage.digest"]);
+//! # Ok(()) }
+//! ```
+//!
 //! It reads no environment and no configuration files: what applies comes in
 //! as data.
 
@@ -31,7 +62,14 @@ mod client;
 mod command;
 mod connect;
 
+mod request;
 mod status;
+
+mod layout_index;
+mod layouts;
+
+mod question;
+mod solve;
 
 mod content;
 mod history;
@@ -46,6 +84,7 @@ pub use history::{
     BuildHistoryEvent, BuildHistoryEventType, BuildHistoryRecord, BuildResultInfo, Descriptor,
     HistoryChange, HistoryRequest,
 };
+pub use request::{CacheEntry, Export, Frontend, SolveOutcome, SolveRequest};
 pub use tls::{Identity, Tls, TlsError};
 pub use tonic::Code;
 pub use usage::{PruneRequest, UsageRecord};

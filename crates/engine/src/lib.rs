@@ -35,6 +35,7 @@ mod vertex_name;
 mod cache;
 mod checksums;
 mod collect;
+mod metadata;
 mod registries;
 mod sources;
 mod tree;
@@ -54,6 +55,7 @@ pub use kiln_executor::{Dns, rootless};
 pub use kiln_llb::Definition;
 pub use kiln_store::RecordType;
 pub use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
+pub use metadata::dump_metadata;
 pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies};
 pub use request::{
     Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,

@@ -1,5 +1,6 @@
 //! The SQLite database of a store: shared by all processes on the root, and open to other crates' tables.
 
+mod dump;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,11 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
+pub use dump::dump;
 pub(crate) use schema::STORE_MIGRATIONS;
+
+/// The database's file in a root.
+pub(crate) const FILE: &str = "kiln.db";
 
 /// How long a writer waits for writers of other processes. Transactions take milliseconds; a disk that is
 /// swamped by a build may hold one up for seconds.

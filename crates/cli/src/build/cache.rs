@@ -41,12 +41,70 @@ fn entry(flag: &str, value: &str) -> Result<CacheEntry, Failure> {
     let mut attributes = pairs.into_iter().collect::<BTreeMap<_, _>>();
     let kind = attributes.remove("type").filter(|kind| !kind.is_empty());
     let kind = kind.ok_or_else(|| Failure::usage(format!("{flag} requires type=<type>")))?;
+    if kind == "gha" {
+        add_github(&mut attributes, &|name| std::env::var(name).ok())?;
+    }
     Ok(CacheEntry { kind, attributes })
+}
+
+/// The cache service of GitHub Actions is told to its jobs by variables.
+fn add_github(
+    attributes: &mut BTreeMap<String, String>,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), Failure> {
+    let is_v2 = match attributes.get("version") {
+        Some(version) => version == "2",
+        None => variable("ACTIONS_CACHE_SERVICE_V2")
+            .is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "t" | "true")),
+    };
+    let mut fill = |key: &str, names: &[&str]| {
+        if !attributes.contains_key(key)
+            && let Some(value) = names.iter().find_map(|name| variable(name))
+        {
+            attributes.insert(key.to_owned(), value);
+        }
+    };
+    if is_v2 {
+        fill("url_v2", &["ACTIONS_RESULTS_URL"]);
+    }
+    fill("url", &["ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL"]);
+    fill("token", &["ACTIONS_RUNTIME_TOKEN"]);
+    if !attributes.contains_key("url") && !attributes.contains_key("url_v2") {
+        return Err(Failure::usage(
+            "cache with type gha requires url parameter to be set",
+        ));
+    }
+    if !attributes.contains_key("token") {
+        return Err(Failure::usage(
+            "cache with type gha requires token parameter or $ACTIONS_RUNTIME_TOKEN",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn github_caches_are_completed_from_the_environment() {
+        let variable = |name: &str| match name {
+            "ACTIONS_CACHE_SERVICE_V2" => Some("true".to_owned()),
+            "ACTIONS_RESULTS_URL" => Some("https://results".to_owned()),
+            "ACTIONS_RUNTIME_TOKEN" => Some("secret".to_owned()),
+            _ => None,
+        };
+        let mut attributes = BTreeMap::from([("token".to_owned(), "given".to_owned())]);
+        add_github(&mut attributes, &variable).unwrap();
+        let expected = [
+            ("token", "given"),
+            ("url", "https://results"),
+            ("url_v2", "https://results"),
+        ];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(attributes, expected.into());
+        assert!(add_github(&mut BTreeMap::new(), &|_| None).is_err());
+    }
 
     #[test]
     fn exports_default_to_mode_min() {

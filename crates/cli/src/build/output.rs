@@ -1,16 +1,18 @@
 //! `--output`: where results go.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
 use kiln_engine::{ExportRequest, ExportTarget};
+use kiln_session::Delivery;
 
 use crate::failure::Failure;
 use crate::fields;
 
-/// Reads all `--output` values and opens their destinations.
-pub(super) fn parse(values: &[String]) -> Result<Vec<ExportRequest>, Failure> {
+/// Reads all `--output` values; opens nothing yet.
+pub(super) fn parse(values: &[String]) -> Result<Vec<Output>, Failure> {
     let outputs = values.iter().map(|value| parse_one(value));
     let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
     let to_stdout = outputs
@@ -22,14 +24,14 @@ pub(super) fn parse(values: &[String]) -> Result<Vec<ExportRequest>, Failure> {
             "more than one --output writes to standard output; give the others a dest=",
         ));
     }
-    outputs.into_iter().map(Output::open).collect()
+    Ok(outputs)
 }
 
 /// One value, not opened yet.
 #[derive(Debug, PartialEq, Eq)]
-struct Output {
-    kind: String,
-    attributes: std::collections::BTreeMap<String, String>,
+pub(super) struct Output {
+    pub(super) kind: String,
+    pub(super) attributes: BTreeMap<String, String>,
     dest: Dest,
 }
 
@@ -44,9 +46,7 @@ enum Dest {
 fn parse_one(value: &str) -> Result<Output, Failure> {
     let pairs =
         fields::pairs(value).map_err(|error| Failure::usage(format!("--output: {error}")))?;
-    let mut attributes = pairs
-        .into_iter()
-        .collect::<std::collections::BTreeMap<_, _>>();
+    let mut attributes = pairs.into_iter().collect::<BTreeMap<_, _>>();
     let kind = attributes.remove("type").filter(|kind| !kind.is_empty());
     let kind = kind.ok_or_else(|| Failure::usage("--output requires type=<type>"))?;
     if let Some(dest) = attributes.get("output") {
@@ -95,11 +95,26 @@ fn invalid(message: String) -> Failure {
 }
 
 impl Output {
-    fn open(self) -> Result<ExportRequest, Failure> {
-        let target = match self.dest {
-            Dest::None => ExportTarget::None,
-            Dest::Directory(path) => ExportTarget::Directory(path.into()),
-            Dest::File(path) => ExportTarget::Stream(Box::new(create(Path::new(&path))?)),
+    /// The output for the engine in this process.
+    pub(super) fn open(self) -> Result<ExportRequest, Failure> {
+        let target = match self.deliver()? {
+            None => ExportTarget::None,
+            Some(Delivery::Directory(path)) => ExportTarget::Directory(path),
+            Some(Delivery::Stream(out)) => ExportTarget::Stream(out),
+        };
+        Ok(ExportRequest {
+            kind: self.kind,
+            attributes: self.attributes,
+            target,
+        })
+    }
+
+    /// Opens the destination; `None` if the exporter has its own.
+    pub(super) fn deliver(&self) -> Result<Option<Delivery>, Failure> {
+        Ok(Some(match &self.dest {
+            Dest::None => return Ok(None),
+            Dest::Directory(path) => Delivery::Directory(path.into()),
+            Dest::File(path) => Delivery::Stream(Box::new(create(Path::new(path))?)),
             Dest::Stdout => {
                 let stdout = std::io::stdout();
                 if stdout.is_terminal() {
@@ -108,14 +123,9 @@ impl Output {
                         self.kind
                     )));
                 }
-                ExportTarget::Stream(Box::new(stdout))
+                Delivery::Stream(Box::new(stdout))
             }
-        };
-        Ok(ExportRequest {
-            kind: self.kind,
-            attributes: self.attributes,
-            target,
-        })
+        }))
     }
 }
 

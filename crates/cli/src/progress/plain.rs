@@ -23,6 +23,9 @@ const NOTABLE_PART: f64 = 0.05;
 /// … or this much time went by.
 const NOTABLE_SECONDS: f64 = 5.0;
 
+/// Longer names may be cut.
+const NAME_LIMIT: usize = 72;
+
 pub(super) struct Plain<W> {
     out: W,
     state: State,
@@ -34,6 +37,8 @@ pub(super) struct Plain<W> {
     shown: HashMap<(String, String), (i64, Timestamp)>,
     current: Option<(String, Instant)>,
     first: bool,
+    /// Whether long names are cut (`PROGRESS_NO_TRUNC=0`).
+    clips_names: bool,
 }
 
 impl<W: Write + Send> View for Plain<W> {
@@ -71,6 +76,7 @@ impl<W: Write> Plain<W> {
             shown: HashMap::new(),
             current: None,
             first: true,
+            clips_names: std::env::var("PROGRESS_NO_TRUNC").is_ok_and(|value| value == "0"),
         }
     }
 
@@ -182,7 +188,14 @@ impl<W: Write> Plain<W> {
             .steps
             .get(digest)
             .map_or("", |step| step.name.as_str());
-        let _ = writeln!(text, "#{number} {name}");
+        let _ = writeln!(text, "#{number} {}", self.shown_name(name));
+    }
+
+    fn shown_name(&self, name: &str) -> String {
+        match name.char_indices().nth(NAME_LIMIT) {
+            Some((end, _)) if self.clips_names => format!("{}...", &name[..end]),
+            _ => name.to_owned(),
+        }
     }
 
     fn number(&mut self, digest: &str) -> usize {

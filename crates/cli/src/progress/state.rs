@@ -216,7 +216,7 @@ impl State {
 
 /// Progress of an activity, such as `1.00MB / 2.00MB`; empty if unknown.
 pub(super) fn amount(status: &Status) -> String {
-    let size = |bytes: i64| crate::bytes_text::size(u64::try_from(bytes).unwrap_or(0));
+    let size = |bytes: i64| crate::bytes_text::size(bytes.max(0));
     match (status.current, status.total) {
         (0, 0) => String::new(),
         (current, 0) => size(current),

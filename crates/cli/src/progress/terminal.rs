@@ -59,15 +59,16 @@ struct Line {
 }
 
 impl Terminal {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(out: console::Term) -> Self {
         let variable = |name| std::env::var(name).ok();
         let colors = Colors::new(
             variable("NO_COLOR").as_deref(),
             variable("BUILDKIT_COLORS").as_deref(),
         );
         let log_lines = variable("BUILDKIT_TTY_LOG_LINES").and_then(|lines| lines.parse().ok());
+        let log_lines = log_lines.filter(|lines| *lines > 0);
         Self {
-            out: console::Term::stderr(),
+            out,
             state: State::default(),
             colors,
             log_lines: log_lines.unwrap_or(LOG_LINES),

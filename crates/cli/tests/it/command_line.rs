@@ -107,19 +107,6 @@ fn kiln_llb_definition() -> Vec<u8> {
 }
 
 #[test]
-fn daemons_are_refused_by_name() {
-    let world = World::new();
-    let mut command = world.command(&["build", "--frontend", "dockerfile.v0"]);
-    let ran = ran(command
-        .env("BUILDKIT_HOST", "tcp://127.0.0.1:1")
-        .output()
-        .unwrap());
-    assert!(!ran.success);
-    assert_has(&ran.stderr, "tcp://127.0.0.1:1");
-    assert_has(&ran.stderr, "embedded:");
-}
-
-#[test]
 fn the_root_may_stand_behind_the_command() {
     let world = World::new();
     world.dockerfile("FROM scratch\nCOPY Dockerfile /\n");

@@ -8,6 +8,7 @@ mod world;
 mod cache;
 mod command_line;
 mod dockerfile;
+mod engines;
 mod failures;
 mod golden;
 mod outputs;

@@ -73,14 +73,23 @@ impl World {
     /// `buildctl` with this world's store; paths in arguments are relative to
     /// the world.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare_command();
+        command.args(["--root", "root"]).args(arguments);
+        command
+    }
+
+    /// `buildctl` without a choice of engine, and nothing of this machine's
+    /// environment that would make one.
+    pub(crate) fn bare_command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_buildctl"));
         command
             .current_dir(self.dir.path())
             .env_remove("BUILDKIT_HOST")
+            .env_remove("BUILDKIT_PROGRESS")
             .env_remove("SOURCE_DATE_EPOCH")
-            .env("DOCKER_CONFIG", self.path("docker"))
-            .args(["--root", "root"])
-            .args(arguments);
+            .env_remove("XDG_RUNTIME_DIR")
+            .env("XDG_DATA_HOME", self.path("data"))
+            .env("DOCKER_CONFIG", self.path("docker"));
         command
     }
 

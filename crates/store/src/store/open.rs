@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{Core, StoreError, StoreOptions};
 use crate::content::ContentStore;
-use crate::database::{Database, STORE_MIGRATIONS};
+use crate::database::{self, Database, STORE_MIGRATIONS};
 use crate::disk::AtPath;
 use crate::gc::sweep;
 use crate::lease::locks::LockFile;
@@ -16,8 +16,6 @@ use crate::mount::OverlayFlavor;
 use crate::refs::hold::Holds;
 use crate::snapshot::Snapshots;
 
-/// The database file.
-const DATABASE: &str = "kiln.db";
 /// Held while a process opens the store, so that only one makes or upgrades it.
 const OPENING: &str = "opening.lock";
 /// One byte for each ref in use.
@@ -36,7 +34,7 @@ pub(super) fn open(options: StoreOptions) -> Result<Core, StoreError> {
         .open(&opening)
         .at("open", &opening)?;
     flock(&file, FlockOperation::LockExclusive).at("lock", &opening)?;
-    let database = Database::open(&root.join(DATABASE))?;
+    let database = Database::open(&root.join(database::FILE))?;
     database.migrate("store", STORE_MIGRATIONS)?;
     let core = Core {
         content: ContentStore::at(&root.join("content"))?,

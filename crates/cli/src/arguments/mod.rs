@@ -1,0 +1,114 @@
+//! Commands and flags, named as upstream's.
+
+mod build;
+mod debug;
+mod store;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use build::BuildArguments;
+pub(crate) use debug::{
+    ControlArguments, DebugCommand, DumpArguments, FormatArguments, GetArguments, LogsArguments,
+    MonitorArguments, WorkersArguments,
+};
+pub(crate) use store::{PruneArguments, UsageArguments};
+
+/// build utility
+#[derive(Debug, Parser)]
+#[command(name = "buildctl", version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// Enable debug output in logs
+    #[arg(long, global = true)]
+    pub(crate) debug: bool,
+
+    /// Log formatter: json or text
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_default_value = true
+    )]
+    pub(crate) log_format: LogFormat,
+
+    /// Where the embedded engine keeps its state
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+
+    /// Run steps with this OCI runtime (runc, crun, …) instead of the built-in executor
+    #[arg(long, global = true, value_name = "BINARY")]
+    pub(crate) oci_worker_binary: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArguments,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to reach a daemon.
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArguments {
+    /// Daemon to use, or `embedded:` to work in this process ($BUILDKIT_HOST; default: the
+    /// daemon at the usual socket if there is one, else this process)
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) addr: Option<String>,
+
+    /// Server name for certificate validation
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) tlsservername: Option<String>,
+
+    /// CA certificate for validation
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tlscacert: Option<PathBuf>,
+
+    /// Client certificate
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tlscert: Option<PathBuf>,
+
+    /// Client key
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tlskey: Option<PathBuf>,
+
+    /// Directory with ca.pem, cert.pem and key.pem (or ca.crt, tls.crt and tls.key)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) tlsdir: Option<PathBuf>,
+
+    /// Timeout backend connection after value seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 5)]
+    pub(crate) timeout: u64,
+
+    /// Block until the connection becomes available
+    #[arg(long, global = true)]
+    pub(crate) wait: bool,
+}
+
+/// `--log-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build from a Dockerfile, or from LLB on standard input
+    #[command(visible_alias = "b")]
+    Build(Box<BuildArguments>),
+    /// Disk usage
+    Du(UsageArguments),
+    /// Clean up build cache
+    Prune(PruneArguments),
+    /// Clean up build histories
+    PruneHistories(FormatArguments),
+    /// Debug utilities
+    #[command(subcommand)]
+    Debug(DebugCommand),
+    /// Proxy the stdio stream to the daemon connection. Should not be invoked manually.
+    #[command(hide = true)]
+    DialStdio,
+}

@@ -1,0 +1,91 @@
+//! Builds with the engine in this process.
+
+use std::sync::Arc;
+
+use kiln_engine::{BuildRequest, Engine, Entitlement, Frontend};
+use kiln_session::progress::ProgressSink;
+use kiln_session::{Directories, Session};
+
+use super::plan::{self, BuildPlan};
+use super::{Outcome, credentials};
+use crate::failure::Failure;
+
+pub(super) async fn build(
+    engine: &Engine,
+    plan: BuildPlan,
+    progress: ProgressSink,
+) -> Result<Outcome, Failure> {
+    let outcome = engine.build(request(plan, progress)?).await?;
+    Ok(Outcome {
+        response: outcome.response,
+        answer: outcome.subrequest,
+    })
+}
+
+fn request(plan: BuildPlan, progress: ProgressSink) -> Result<BuildRequest, Failure> {
+    refuse_missing(&plan)?;
+    let entitlements = plan
+        .entitlements
+        .iter()
+        .map(|name| name.parse::<Entitlement>());
+    let entitlements = entitlements
+        .collect::<Result<_, _>>()
+        .map_err(Failure::usage)?;
+    let empty = Session::empty();
+    let session = Session {
+        files: Arc::new(Directories {
+            directories: plan.directories,
+            oci_layouts: plan.oci_layouts,
+        }),
+        credentials: Arc::new(credentials::DockerConfig::load()),
+        secrets: plan.secrets.unwrap_or(empty.secrets),
+        ssh: plan.ssh.unwrap_or(empty.ssh),
+        id: empty.id,
+    };
+    let request = BuildRequest::new(frontend(plan.frontend)?, session);
+    Ok(BuildRequest {
+        id: plan.id.as_str().to_owned(),
+        options: plan.options,
+        cache_imports: plan.cache_imports,
+        cache_exports: plan.cache_exports,
+        entitlements,
+        progress,
+        // Last, because it makes files that a bad command line must not touch.
+        exports: plan
+            .outputs
+            .into_iter()
+            .map(super::output::Output::open)
+            .collect::<Result<_, _>>()?,
+        ..request
+    })
+}
+
+/// Refuses what only daemons can do, rather than ignore it.
+fn refuse_missing(plan: &BuildPlan) -> Result<(), Failure> {
+    let missing = [
+        ("--source-policy-file", plan.source_policy.is_some()),
+        ("--proxy-network", plan.proxy_network),
+    ];
+    match missing.into_iter().find(|(_, is_asked)| *is_asked) {
+        Some((flag, _)) => Err(Failure::usage(format!(
+            "{flag} is not supported by the engine in this process yet"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn frontend(frontend: plan::Frontend) -> Result<Frontend, Failure> {
+    let name = match frontend {
+        plan::Frontend::Definition(definition) => return Ok(Frontend::Definition(definition)),
+        plan::Frontend::Named(name) => name,
+    };
+    match name.as_str() {
+        "dockerfile.v0" => Ok(Frontend::Dockerfile),
+        "gateway.v0" => Err(Failure::usage(
+            "frontend gateway.v0 is not supported yet; use dockerfile.v0",
+        )),
+        other => Err(Failure::usage(format!(
+            "unknown frontend {other:?}; use dockerfile.v0"
+        ))),
+    }
+}

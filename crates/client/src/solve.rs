@@ -1,0 +1,126 @@
+//! Builds: a Solve call, the session that it uses and its news, side by side
+//! on one connection.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use kiln_protocol::control;
+use kiln_session::progress::{ProgressSink, Update};
+use kiln_session::{Services, SessionHeaders, SessionId};
+use tokio::sync::oneshot;
+
+use crate::request::{SolveOutcome, SolveRequest};
+use crate::{Client, ClientError, layouts};
+
+/// How long news may be silent after the build's end before they are taken
+/// to be over.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// What a failed build is said to have failed at.
+pub(crate) const WHAT: &str = "failed to solve";
+
+impl Client {
+    /// Builds. `services` are what the build may use of this side; `progress`
+    /// gets the news. Dropping the future stops the build.
+    pub async fn solve(
+        &self,
+        mut request: SolveRequest,
+        mut services: Services,
+        progress: ProgressSink,
+    ) -> Result<SolveOutcome, ClientError> {
+        let session = SessionId::random();
+        if request.reference.is_empty() {
+            request.reference = SessionId::random().as_str().to_owned();
+        }
+        let layouts = layouts::prepare(&mut request, &mut services).await?;
+        let headers = SessionHeaders {
+            shared_key: request.shared_key.clone(),
+            ..SessionHeaders::new(session.clone())
+        };
+        let mut serving = pin!(services.serve(self.channel(), headers));
+        let (ended, end) = oneshot::channel();
+        let building = async {
+            let outcome = self.run(&request, session.as_str()).await;
+            let _ = ended.send(());
+            outcome
+        };
+        let following = self.follow(&request.reference, progress, end);
+        let mut both = pin!(async { tokio::join!(building, following).0 });
+        let outcome = tokio::select! {
+            outcome = &mut both => outcome?,
+            served = &mut serving => {
+                served?;
+                // The daemon may close the session before it answers.
+                both.await?
+            }
+        };
+        layouts.finish(&outcome.response).await?;
+        Ok(outcome)
+    }
+
+    async fn run(
+        &self,
+        request: &SolveRequest,
+        session: &str,
+    ) -> Result<SolveOutcome, ClientError> {
+        if request.is_question() {
+            return self.ask(request, session).await;
+        }
+        let response = self.call_solve(request.to_wire(session)).await?;
+        Ok(SolveOutcome {
+            response: response.exporter_response,
+            ..SolveOutcome::default()
+        })
+    }
+
+    pub(crate) async fn call_solve(
+        &self,
+        request: control::SolveRequest,
+    ) -> Result<control::SolveResponse, ClientError> {
+        let answer = self.control().solve(request).await;
+        let answer = answer.map_err(|status| self.failed(WHAT, status))?;
+        Ok(answer.into_inner())
+    }
+
+    /// Passes on news until they end. Without news a build is still a build,
+    /// so trouble here only gets logged.
+    async fn follow(&self, reference: &str, progress: ProgressSink, end: oneshot::Receiver<()>) {
+        let mut end = pin!(end);
+        let updates = tokio::select! {
+            updates = self.status(reference) => updates,
+            // A build that was refused has no news.
+            _ = &mut end => return,
+        };
+        match updates {
+            Ok(updates) => pass_on(pin!(updates), &progress, end).await,
+            Err(error) => tracing::warn!(%error, "the build's progress cannot be shown"),
+        }
+    }
+}
+
+async fn pass_on(
+    mut updates: impl Stream<Item = Result<Update, ClientError>> + Unpin,
+    progress: &ProgressSink,
+    mut end: impl Future + Unpin,
+) {
+    let mut is_running = true;
+    loop {
+        let next = tokio::select! {
+            next = updates.next() => next,
+            _ = &mut end, if is_running => {
+                is_running = false;
+                continue;
+            }
+            () = tokio::time::sleep(SILENCE), if !is_running => return,
+        };
+        match next {
+            Some(Ok(update)) => progress.update(update),
+            Some(Err(error)) if !error.is_cancelled() => {
+                tracing::warn!(%error, "the build's progress ended early");
+                return;
+            }
+            Some(Err(_)) | None => return,
+        }
+    }
+}
