@@ -5,7 +5,6 @@ mod ci;
 mod codegen;
 mod example;
 mod licenses;
-mod packages;
 mod run;
 mod setup;
 mod tidy;

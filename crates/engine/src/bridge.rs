@@ -15,7 +15,7 @@ use crate::engine::{Engine, blocking};
 use crate::error::{BuildError, Kind, Location};
 use crate::load::{self, Loaded};
 use crate::observe::JobObserver;
-use crate::ops::source::{layout_directory, source_error};
+use crate::ops::source::{lent_layout, source_error};
 use crate::ops::{EngineOp, Output};
 use crate::provenance::{ImageSource, Ledger, Origin, Trace};
 use crate::request::Entitlement;
@@ -133,10 +133,10 @@ impl Bridge {
     ) -> Result<ResolvedImage, BuildError> {
         let step = Step::start(&self.progress, name);
         let resolved = async {
-            let directory = layout_directory(&self.session, &identifier.store_id).await?;
+            let layout = lent_layout(&self.session, &identifier.store_id).await?;
             let layouts = &self.engine.worker.sources.layouts;
             layouts
-                .resolve_config(identifier, &directory)
+                .resolve_config(identifier, &layout)
                 .await
                 .map_err(source_error)
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kiln_llb::Definition;
 use kiln_session::progress::{ProgressSink, Silent};
-use kiln_session::{Session, SessionId};
+use kiln_session::{RemoteContent, Session, SessionId};
 use oci_spec::image::Descriptor;
 
 use crate::history::TraceContext;
@@ -106,6 +106,8 @@ pub enum ExportTarget {
     None,
     /// Into a directory.
     Directory(PathBuf),
+    /// Blob by blob into a store of a client elsewhere, who indexes it afterwards (`tar=false`).
+    RemoteContent(Arc<dyn RemoteContent>),
     /// As one stream of bytes.
     Stream(Box<dyn std::io::Write + Send>),
 }
@@ -115,6 +117,7 @@ impl std::fmt::Debug for ExportTarget {
         match self {
             Self::None => f.write_str("None"),
             Self::Directory(path) => write!(f, "Directory({})", path.display()),
+            Self::RemoteContent(store) => write!(f, "RemoteContent({})", store.name()),
             Self::Stream(_) => f.write_str("Stream"),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use kiln_session::SessionError;
+
 use crate::layers::LayerError;
 use crate::options::OptionError;
 
@@ -44,6 +46,9 @@ pub enum ExportError {
     /// Writing the output stream failed.
     #[error("write the output: {0}")]
     Stream(#[source] std::io::Error),
+    /// The client would not take it.
+    #[error(transparent)]
+    Client(SessionError),
     /// A blob in the store is not what its name says.
     #[error(
         "blob {expected} in the store holds {found}: it was changed on disk; prune it and build again"

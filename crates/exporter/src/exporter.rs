@@ -293,6 +293,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 pub(crate) fn unfit(kind: &'static str, target: &Target) -> ExportError {
     let target = match target {
         Target::Directory(_) => "a directory",
+        Target::Client(_) => "a store of the client",
         Target::Stream(_) => "a file or standard output",
         Target::Store => "nowhere; give it a destination (dest=)",
     };

@@ -1,8 +1,10 @@
 //! What a build hands to its exporters.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use kiln_session::RemoteContent;
 use kiln_store::Ref;
 use oci_spec::image::Platform;
 
@@ -53,6 +55,8 @@ pub enum Target {
     Directory(PathBuf),
     /// A stream: `tar`, `oci`, `docker`. Written from start to end on a blocking thread.
     Stream(Box<dyn std::io::Write + Send>),
+    /// A store of a client elsewhere: `oci` or `docker` with `tar=false`. Its index is left to the client.
+    Client(Arc<dyn RemoteContent>),
     /// The store itself: `image`.
     Store,
 }

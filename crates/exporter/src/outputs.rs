@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::future::try_join_all;
 use kiln_registry::Reference;
+use kiln_session::RemoteContent;
 
-use crate::archive::{Archive, Sink, put_in_index, write_directory, write_tarball};
+use crate::archive::{Archive, Sink, put_in_index, send_blobs, write_directory, write_tarball};
 use crate::attestation::{self, Chosen};
 use crate::cancel::Cancelled;
 use crate::exporter::{blocking, unfit};
@@ -136,8 +138,12 @@ impl Exporter {
         let content = self.store.content().clone();
         let step = progress.start(match &place {
             Place::Stream(_) => "sending tarball",
-            Place::Directory(_) => "copying to layout directory",
+            Place::Directory(_) | Place::Client(_) => "copying to layout directory",
         });
+        if let Place::Client(client) = &place {
+            let sent = send_blobs(&content, &archive.image, &**client, &step).await;
+            return step.end(sent);
+        }
         let (cancelled, _guard) = Cancelled::new();
         blocking(move || {
             let outcome = match place {
@@ -153,6 +159,7 @@ impl Exporter {
                     write_directory(&content, &archive.image, &path, &cancelled, &step)
                         .and_then(|()| put_in_index(&path, &archive.image.root, &archive.names))
                 }
+                Place::Client(_) => Ok(()),
             };
             step.end(outcome.map_err(|error| {
                 if cancelled.is_set() {
@@ -249,6 +256,7 @@ pub(crate) struct ImagePlan<'a> {
 enum Place {
     Stream(Box<dyn Write + Send>),
     Directory(PathBuf),
+    Client(Arc<dyn RemoteContent>),
 }
 
 impl Place {
@@ -256,6 +264,7 @@ impl Place {
         match (options.tar, target) {
             (true, Target::Stream(out)) => Ok(Self::Stream(out)),
             (false, Target::Directory(path)) => Ok(Self::Directory(path)),
+            (false, Target::Client(store)) => Ok(Self::Client(store)),
             (tar, target) => Err(unfit(
                 match (options.variant, tar) {
                     (ArchiveVariant::Oci, true) => "oci",

@@ -6,6 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use kiln_registry::{BlobData, PushTarget, Reference, RegistryError, Repository};
+use kiln_session::{RemoteContent, SessionError, content};
 use kiln_solver::ExportRecord;
 use kiln_store::ContentStore;
 use oci_spec::image::Digest;
@@ -14,6 +15,7 @@ use crate::CacheLayer;
 use crate::build::{BuildError, BuiltCache};
 use crate::directory::{self, DirectoryError};
 use crate::options::{Destination, ExportOptions};
+use crate::place::Place;
 
 /// What the client is told of an exported cache.
 const MANIFEST_KEY: &str = "cache.manifest";
@@ -36,6 +38,12 @@ pub enum ExportError {
     /// The directory could not be written.
     #[error("export cache: {0}")]
     Directory(#[from] DirectoryError),
+    /// The client would not take it.
+    #[error("export cache: {0}")]
+    Client(#[from] SessionError),
+    /// A blob of ours cannot be read.
+    #[error("export cache: {0}")]
+    Content(#[from] kiln_store::content::ContentError),
     /// The registry refused.
     #[error("export cache to {reference}: {source}")]
     Registry {
@@ -53,13 +61,14 @@ pub enum ExportError {
 }
 
 /// Writes a cache of these records, whose blobs are in `content`; results with a blob that is missing are left out. For
-/// a registry, `repository` is the one to push to. An inline cache is not written here: see
+/// a registry, `way` is the repository to push to; for a directory, it is the client that has it, if that is not this
+/// machine. An inline cache is not written here: see
 /// [`inline_records`](crate::inline_records).
 pub async fn export(
     records: &[ExportRecord<Vec<CacheLayer>>],
     options: &ExportOptions,
     content: &ContentStore,
-    repository: Option<&Repository>,
+    way: Option<&Place>,
 ) -> Result<Exported, ExportError> {
     if options.destination == Destination::Inline {
         return Ok(Exported::default());
@@ -79,15 +88,20 @@ pub async fn export(
         response,
         warnings: Vec::new(),
     };
-    match &options.destination {
-        Destination::Inline => {}
-        Destination::Directory { path, tag, reset } => {
+    match (&options.destination, way) {
+        (Destination::Inline, _) => {}
+        // Tags and clearing out are for the client itself.
+        (Destination::Directory { .. }, Some(Place::Client(store))) => {
+            send(&**store, &cache, content).await?;
+        }
+        (Destination::Directory { path, tag, reset }, _) => {
             let warning = write_directory(path, tag, *reset, cache, content).await?;
             exported.warnings.extend(warning);
         }
-        Destination::Registry { reference, .. } => {
-            let repository =
-                repository.ok_or_else(|| ExportError::NoRegistry(reference.to_string()))?;
+        (Destination::Registry { reference, .. }, way) => {
+            let Some(Place::Repository(repository)) = way else {
+                return Err(ExportError::NoRegistry(reference.to_string()));
+            };
             push(repository, reference, &cache, content)
                 .await
                 .map_err(|source| ExportError::Registry {
@@ -132,6 +146,29 @@ async fn write_directory(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| ExportError::Ended)?
+}
+
+/// Gives the blobs to a client, then config and manifest.
+async fn send(
+    store: &dyn RemoteContent,
+    cache: &BuiltCache,
+    content: &ContentStore,
+) -> Result<(), ExportError> {
+    for blob in &cache.blobs {
+        let file = content.open(blob.digest())?;
+        let data = content::stream_of_file(file);
+        store.write(blob.digest(), blob.size(), data).await?;
+    }
+    for (descriptor, bytes) in [
+        (&cache.config_descriptor, &cache.config),
+        (&cache.manifest_descriptor, &cache.manifest),
+    ] {
+        let data = content::stream_of_bytes(Bytes::copy_from_slice(bytes));
+        store
+            .write(descriptor.digest(), descriptor.size(), data)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Pushes the blobs side by side, then the manifest under its tag.

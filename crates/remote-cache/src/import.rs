@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kiln_registry::{Reference, Repository};
+use kiln_session::RemoteContent;
 use kiln_solver::Cache;
 use kiln_store::{Ref, Store};
 use serde::Deserialize;
@@ -32,17 +33,18 @@ pub struct Imported<O> {
     pub warnings: Vec<String>,
 }
 
-/// Reads a cache. For a registry, `repository` is the one to pull from. Layers are fetched when their files are needed;
-/// `wrap` makes the engine's output of a result's ref.
+/// Reads a cache. For a registry, `way` is the repository to pull from; for a directory, it is the client that has it,
+/// if that is not this machine. Layers are fetched when their files are needed; `wrap` makes the engine's output of a
+/// result's ref.
 pub async fn import<O: Clone + Send + Sync + 'static>(
     options: &ImportOptions,
     store: &Store,
-    repository: Option<Repository>,
+    way: Option<Place>,
     wrap: impl Fn(Ref) -> O + Send + Sync + 'static,
 ) -> Imported<O> {
     let mut warnings = Vec::new();
     let wrap: Wrap<O> = Arc::new(wrap);
-    let cache = match read(options, repository, &mut warnings).await {
+    let cache = match read(options, way, &mut warnings).await {
         Ok(read) => Some(read.into_cache(store, wrap)),
         Err(error) => {
             warnings.push(format!(
@@ -96,21 +98,27 @@ impl Read {
 
 async fn read(
     options: &ImportOptions,
-    repository: Option<Repository>,
+    way: Option<Place>,
     warnings: &mut Vec<String>,
 ) -> Result<Read, ReadError> {
-    let (place, manifest, bytes) = match options {
-        ImportOptions::Directory { path, version } => {
+    let (place, manifest, bytes) = match (options, way) {
+        (ImportOptions::Directory { version, .. }, Some(Place::Client(store))) => {
+            let manifest = find_remote(&*store, version).await?;
+            let place = Place::Client(store);
+            let bytes = place.read(&manifest, LIMIT).await?;
+            (place, manifest, bytes)
+        }
+        (ImportOptions::Directory { path, version }, _) => {
             let place = Place::Directory(path.clone());
             let manifest = find(path, version).await?;
             let bytes = place.read(&manifest, LIMIT).await?;
             (place, manifest, bytes)
         }
-        ImportOptions::Registry { reference, .. } => {
-            let repository = repository.ok_or("no registry client is set up")?;
+        (ImportOptions::Registry { reference, .. }, Some(Place::Repository(repository))) => {
             let (manifest, bytes) = pull(&repository, reference).await?;
             (Place::Repository(repository), manifest, bytes)
         }
+        (ImportOptions::Registry { .. }, _) => return Err("no registry client is set up".into()),
     };
     let id = format!("{}:{}", name(options), manifest.digest);
     let manifest: Manifest = serde_json::from_slice(&bytes)?;
@@ -148,6 +156,23 @@ async fn find(path: &std::path::Path, version: &Version) -> Result<Descriptor, R
         }
     };
     tokio::task::spawn_blocking(work).await?
+}
+
+/// The manifest in a client's directory, whose index of tags stays with the client.
+async fn find_remote(
+    store: &dyn RemoteContent,
+    version: &Version,
+) -> Result<Descriptor, ReadError> {
+    let Version::Digest(digest) = version else {
+        return Err("local cache importer requires explicit digest".into());
+    };
+    let size = store.size(digest).await?;
+    let size = size.ok_or_else(|| format!("digest {digest} unavailable"))?;
+    Ok(Descriptor {
+        digest: digest.to_string(),
+        size,
+        ..Descriptor::default()
+    })
 }
 
 async fn pull(
@@ -265,7 +290,7 @@ impl Reader<'_> {
 impl Place {
     async fn read_manifest(&self, descriptor: &Descriptor) -> Result<Manifest, ReadError> {
         let bytes = match self {
-            Self::Directory(_) => self.read(descriptor, LIMIT).await?,
+            Self::Directory(_) | Self::Client(_) => self.read(descriptor, LIMIT).await?,
             Self::Repository(repository) => {
                 repository.manifest(&descriptor.to_oci()?).await?.to_vec()
             }

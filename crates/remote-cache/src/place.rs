@@ -1,4 +1,4 @@
-//! Where a cache is: a directory or a repository.
+//! Where a cache is: a directory, here or with a client, or a repository.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kiln_registry::Repository;
+use kiln_session::{RemoteContent, content};
 use kiln_store::ContentStore;
 use kiln_store::refs::{Fetch, FetchError, FetchStream};
 use oci_spec::image::{self as oci, Digest, MediaType};
@@ -21,6 +22,8 @@ pub enum Place {
     Directory(PathBuf),
     /// A repository in a registry, with the credentials to use there.
     Repository(Repository),
+    /// A directory of a client elsewhere.
+    Client(Arc<dyn RemoteContent>),
 }
 
 /// Why a blob could not be read.
@@ -53,6 +56,7 @@ impl Place {
                 }
                 bytes
             }
+            Self::Client(store) => content::read_blob(&**store, &digest, limit).await?,
         };
         let found = hex::encode(Sha256::digest(&bytes));
         match found == digest.digest() {
@@ -69,6 +73,7 @@ impl Place {
                 descriptor.size(),
             ),
             Self::Repository(_) => true,
+            Self::Client(store) => !store.is_gone(),
         }
     }
 }
@@ -112,6 +117,10 @@ impl Fetch for PlaceFetch {
                 })
                 .await?
             }
+            Place::Client(store) => {
+                let reader = content::reader_of(store.read(descriptor.digest(), 0).await?);
+                kiln_store::refs::keep(reader, descriptor, &self.content, &|_| {}).await
+            }
         }
     }
 
@@ -125,6 +134,17 @@ impl Fetch for PlaceFetch {
                 let path = directory::blob_path(path, descriptor.digest().as_ref());
                 Ok(Some(Box::new(tokio::fs::File::open(path).await?)))
             }
+            Place::Client(store) => {
+                let stream = store.read(descriptor.digest(), 0).await?;
+                Ok(Some(content::reader_of(stream)))
+            }
+        }
+    }
+
+    fn is_possible(&self) -> bool {
+        match &self.place {
+            Place::Client(store) => !store.is_gone(),
+            Place::Directory(_) | Place::Repository(_) => true,
         }
     }
 }

@@ -4,26 +4,28 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::SessionError;
-use crate::transfer::RemoteDirectory;
+use crate::{RemoteContent, SessionError};
 
-/// Gives access to the client's files.
+/// Gives access to the client's files on the same machine.
 #[async_trait::async_trait]
 pub trait FileSync: Send + Sync {
     /// The directory lent under `name`, such as `context`.
-    async fn directory(&self, name: &str) -> Result<LentDirectory, SessionError>;
+    async fn directory(&self, name: &str) -> Result<PathBuf, SessionError>;
 
     /// The OCI image layout directory lent under store id `name`.
-    async fn oci_layout(&self, name: &str) -> Result<PathBuf, SessionError>;
+    async fn oci_layout(&self, name: &str) -> Result<LentLayout, SessionError>;
+
+    /// The OCI layout directory of a cache, by the path the client has for it.
+    async fn cache(&self, path: &str) -> Result<LentLayout, SessionError>;
 }
 
-/// Where a lent directory is.
+/// Where an OCI layout directory is.
 #[derive(Clone)]
-pub enum LentDirectory {
-    /// On this machine: it is read as it lies there.
+pub enum LentLayout {
+    /// On this machine.
     Here(PathBuf),
-    /// With a client elsewhere, who sends it.
-    Remote(Arc<dyn RemoteDirectory>),
+    /// With a client elsewhere, who gives and takes its blobs. Its index stays there.
+    Remote(Arc<dyn RemoteContent>),
 }
 
 /// Lent paths held in two maps: what `--local` and `--oci-layout` say.
@@ -37,14 +39,18 @@ pub struct Directories {
 
 #[async_trait::async_trait]
 impl FileSync for Directories {
-    async fn directory(&self, name: &str) -> Result<LentDirectory, SessionError> {
+    async fn directory(&self, name: &str) -> Result<PathBuf, SessionError> {
         let path = self.directories.get(name).cloned();
-        path.map(LentDirectory::Here)
-            .ok_or_else(|| SessionError::UnknownDirectory { name: name.into() })
+        path.ok_or_else(|| SessionError::UnknownDirectory { name: name.into() })
     }
 
-    async fn oci_layout(&self, name: &str) -> Result<PathBuf, SessionError> {
+    async fn oci_layout(&self, name: &str) -> Result<LentLayout, SessionError> {
         let path = self.oci_layouts.get(name).cloned();
-        path.ok_or_else(|| SessionError::UnknownLayout { name: name.into() })
+        path.map(LentLayout::Here)
+            .ok_or_else(|| SessionError::UnknownLayout { name: name.into() })
+    }
+
+    async fn cache(&self, path: &str) -> Result<LentLayout, SessionError> {
+        Ok(LentLayout::Here(path.into()))
     }
 }

@@ -6,6 +6,7 @@
 //! call; the daemon finds it among its [`Sessions`] and sees the same traits, behind a
 //! [`RemoteSession`]. Nothing here knows how a build works.
 
+pub mod content;
 mod credentials;
 mod error;
 mod files;
@@ -18,16 +19,15 @@ mod headers;
 mod relay;
 pub mod tunnel;
 
-pub mod transfer;
-
 mod remote;
 mod sessions;
 
 mod services;
 
+pub use content::{BlobStream, RemoteContent};
 pub use credentials::{Anonymous, Credential, Credentials, LoginIdentity, Token, TokenRequest};
 pub use error::SessionError;
-pub use files::{Directories, FileSync, LentDirectory};
+pub use files::{Directories, FileSync, LentLayout};
 pub use headers::SessionHeaders;
 pub use remote::{ExportStream, PendingSession, PickedExporter, RemoteExporters, RemoteSession};
 pub use secrets::{MAX_SECRET_SIZE, NoSecrets, Secrets};

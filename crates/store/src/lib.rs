@@ -15,7 +15,6 @@ mod path;
 pub mod tar;
 pub mod tree;
 pub mod user;
-pub mod walk;
 
 pub mod apply;
 pub mod checksum;

@@ -16,7 +16,8 @@ mod expand;
 mod mutable;
 
 mod decompress;
-pub mod lazy;
+mod keep;
+mod lazy;
 mod materialize;
 mod unpack;
 
@@ -33,6 +34,7 @@ use crate::store::{Store, StoreError};
 use hold::Hold;
 use record::{Files, Record};
 
+pub use keep::keep;
 pub use layers::{LayerBlob, LayerInfo};
 pub use lazy::{Fetch, FetchError, FetchStream, LazyLayer};
 pub use mutable::MutableRef;

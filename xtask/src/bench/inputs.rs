@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::run::at;
+use super::process::at;
 
 /// Folders of this machine that real files are taken from.
 const SOURCES: &[&str] = &["/usr/lib", "/usr/share"];

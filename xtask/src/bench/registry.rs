@@ -3,8 +3,7 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 
-use super::process::{Service, WorkFolder, mortal};
-use crate::run::at;
+use super::process::{Service, WorkFolder, at, mortal};
 
 /// A started registry; it speaks plain HTTP.
 pub(super) struct Registry {

@@ -52,10 +52,7 @@ async fn build(
             Some(session.map_err(|error| errors::session(&error))?)
         }
     };
-    let exports = wanted.exporters.into_iter().enumerate();
-    let exports = exports
-        .map(|(index, exporter)| export::request(exporter, index, session.as_ref()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let exports = export::requests(wanted.exporters, session.as_ref())?;
     let request = BuildRequest {
         id: wanted.id,
         frontend: wanted.frontend,

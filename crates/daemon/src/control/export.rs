@@ -5,16 +5,44 @@ use std::io::{self, Write};
 
 use kiln_engine::{ExportRequest, ExportTarget};
 use kiln_protocol::control::Exporter;
+use kiln_session::content::export_store;
 use kiln_session::{ExportStream, RemoteSession};
 use tonic::Status;
 
+/// Gives the exporters of a build their targets.
+pub(super) fn requests(
+    exporters: Vec<Exporter>,
+    session: Option<&RemoteSession>,
+) -> Result<Vec<ExportRequest>, Status> {
+    let mut layouts = 0;
+    let requests = exporters.into_iter().enumerate().map(|(index, exporter)| {
+        let layouts_before = layouts;
+        layouts += usize::from(is_layout(&exporter));
+        request(exporter, index, layouts_before, session)
+    });
+    requests.collect()
+}
+
+/// Whether an image is delivered blob by blob. Values that say neither are refused later.
+fn is_layout(exporter: &Exporter) -> bool {
+    let tar = exporter.attrs.get("tar").map(String::as_str);
+    matches!(exporter.r#type.as_str(), "oci" | "docker")
+        && matches!(tar, Some("0" | "f" | "F" | "false" | "FALSE" | "False"))
+}
+
 /// Gives an exporter, the `index`-th of its build, its target.
-pub(super) fn request(
+fn request(
     exporter: Exporter,
     index: usize,
+    layouts_before: usize,
     session: Option<&RemoteSession>,
 ) -> Result<ExportRequest, Status> {
     let target = match exporter.r#type.as_str() {
+        "oci" | "docker" if is_layout(&exporter) => {
+            let session = needed(session, &exporter.r#type)?;
+            let store = session.content(&export_store(layouts_before));
+            ExportTarget::RemoteContent(store.map_err(Status::from)?)
+        }
         "tar" | "oci" | "docker" => {
             let session = needed(session, &exporter.r#type)?;
             ExportTarget::Stream(Box::new(LazyStream {

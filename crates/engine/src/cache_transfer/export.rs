@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use kiln_exporter::Compression;
-use kiln_remote_cache::{Destination, ExportOptions, Exported};
+use kiln_remote_cache::{Destination, ExportOptions, Exported, Place};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 use kiln_solver::{ExportMode, Solved};
 
+use super::client_cache;
 use super::remotes::LayerBlobs;
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
@@ -87,20 +88,23 @@ async fn export_one(
     solved: &[Solved<Output>],
     export: &CacheExport,
 ) -> Result<Attributes, BuildError> {
-    let repository = match &export.options.destination {
+    let way = match &export.options.destination {
         Destination::Registry {
             reference,
             insecure,
-        } => Some(engine.repository(reference, Access::of(*insecure), session)?),
-        _ => None,
+        } => {
+            let repository = engine.repository(reference, Access::of(*insecure), session)?;
+            Some(Place::Repository(repository))
+        }
+        Destination::Directory { path, .. } => client_cache(session, path).await?,
+        Destination::Inline => None,
     };
     let preparing = step.reporter.activity("preparing build cache for export");
     let records = records(engine, solved, export.options.mode, export.compression).await?;
     preparing.done(0, 0);
     let sending = step.reporter.activity("sending cache export");
     let content = engine.worker.store.content();
-    let exported =
-        kiln_remote_cache::export(&records, &export.options, content, repository.as_ref());
+    let exported = kiln_remote_cache::export(&records, &export.options, content, way.as_ref());
     let Exported { response, warnings } = exported
         .await
         .map_err(|error| BuildError::wrap(Kind::Environment, error))?;

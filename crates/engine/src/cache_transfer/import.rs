@@ -1,11 +1,12 @@
 //! Imports caches before a build.
 
 use futures::future::join_all;
-use kiln_remote_cache::{ImportOptions, Imported};
+use kiln_remote_cache::{ImportOptions, Imported, Place};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 use kiln_solver::Cache;
 
+use super::client_cache;
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::ops::Output;
@@ -42,33 +43,42 @@ async fn import(
     progress: &ProgressSink,
     options: ImportOptions,
 ) -> Option<Cache<Output>> {
-    let (name, access) = match &options {
-        ImportOptions::Directory { path, .. } => (path.display().to_string(), None),
-        ImportOptions::Registry {
-            reference,
-            insecure,
-        } => (
-            reference.to_string(),
-            Some((reference.clone(), Access::of(*insecure))),
-        ),
+    let name = match &options {
+        ImportOptions::Directory { path, .. } => path.display().to_string(),
+        ImportOptions::Registry { reference, .. } => reference.to_string(),
     };
     let step = Step::start(progress, format!("importing cache manifest from {name}"));
-    let repository =
-        match access.map(|(reference, access)| engine.repository(&reference, access, session)) {
-            None => None,
-            Some(Ok(repository)) => Some(repository),
-            Some(Err(error)) => {
-                step.reporter.warn(&error.message);
-                step.end(String::new());
-                return None;
-            }
-        };
+    let way = match way(engine, session, &options).await {
+        Ok(way) => way,
+        Err(error) => {
+            step.reporter.warn(&error.message);
+            step.end(String::new());
+            return None;
+        }
+    };
     let store = &engine.worker.store;
-    let Imported { cache, warnings } =
-        kiln_remote_cache::import(&options, store, repository, Some).await;
+    let Imported { cache, warnings } = kiln_remote_cache::import(&options, store, way, Some).await;
     for warning in warnings {
         step.reporter.warn(&warning);
     }
     step.end(String::new());
     cache
+}
+
+/// Where the cache is had from, if not from a directory on this machine.
+async fn way(
+    engine: &Engine,
+    session: &Session,
+    options: &ImportOptions,
+) -> Result<Option<Place>, BuildError> {
+    match options {
+        ImportOptions::Directory { path, .. } => client_cache(session, path).await,
+        ImportOptions::Registry {
+            reference,
+            insecure,
+        } => {
+            let repository = engine.repository(reference, Access::of(*insecure), session)?;
+            Ok(Some(Place::Repository(repository)))
+        }
+    }
 }

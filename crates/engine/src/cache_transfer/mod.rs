@@ -8,3 +8,21 @@ mod remotes;
 
 pub(crate) use export::{CacheExport, export_all, inline_records, parse_exports};
 pub(crate) use import::{import_all, parse_imports};
+
+use std::path::Path;
+
+use kiln_remote_cache::Place;
+use kiln_session::{LentLayout, Session};
+
+use crate::error::BuildError;
+use crate::ops::source::session_error;
+
+/// The way to a cache directory that is with a client elsewhere; `None` if it is on this
+/// machine.
+async fn client_cache(session: &Session, path: &Path) -> Result<Option<Place>, BuildError> {
+    let lent = session.files.cache(&path.to_string_lossy()).await;
+    Ok(match lent.map_err(session_error)? {
+        LentLayout::Here(_) => None,
+        LentLayout::Remote(store) => Some(Place::Client(store)),
+    })
+}

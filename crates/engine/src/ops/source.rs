@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use kiln_exporter::PackageKind;
 use kiln_llb::{digest_of, pb};
 use kiln_registry::Reference;
-use kiln_session::{LentDirectory, Session};
+use kiln_session::{LentLayout, Session};
 use kiln_solver::{CacheMap, OpContext};
 use kiln_source::{
     CacheKey, Image, ImageIdentifier, LayoutIdentifier, LocalIdentifier, SourceError,
@@ -162,11 +162,11 @@ impl SourceOp {
                 Ok(opened)
             }
             Identifier::Layout(layout) => {
-                let directory = layout_directory(&session, &layout.store_id).await?;
+                let lent = lent_layout(&session, &layout.store_id).await?;
                 worker
                     .sources
                     .layouts
-                    .open(layout, &directory, pull)
+                    .open(layout, &lent, pull)
                     .await
                     .map_err(source_error)
             }
@@ -176,10 +176,7 @@ impl SourceOp {
 }
 
 /// Where a session keeps an OCI layout.
-pub(crate) async fn layout_directory(
-    session: &Session,
-    store: &str,
-) -> Result<std::path::PathBuf, BuildError> {
+pub(crate) async fn lent_layout(session: &Session, store: &str) -> Result<LentLayout, BuildError> {
     session.files.oci_layout(store).await.map_err(session_error)
 }
 
@@ -194,13 +191,6 @@ async fn local_snapshot(
         .directory(&local.name)
         .await
         .map_err(session_error)?;
-    let directory = match directory {
-        LentDirectory::Here(directory) => directory,
-        LentDirectory::Remote(_) => {
-            let message = format!("directories of remote clients ({})", local.name);
-            return Err(BuildError::new(Kind::Input, message).context("not supported yet"));
-        }
-    };
     let canonical = tokio::fs::canonicalize(&directory).await;
     let canonical = canonical
         .map_err(|error| BuildError::wrap(Kind::Input, error).context(directory.display()))?;

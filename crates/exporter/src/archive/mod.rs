@@ -1,9 +1,11 @@
 //! An image as an OCI layout: in one tar stream, or in a directory.
 
+mod client;
 mod directory;
 mod index;
 mod tarball;
 
+pub(crate) use client::send_blobs;
 pub(crate) use directory::{put_in_index, write_directory};
 pub(crate) use index::root_descriptors;
 pub(crate) use tarball::{Sink, write_tarball};

@@ -1,7 +1,7 @@
 //! Caches in a registry.
 
 use kiln_registry::{Anonymous, Client, ClientOptions, Reference};
-use kiln_remote_cache::{ExportOptions, ImportOptions, export, import};
+use kiln_remote_cache::{ExportOptions, ImportOptions, Place, export, import};
 use kiln_testkit::registry::Registry;
 
 use crate::fixture::{Bench, attributes, chain, named};
@@ -21,7 +21,7 @@ async fn pushed_and_pulled() {
             &chain(&lower, &upper),
             &options,
             bench.store.content(),
-            Some(&repository),
+            Some(&Place::Repository(repository.clone())),
         )
         .await
         .unwrap();
@@ -30,7 +30,7 @@ async fn pushed_and_pulled() {
         let imported = import(
             &options,
             &other.store,
-            Some(repository.clone()),
+            Some(Place::Repository(repository.clone())),
             |reference| reference,
         )
         .await;
@@ -58,9 +58,12 @@ async fn a_cache_that_does_not_exist_is_a_miss() {
     let client = Client::new(ClientOptions::default()).unwrap();
     let repository = client.repository(&Reference::parse(&name).unwrap(), Anonymous::shared());
     let options = ImportOptions::parse("registry", &attributes(&[("ref", &name)])).unwrap();
-    let imported = import(&options, &bench.store, Some(repository), |reference| {
-        reference
-    })
+    let imported = import(
+        &options,
+        &bench.store,
+        Some(Place::Repository(repository)),
+        |reference| reference,
+    )
     .await;
     assert!(imported.cache.is_none());
     assert!(

@@ -2,9 +2,11 @@
 //! builds ask.
 
 mod calls;
+mod content;
 mod credentials;
 mod exporters;
 mod file_send;
+mod files;
 mod health;
 mod secrets;
 mod ssh;
@@ -22,6 +24,7 @@ pub use exporters::{PickedExporter, RemoteExporters};
 pub use file_send::ExportStream;
 
 pub(crate) use calls::Calls;
+pub(crate) use content::STORE;
 pub(crate) use credentials::reference_host;
 pub(crate) use file_send::EXPORTER;
 pub(crate) use secrets::check_size;
@@ -29,7 +32,7 @@ pub(crate) use ssh::{AGENT_ID, DEFAULT_ID};
 pub(crate) use upload::PATH as UPLOAD_PATH;
 
 use crate::tunnel::{self, Accepted, OutboundStream};
-use crate::{Directories, Session, SessionError, SessionHeaders};
+use crate::{RemoteContent, Session, SessionError, SessionHeaders};
 
 /// A connected client. Cheap to clone; it lives until the client leaves, does not
 /// answer any more, or [`RemoteSession::close`] is called.
@@ -73,7 +76,7 @@ impl RemoteSession {
     pub fn session(&self) -> Session {
         Session {
             id: self.headers().id.clone(),
-            files: Arc::new(Directories::default()),
+            files: Arc::new(files::RemoteFiles(self.calls.clone())),
             credentials: Arc::new(credentials::RemoteCredentials(self.calls.clone())),
             secrets: Arc::new(secrets::RemoteSecrets(self.calls.clone())),
             ssh: Arc::new(ssh::RemoteSsh(self.calls.clone())),
@@ -89,6 +92,13 @@ impl RemoteSession {
         about: &BTreeMap<String, String>,
     ) -> Result<ExportStream, SessionError> {
         ExportStream::open(&self.calls, exporter, about)
+    }
+
+    /// One of the client's stores: `oci:NAME` for a layout that it lends, `local:PATH` for a
+    /// cache, `export` for an output in form of a layout.
+    pub fn content(&self, store: &str) -> Result<Arc<dyn RemoteContent>, SessionError> {
+        let store = content::Store::new(self.calls.clone(), store)?;
+        Ok(Arc::new(store))
     }
 
     /// The body that the client has for the URL `http://HOST/PATH`, such as a context that

@@ -2,6 +2,7 @@
 
 mod agent;
 mod auth;
+mod content;
 mod file_send;
 mod health;
 mod secrets;
@@ -14,6 +15,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kiln_protocol::content::content_server::{self, ContentServer};
 use kiln_protocol::filesync::auth_server::{self, AuthServer};
 use kiln_protocol::filesync::file_send_server::{self, FileSendServer};
 use kiln_protocol::health::health_server::{self, HealthServer};
@@ -31,8 +33,9 @@ use crate::{Credentials, Secrets, SessionError, SessionHeaders, Ssh};
 pub struct Services {
     /// Directories that the build may read, by name.
     pub directories: BTreeMap<String, PathBuf>,
-    /// OCI layout directories that the build may read and write, by the id the daemon has for
-    /// them: `oci:NAME` for a lent layout, `local:PATH` for a cache, `export` for an output.
+    /// OCI layout directories that the build may use, by the id the daemon has for them:
+    /// `oci:NAME` for a lent layout, which is only read, `local:PATH` for a cache, and for
+    /// outputs [`crate::content::export_store`].
     pub stores: BTreeMap<String, PathBuf>,
     /// Registry logins.
     pub credentials: Option<Arc<dyn Credentials>>,
@@ -105,6 +108,24 @@ impl Services {
             offer(file_send_server::SERVICE_NAME, &["DiffCopy"]);
             let exports = FileSendServer::new(file_send::Deliveries::new(self.exports));
             routes = routes.add_service(exports.max_decoding_message_size(MESSAGE_LIMIT));
+        }
+        if !self.stores.is_empty() {
+            offer(
+                content_server::SERVICE_NAME,
+                &[
+                    "Info",
+                    "Update",
+                    "List",
+                    "Delete",
+                    "Read",
+                    "Status",
+                    "ListStatuses",
+                    "Write",
+                    "Abort",
+                ],
+            );
+            let stores = ContentServer::new(content::Stores::new(self.stores));
+            routes = routes.add_service(stores.max_decoding_message_size(MESSAGE_LIMIT));
         }
         if !self.uploads.is_empty() {
             offer(upload_server::SERVICE_NAME, &["Pull"]);

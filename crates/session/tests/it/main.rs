@@ -1,5 +1,6 @@
 //! Both ends of a session against each other.
 
+mod content;
 mod credentials;
 mod export_stream;
 mod headers;

@@ -10,6 +10,7 @@ use kiln_protocol::control::control_server::{Control, ControlServer};
 use kiln_session::tunnel::OutboundStream;
 use kiln_session::{RemoteSession, Services, SessionError, SessionHeaders, SessionId, Sessions};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint, Server};
@@ -69,6 +70,32 @@ impl Pair {
     }
 }
 
+/// A client, and the connection to its services as it is.
+pub(crate) struct RawPair {
+    pub(crate) channel: Channel,
+    _client: AbortOnDropHandle<Result<(), SessionError>>,
+    _daemon: TestDaemon,
+}
+
+impl RawPair {
+    pub(crate) async fn new(services: Services) -> Self {
+        let (sender, mut channels) = mpsc::channel(1);
+        let daemon = TestDaemon::in_memory_with(SessionsOnly {
+            sessions: Sessions::default(),
+            raw: Some(sender),
+        })
+        .await;
+        let headers = SessionHeaders::new(SessionId::random());
+        let served = services.serve(daemon.channel.clone(), headers);
+        let client = AbortOnDropHandle::new(tokio::spawn(served));
+        Self {
+            channel: channels.recv().await.expect("channel"),
+            _client: client,
+            _daemon: daemon,
+        }
+    }
+}
+
 /// A daemon with sessions, and a way to it.
 pub(crate) struct TestDaemon {
     pub(crate) sessions: Sessions,
@@ -78,6 +105,10 @@ pub(crate) struct TestDaemon {
 
 impl TestDaemon {
     pub(crate) async fn in_memory() -> Self {
+        Self::in_memory_with(SessionsOnly::default()).await
+    }
+
+    async fn in_memory_with(control: SessionsOnly) -> Self {
         let (here, there) = tokio::io::duplex(1 << 20);
         let incoming = futures::stream::once(std::future::ready(Ok::<_, std::io::Error>(there)));
         let mut here = Some(TokioIo::new(here));
@@ -85,7 +116,8 @@ impl TestDaemon {
             let here = here.take();
             async move { here.ok_or_else(|| std::io::Error::other("one connection only")) }
         });
-        let (sessions, server) = Self::start(incoming.chain(futures::stream::pending()));
+        let incoming = incoming.chain(futures::stream::pending());
+        let (sessions, server) = Self::start(control, incoming);
         let endpoint = Endpoint::from_static("http://daemon");
         Self {
             sessions,
@@ -97,7 +129,7 @@ impl TestDaemon {
     pub(crate) async fn on_socket(path: &Path) -> Self {
         let listener = UnixListener::bind(path).expect("bind");
         let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
-        let (sessions, server) = Self::start(incoming);
+        let (sessions, server) = Self::start(SessionsOnly::default(), incoming);
         let path = path.to_owned();
         let connector = tower::service_fn(move |_| {
             let path = path.clone();
@@ -113,6 +145,7 @@ impl TestDaemon {
     }
 
     fn start<I>(
+        control: SessionsOnly,
         incoming: impl futures::Stream<Item = std::io::Result<I>> + Send + 'static,
     ) -> (Sessions, AbortOnDropHandle<()>)
     where
@@ -123,8 +156,8 @@ impl TestDaemon {
             + Send
             + 'static,
     {
-        let sessions = Sessions::default();
-        let control = ControlServer::new(SessionsOnly(sessions.clone()));
+        let sessions = control.sessions.clone();
+        let control = ControlServer::new(control);
         let serve = Server::builder()
             .add_service(control)
             .serve_with_incoming(incoming);
@@ -133,7 +166,12 @@ impl TestDaemon {
     }
 }
 
-struct SessionsOnly(Sessions);
+#[derive(Default)]
+struct SessionsOnly {
+    sessions: Sessions,
+    /// Where connections go, if they do not become sessions.
+    raw: Option<mpsc::Sender<Channel>>,
+}
 
 type Nothing<T> = Pending<Result<T, Status>>;
 
@@ -153,7 +191,15 @@ impl Control for SessionsOnly {
         request: Request<Streaming<control::BytesMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (metadata, _, inbound) = request.into_parts();
-        Ok(Response::new(self.0.accept(&metadata, inbound)?))
+        let Some(raw) = self.raw.clone() else {
+            return Ok(Response::new(self.sessions.accept(&metadata, inbound)?));
+        };
+        let (accepted, outbound) = kiln_session::tunnel::accept(inbound);
+        tokio::spawn(async move {
+            let (channel, _closed) = accepted.connect().await.expect("connect");
+            raw.send(channel).await.expect("test");
+        });
+        Ok(Response::new(outbound))
     }
 
     async fn disk_usage(

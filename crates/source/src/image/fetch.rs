@@ -9,7 +9,7 @@ use kiln_store::refs::{Fetch, FetchError, FetchStream};
 use oci_spec::image::Descriptor;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::origin::{Origin, Place, blocking, import};
+use super::origin::{Origin, Place, blocking, import, receive};
 
 /// Told how many bytes of a layer have arrived, from any thread.
 pub type PullProgress = Arc<dyn Fn(&Descriptor, u64) + Send + Sync>;
@@ -40,20 +40,35 @@ impl Fetch for ImageFetch {
                 })
                 .await?;
             }
+            Place::Client(store) => {
+                let progress = |done| (self.progress)(descriptor, done);
+                receive(&**store, descriptor, self.origin.store.content(), &progress).await?;
+            }
         }
         Ok(())
     }
 
     async fn stream(&self, descriptor: &Descriptor) -> Result<Option<FetchStream>, FetchError> {
-        let Place::Registry(repository) = &self.origin.place else {
-            return Ok(None);
+        let inner = match &self.origin.place {
+            Place::Registry(repository) => repository.blob(descriptor).into_reader(),
+            Place::Client(store) => {
+                kiln_session::content::reader_of(store.read(descriptor.digest(), 0).await?)
+            }
+            Place::Layout(_) => return Ok(None),
         };
         Ok(Some(Box::new(Counted {
-            inner: repository.blob(descriptor).into_reader(),
+            inner,
             descriptor: descriptor.clone(),
             progress: Arc::clone(&self.progress),
             done: 0,
         })))
+    }
+
+    fn is_possible(&self) -> bool {
+        match &self.origin.place {
+            Place::Client(store) => !store.is_gone(),
+            Place::Registry(_) | Place::Layout(_) => true,
+        }
     }
 }
 

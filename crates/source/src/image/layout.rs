@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln_registry::{Reference, detect_manifest_media_type};
+use kiln_session::{LentLayout, RemoteContent, SessionError, content};
 use kiln_store::{RecordType, Store};
 use oci_spec::image::{Descriptor, Digest, ImageIndex, MediaType};
 
@@ -17,7 +18,7 @@ const MAX_INDEX: u64 = 8 << 20;
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// Gives images of OCI layouts on this machine. Cheap to clone.
+/// Gives images of OCI layouts. Cheap to clone.
 #[derive(Clone)]
 pub struct LayoutSource {
     store: Store,
@@ -29,13 +30,13 @@ impl LayoutSource {
         Self { store }
     }
 
-    /// Digest and config of an image of the layout in `directory`.
+    /// Digest and config of an image of a layout.
     pub async fn resolve_config(
         &self,
         identifier: &LayoutIdentifier,
-        directory: &Path,
+        layout: &LentLayout,
     ) -> Result<ResolvedImage, SourceError> {
-        let (_, manifest) = self.load(identifier, directory).await?;
+        let (_, manifest) = self.load(identifier, layout).await?;
         Ok(ResolvedImage {
             reference: identifier
                 .reference
@@ -45,15 +46,15 @@ impl LayoutSource {
         })
     }
 
-    /// Reads an image's manifests and config out of the layout in `directory`. Its
-    /// layers are copied when they are needed.
+    /// Reads an image's manifests and config out of a layout. Its layers are copied
+    /// when they are needed.
     pub async fn open(
         &self,
         identifier: &LayoutIdentifier,
-        directory: &Path,
+        layout: &LentLayout,
         progress: PullProgress,
     ) -> Result<Image, SourceError> {
-        let (origin, manifest) = self.load(identifier, directory).await?;
+        let (origin, manifest) = self.load(identifier, layout).await?;
         let about = About {
             reference: identifier.reference.clone(),
             platform: identifier.platform.clone(),
@@ -66,15 +67,24 @@ impl LayoutSource {
     async fn load(
         &self,
         identifier: &LayoutIdentifier,
-        directory: &Path,
+        layout: &LentLayout,
     ) -> Result<(Origin, manifest::Manifest), SourceError> {
-        let place = Place::Layout(directory.to_owned());
+        let reference = identifier.reference.clone();
+        let (place, root) = match layout {
+            LentLayout::Here(path) => {
+                let directory = path.clone();
+                let root = blocking(move || find(&directory, &reference)).await?;
+                (Place::Layout(path.clone()), root)
+            }
+            LentLayout::Remote(store) => {
+                let root = find_remote(&**store, &reference).await?;
+                (Place::Client(store.clone()), root)
+            }
+        };
         let origin = Origin {
             place,
             store: self.store.clone(),
         };
-        let (path, reference) = (directory.to_owned(), identifier.reference.clone());
-        let root = blocking(move || find(&path, &reference)).await?;
         let name = identifier.reference.to_string();
         let manifest = manifest::load(&origin, root, &identifier.platform, &name).await?;
         Ok((origin, manifest))
@@ -89,13 +99,37 @@ fn find(layout: &Path, reference: &Reference) -> Result<Descriptor, SourceError>
     }
 }
 
+/// The same in a client's store, whose index of tags stays with the client.
+async fn find_remote(
+    store: &dyn RemoteContent,
+    reference: &Reference,
+) -> Result<Descriptor, SourceError> {
+    let path = Path::new(store.name());
+    let Some(digest) = reference.digest() else {
+        return Err(damaged(
+            path,
+            format!("reference {reference} must have digest"),
+        ));
+    };
+    let bytes = content::read_blob(store, digest, MAX_INDEX).await;
+    let bytes = bytes.map_err(|error| match error {
+        SessionError::Refused { message, .. } => {
+            damaged(path, format!("manifest {digest}: {message}"))
+        }
+        other => SourceError::Session(other),
+    })?;
+    described(path, digest, &bytes)
+}
+
 fn by_digest(layout: &Path, digest: &Digest) -> Result<Descriptor, SourceError> {
-    let bytes = read(
-        layout,
-        &blob_path(layout, digest),
-        &format!("manifest {digest}"),
-    )?;
-    let (_, media_type) = detect_manifest_media_type(&bytes).map_err(|reason| {
+    let path = blob_path(layout, digest);
+    let bytes = read(layout, &path, &format!("manifest {digest}"))?;
+    described(layout, digest, &bytes)
+}
+
+/// A manifest's descriptor, from what it contains.
+fn described(layout: &Path, digest: &Digest, bytes: &[u8]) -> Result<Descriptor, SourceError> {
+    let (_, media_type) = detect_manifest_media_type(bytes).map_err(|reason| {
         damaged(
             layout,
             format!("{digest} contains neither an index nor a manifest: {reason}"),

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_registry::Repository;
+use kiln_session::RemoteContent;
 use kiln_store::{ContentStore, Store};
 use oci_spec::image::{Descriptor, Digest};
 
@@ -26,6 +28,8 @@ pub(super) struct Origin {
 pub(super) enum Place {
     Registry(Repository),
     Layout(PathBuf),
+    /// A layout of a client elsewhere.
+    Client(Arc<dyn RemoteContent>),
 }
 
 impl Origin {
@@ -76,6 +80,10 @@ impl Origin {
                 blocking(move || import(&path, &descriptor, &content, &|_| {})).await?;
                 self.read(&digest).await
             }
+            (Place::Client(store), _) => {
+                receive(&**store, descriptor, self.store.content(), &|_| {}).await?;
+                self.read(descriptor.digest()).await
+            }
         }
     }
 
@@ -125,6 +133,22 @@ pub(super) fn blob_path(layout: &Path, digest: &Digest) -> PathBuf {
         .join("blobs")
         .join(digest.algorithm().as_ref())
         .join(digest.digest())
+}
+
+/// Brings a blob of a client's layout into the content store, which verifies it.
+pub(super) async fn receive(
+    store: &dyn RemoteContent,
+    descriptor: &Descriptor,
+    content: &ContentStore,
+    progress: &(dyn Fn(u64) + Send + Sync),
+) -> Result<(), SourceError> {
+    let stream = store.read(descriptor.digest(), 0).await?;
+    let reader = kiln_session::content::reader_of(stream);
+    let kept = kiln_store::refs::keep(reader, descriptor, content, progress).await;
+    kept.map_err(|error| SourceError::Layout {
+        path: store.name().into(),
+        reason: format!("blob {}: {error}", descriptor.digest()),
+    })
 }
 
 /// Copies a blob of a layout into the content store, which verifies it.

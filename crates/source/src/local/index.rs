@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use kiln_store::walk::{Entry, Kind, Stamp, Time, walk_order};
+use super::entry::{Entry, Kind, Stamp, Time, walk_order};
 
 const VERSION: u8 = 1;
 

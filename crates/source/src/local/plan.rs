@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use kiln_store::walk::{Entry, Kind};
-
+use super::entry::{Entry, Kind};
 use super::index::{Indexed, Trust};
 
 /// How a file of the snapshot comes to be.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use kiln_llb::platform::platform;
+use kiln_session::LentLayout;
 use kiln_source::{Image, LayoutIdentifier, LayoutSource, SourceError};
 use kiln_testkit::image::{Image as Fake, write_index};
 use kiln_testkit::rootfs;
@@ -15,7 +16,11 @@ async fn open(fixture: &Fixture, layout: &Path, name: &str) -> Result<Image, Sou
     let identifier = LayoutIdentifier::parse(name, &attributes, platform("linux", "amd64", ""))?;
     assert_eq!(identifier.store_id, "store");
     LayoutSource::new(fixture.store.clone())
-        .open(&identifier, layout, unwatched())
+        .open(
+            &identifier,
+            &LentLayout::Here(layout.to_owned()),
+            unwatched(),
+        )
         .await
 }
 

@@ -33,6 +33,11 @@ pub trait Fetch: Send + Sync + 'static {
     async fn stream(&self, _descriptor: &Descriptor) -> Result<Option<FetchStream>, FetchError> {
         Ok(None)
     }
+
+    /// Whether it can still be done: the only place that has the blob may be gone for good.
+    fn is_possible(&self) -> bool {
+        true
+    }
 }
 
 impl std::fmt::Debug for dyn Fetch {
@@ -219,6 +224,9 @@ impl Ref {
             .unwrap_or_else(PoisonError::into_inner);
         let fetchable = blobs.iter().find_map(|blob| {
             let fetch = fetchers.get(blob.digest().as_ref())?;
+            if !fetch.is_possible() {
+                return None;
+            }
             Some(Obtainable::By(blob.clone(), fetch.clone()))
         });
         Ok(fetchable)

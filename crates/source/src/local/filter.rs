@@ -1,29 +1,16 @@
-//! Which paths of a walked directory are wanted.
+//! Which paths of a directory belong to a source.
 
-use crate::pattern::{MatchState, Pattern, PatternMatcher};
+use kiln_store::pattern::{MatchState, Pattern, PatternMatcher};
 
-use crate::pattern::PatternError;
+use super::identifier::LocalIdentifier;
+use crate::error::SourceError;
 
-/// A list of patterns of which one is malformed.
-#[derive(Debug, thiserror::Error)]
-#[error("invalid {kind} {patterns:?}: {source}")]
-pub struct FilterError {
-    /// `includepatterns` or `excludepatterns`.
-    pub kind: &'static str,
-    /// The list.
-    pub patterns: Vec<String>,
-    /// What is wrong with it.
-    pub source: PatternError,
-}
-
-/// Include and exclude patterns, ready to match. The default keeps everything.
-#[derive(Debug, Default)]
-pub struct Filter {
+/// Include and exclude patterns, ready to match.
+pub(super) struct Filter {
     include: Option<Side>,
     exclude: Option<Side>,
 }
 
-#[derive(Debug)]
 struct Side {
     matcher: PatternMatcher,
     /// What each pattern that lets something in begins with, if it is a plain path in all
@@ -32,39 +19,35 @@ struct Side {
 }
 
 /// What the directories above have matched.
-#[derive(Debug, Clone, Default)]
-pub struct FilterState {
+#[derive(Clone, Default)]
+pub(super) struct FilterState {
     include: MatchState,
     exclude: MatchState,
 }
 
 /// What becomes of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is wanted.
+pub(super) enum Verdict {
+    /// It belongs to the source.
     Keep,
-    /// It is only if something below it is.
+    /// It does only if something below it does.
     Pass,
-    /// Neither it nor anything below it is.
+    /// Neither it nor anything below it does.
     Skip,
 }
 
 impl Filter {
-    /// What matches one of `include`, or is one of `followed` (which [`super::follow`] gives), or
-    /// anything if there are neither; without what matches `exclude`.
-    ///
-    /// # Errors
-    /// A pattern is malformed.
-    pub fn new(
-        include: &[String],
+    /// The filter of an identifier, whose followed paths have become `followed`.
+    pub(super) fn new(
+        identifier: &LocalIdentifier,
         followed: Option<Vec<String>>,
-        exclude: &[String],
-    ) -> Result<Self, FilterError> {
-        let mut include = include.to_vec();
+    ) -> Result<Self, SourceError> {
+        let mut include = identifier.include.clone().unwrap_or_default();
         if let Some(followed) = followed {
             include.extend(followed);
             include = without_nested(include).unwrap_or_default();
         }
+        let exclude = identifier.exclude.as_deref().unwrap_or_default();
         Ok(Self {
             include: Side::new("includepatterns", &include, |pattern| {
                 !pattern.is_exception()
@@ -74,7 +57,7 @@ impl Filter {
     }
 
     /// Judges a file, or anything else that is no directory.
-    pub fn file(&self, path: &[u8], parent: &FilterState) -> Verdict {
+    pub(super) fn file(&self, path: &[u8], parent: &FilterState) -> Verdict {
         let included = self
             .include
             .as_ref()
@@ -92,7 +75,7 @@ impl Filter {
     }
 
     /// Judges a directory.
-    pub fn directory(&self, path: &[u8], parent: &FilterState) -> (Verdict, FilterState) {
+    pub(super) fn directory(&self, path: &[u8], parent: &FilterState) -> (Verdict, FilterState) {
         let mut state = FilterState::default();
         let mut verdict = Verdict::Keep;
         if let Some(side) = &self.include {
@@ -124,14 +107,14 @@ impl Side {
         kind: &'static str,
         patterns: &[String],
         opens: impl Fn(&Pattern) -> bool,
-    ) -> Result<Option<Self>, FilterError> {
+    ) -> Result<Option<Self>, SourceError> {
         if patterns.is_empty() {
             return Ok(None);
         }
-        let matcher = PatternMatcher::new(patterns).map_err(|source| FilterError {
+        let matcher = PatternMatcher::new(patterns).map_err(|error| SourceError::Pattern {
             kind,
-            patterns: patterns.to_vec(),
-            source,
+            pattern: format!("{patterns:?}"),
+            reason: error.to_string(),
         })?;
         let opening = matcher.patterns().iter().filter(|pattern| opens(pattern));
         let leads = opening.map(|pattern| lead(pattern.as_str())).collect();

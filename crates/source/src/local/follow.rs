@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::pattern::{Pattern, clean};
+use kiln_store::pattern::{Pattern, clean};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
 use super::filter::without_nested;
-use super::root::WalkRoot;
+use super::root::SourceRoot;
 
 /// Links lead to links, but as in the kernel not endlessly.
 const MAX_LINKS: usize = 40;
@@ -15,10 +15,7 @@ const MAX_PATHS: usize = 100_000;
 
 /// The include patterns that paths to follow stand for: the paths themselves, and every
 /// link on the way with what it leads to. `None` if that is everything.
-///
-/// # Errors
-/// A directory or link on the way cannot be read.
-pub fn follow(root: &WalkRoot, paths: &[String]) -> Result<Option<Vec<String>>, Errno> {
+pub(super) fn follow(root: &SourceRoot, paths: &[String]) -> Result<Option<Vec<String>>, Errno> {
     let mut found = Followed {
         root,
         paths: BTreeSet::new(),
@@ -31,7 +28,7 @@ pub fn follow(root: &WalkRoot, paths: &[String]) -> Result<Option<Vec<String>>, 
 }
 
 struct Followed<'a> {
-    root: &'a WalkRoot,
+    root: &'a SourceRoot,
     paths: BTreeSet<String>,
     /// Links with what was to follow behind them.
     seen: BTreeSet<(String, String)>,
