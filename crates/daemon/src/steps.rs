@@ -11,9 +11,14 @@ pub(crate) struct StepCounter(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// All steps, and whether they ended.
-    seen: HashMap<String, Phase>,
-    counts: Counts,
+    /// All steps as they were last reported; some end more than once.
+    steps: HashMap<String, Step>,
+    warnings: u64,
+}
+
+struct Step {
+    phase: Phase,
+    is_cached: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,26 +43,33 @@ pub(crate) struct Counts {
 impl StepCounter {
     /// What the build came to so far.
     pub(crate) fn counts(&self) -> Counts {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).counts
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |wanted: fn(&Step) -> bool| {
+            let steps = state.steps.values();
+            steps.filter(|step| wanted(step)).count() as u64
+        };
+        Counts {
+            total: state.steps.len() as u64,
+            completed: count(|step| step.phase == Phase::Ended),
+            cached: count(|step| step.is_cached),
+            warnings: state.warnings,
+        }
     }
 }
 
 impl Progress for StepCounter {
     fn update(&self, update: Update) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { seen, counts } = &mut *state;
-        counts.warnings += update.warnings.len() as u64;
+        state.warnings += update.warnings.len() as u64;
         for vertex in update.vertexes {
-            let phase = match vertex.completed {
-                Some(_) => Phase::Ended,
-                None => Phase::Open,
+            let step = Step {
+                phase: match vertex.completed {
+                    Some(_) => Phase::Ended,
+                    None => Phase::Open,
+                },
+                is_cached: vertex.cached,
             };
-            let before = seen.insert(vertex.digest, phase);
-            counts.total += u64::from(before.is_none());
-            if phase == Phase::Ended && before != Some(Phase::Ended) {
-                counts.completed += 1;
-                counts.cached += u64::from(vertex.cached);
-            }
+            state.steps.insert(vertex.digest, step);
         }
     }
 }

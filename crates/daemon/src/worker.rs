@@ -8,6 +8,7 @@ use std::path::Path;
 use kiln_engine::Engine;
 use kiln_llb::{pb, platform};
 use kiln_protocol::types::{BuildkitVersion, GcPolicy, WorkerRecord};
+use kiln_store::filter::Filters;
 
 use crate::daemon::DaemonError;
 use crate::settings::Settings;
@@ -73,6 +74,15 @@ impl Worker {
             buildkit_version: Some(buildkit_version()),
             ..WorkerRecord::default()
         }
+    }
+
+    /// Whether a client's filters leave the worker in.
+    pub(crate) fn matches(&self, filters: &Filters) -> bool {
+        filters.matches(|field| match field.split_once('.') {
+            None if field == "id" => Some(self.id.clone()),
+            Some(("labels", label)) => self.labels.get(label).cloned(),
+            _ => None,
+        })
     }
 
     /// The platforms in one line.

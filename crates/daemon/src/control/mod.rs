@@ -20,6 +20,7 @@ use kiln_protocol::control::{
     UpdateBuildHistoryResponse, UsageRecord,
 };
 use kiln_session::Sessions;
+use kiln_store::filter::Filters;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::history;
@@ -131,12 +132,11 @@ impl control_server::Control for Service {
         &self,
         request: Request<ListWorkersRequest>,
     ) -> Result<Response<ListWorkersResponse>, Status> {
-        if !request.into_inner().filter.is_empty() {
-            return Err(Status::invalid_argument(
-                "filters on workers are not supported: there is one worker, leave the filter out",
-            ));
-        }
-        let record = vec![self.0.worker.record()];
+        let filters = Filters::parse(&request.into_inner().filter);
+        let filters = filters.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let worker = &self.0.worker;
+        let matching = worker.matches(&filters).then(|| worker.record());
+        let record = matching.into_iter().collect();
         Ok(Response::new(ListWorkersResponse { record }))
     }
 

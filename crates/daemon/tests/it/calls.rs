@@ -156,7 +156,7 @@ async fn the_debug_address_shows_numbers() {
     };
     let numbers = [
         "200 OK",
-        "buildkit_builds_total{status=\"success\"} 1",
+        "buildkit_builds_total{status=\"success\",error_code=\"\"} 1",
         "buildkit_builds_steps_total{kind=\"completed\"} 1",
         "buildkit_build_duration_seconds_count{status=\"success\"} 1",
         "process_resident_memory_bytes ",
