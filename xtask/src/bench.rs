@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: measurements against the reference engine.
 
+mod daemon;
+mod docker;
 mod engine;
 mod figures;
 mod inputs;
@@ -15,8 +17,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::run::{self, built, top};
+use daemon::Daemon;
 use engine::{Engine, Ours};
-use figures::{Figures, Side};
+use figures::Figures;
 use machine::Machine;
 use process::WorkFolder;
 use reference::Reference;
@@ -49,9 +52,9 @@ struct Request {
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let request = request(arguments)?;
     let binary = match &request.binary {
-        Some(binary) => fs::canonicalize(binary).map_err(|error| process::at(binary, &error))?,
+        Some(binary) => fs::canonicalize(binary).map_err(|error| run::at(binary, &error))?,
         None => {
-            run::run("cargo build --quiet --release --package kiln-cli")?;
+            run::run("cargo build --quiet --release --package kiln-cli --package kiln-daemon")?;
             built("release", "buildctl")?
         }
     };
@@ -70,11 +73,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let figures = measure(&bench, &request)?;
     let table = report::table(&figures);
     println!("\n{table}");
-    let is_whole = bench.engines.len() > 1 && request.only.is_none() && !request.is_quick;
+    let is_whole = bench.reference.is_some() && request.only.is_none() && !request.is_quick;
     if is_whole {
         let text = report::document(&machine, &versions, &bench.sizes, request.rounds, &table);
         let path = top().join("docs/benchmarks.md");
-        fs::write(&path, text).map_err(|error| process::at(&path, &error))?;
+        fs::write(&path, text).map_err(|error| run::at(&path, &error))?;
         println!("written to {}", path.display());
     }
     Ok(())
@@ -131,31 +134,35 @@ fn prepare(binary: PathBuf, sizes: Sizes) -> Result<(Bench, Vec<String>), String
     let base = registry.name("base:1");
     inputs::base(&work.join("base"))?;
     workshop.push(&work.join("base"), &base, &work.join("push.log"))?;
-    let ours = Ours {
-        binary,
+    let embedded = Engine::Ours(Ours {
+        binary: binary.clone(),
         root: work.join("root"),
-    };
-    let mut engines = vec![(Side::Ours, Engine::Ours(ours))];
-    match Reference::start(&work) {
+    });
+    let (reference, daemon) = match Reference::start(&work) {
         Ok(reference) => {
             versions.push(reference.version());
-            engines.push((Side::Reference, Engine::Reference(Box::new(reference))));
+            let daemon = Daemon::start(&binary, reference.tools(), &work)?;
+            let reference = Engine::Reference(Box::new(reference));
+            (Some(reference), Some(Engine::Daemon(Box::new(daemon))))
         }
-        Err(error) => eprintln!(
-            "the reference engine (docker.io) cannot be set up, only buildctl is measured: {error}"
-        ),
-    }
-    Ok((
-        Bench {
-            engines,
-            sizes,
-            registry,
-            workshop,
-            base,
-            work,
-        },
-        versions,
-    ))
+        Err(error) => {
+            eprintln!(
+                "the reference engine (docker.io) cannot be set up, only buildctl is measured: {error}"
+            );
+            (None, None)
+        }
+    };
+    let bench = Bench {
+        embedded,
+        daemon,
+        reference,
+        sizes,
+        registry,
+        workshop,
+        base,
+        work,
+    };
+    Ok((bench, versions))
 }
 
 fn version(binary: &Path) -> Result<String, String> {

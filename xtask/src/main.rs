@@ -5,6 +5,7 @@ mod ci;
 mod codegen;
 mod example;
 mod licenses;
+mod packages;
 mod run;
 mod setup;
 mod tidy;

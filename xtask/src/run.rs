@@ -1,5 +1,6 @@
 //! Runs other programs.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -61,4 +62,29 @@ pub(crate) fn built(profile: &str, name: &str) -> Result<PathBuf, String> {
     let target = Path::new(metadata["target_directory"].as_str().unwrap_or("target")).to_path_buf();
     let host = output("rustc --print host-tuple")?;
     Ok(target.join(host.trim()).join(profile).join(name))
+}
+
+/// Runs a command whose output only matters if it fails; until then it is in `log`.
+pub(crate) fn run_quietly(command: &mut Command, log: &Path) -> Result<(), String> {
+    let file = fs::File::create(log).map_err(|error| at(log, &error))?;
+    let errors = file.try_clone().map_err(|error| at(log, &error))?;
+    let status = command.stdout(file).stderr(errors).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?}: {status}: {}", last_lines(log))),
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}
+
+/// The end of a log, for error texts.
+pub(crate) fn last_lines(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().collect::<Vec<_>>();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}
+
+/// An error text that names a path.
+pub(crate) fn at(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
 }

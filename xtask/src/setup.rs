@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: installs the real servers and tools that tests run
 //! against, where they are missing.
 
+use crate::packages;
 use crate::run::{check, command, has};
 
 /// A program that tests use, and the Debian package it comes from.
@@ -20,7 +21,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("zstd", "zstd"),
 ];
 
+/// Clients that this Debian lacks; they are unpacked into `target/tools`.
+const NEWER: &[&str] = &["docker-buildx"];
+
 pub(crate) fn run() -> Result<(), String> {
+    packages::unpacked("tools", NEWER)?;
     let missing = PROGRAMS
         .iter()
         .filter(|(program, _)| !is_installed(program));

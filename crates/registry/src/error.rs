@@ -213,10 +213,19 @@ pub enum TransportError {
 impl TransportError {
     fn is_temporary(&self) -> bool {
         match self {
-            Self::Http(error) => !(error.is_builder() || has_certificate_error(error)),
+            Self::Http(error) => {
+                !(error.is_builder() || has_certificate_error(error) || is_refused(error))
+            }
             Self::Timeout(_) | Self::Truncated { .. } => true,
         }
     }
+}
+
+/// Nobody listens at a registry's port: more likely a wrong address than a
+/// restart, and the user waits for the answer.
+fn is_refused(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    kind == Some(io::ErrorKind::ConnectionRefused) || error.source().is_some_and(is_refused)
 }
 
 /// A certificate that is wrong now will be wrong in a second, too.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::transfer::RemoteDirectory;
 use crate::{RemoteContent, SessionError};
 
-/// Gives access to the client's files on the same machine.
+/// Gives access to the client's files.
 #[async_trait::async_trait]
 pub trait FileSync: Send + Sync {
     /// The directory lent under `name`, such as `context`.
-    async fn directory(&self, name: &str) -> Result<PathBuf, SessionError>;
+    async fn directory(&self, name: &str) -> Result<LentDirectory, SessionError>;
 
     /// The OCI image layout directory lent under store id `name`.
     async fn oci_layout(&self, name: &str) -> Result<LentLayout, SessionError>;
@@ -28,6 +29,15 @@ pub enum LentLayout {
     Remote(Arc<dyn RemoteContent>),
 }
 
+/// Where a lent directory is.
+#[derive(Clone)]
+pub enum LentDirectory {
+    /// On this machine: it is read as it lies there.
+    Here(PathBuf),
+    /// With a client elsewhere, who sends it.
+    Remote(Arc<dyn RemoteDirectory>),
+}
+
 /// Lent paths held in two maps: what `--local` and `--oci-layout` say.
 #[derive(Debug, Clone, Default)]
 pub struct Directories {
@@ -39,9 +49,10 @@ pub struct Directories {
 
 #[async_trait::async_trait]
 impl FileSync for Directories {
-    async fn directory(&self, name: &str) -> Result<PathBuf, SessionError> {
+    async fn directory(&self, name: &str) -> Result<LentDirectory, SessionError> {
         let path = self.directories.get(name).cloned();
-        path.ok_or_else(|| SessionError::UnknownDirectory { name: name.into() })
+        path.map(LentDirectory::Here)
+            .ok_or_else(|| SessionError::UnknownDirectory { name: name.into() })
     }
 
     async fn oci_layout(&self, name: &str) -> Result<LentLayout, SessionError> {

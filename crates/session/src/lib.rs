@@ -19,6 +19,8 @@ mod headers;
 mod relay;
 pub mod tunnel;
 
+pub mod transfer;
+
 mod remote;
 mod sessions;
 
@@ -27,7 +29,7 @@ mod services;
 pub use content::{BlobStream, RemoteContent};
 pub use credentials::{Anonymous, Credential, Credentials, LoginIdentity, Token, TokenRequest};
 pub use error::SessionError;
-pub use files::{Directories, FileSync, LentLayout};
+pub use files::{Directories, FileSync, LentDirectory, LentLayout};
 pub use headers::SessionHeaders;
 pub use remote::{ExportStream, PendingSession, PickedExporter, RemoteExporters, RemoteSession};
 pub use secrets::{MAX_SECRET_SIZE, NoSecrets, Secrets};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use kiln_registry::{ReferenceError, RegistryError};
 use kiln_session::SessionError;
 use kiln_store::StoreError;
+use kiln_store::walk::FilterError;
 use oci_spec::image::Digest;
 
 /// An error of a source.
@@ -96,15 +97,8 @@ pub enum SourceError {
         actual: String,
     },
     /// A pattern of a local source.
-    #[error("invalid {kind} {pattern:?}: {reason}")]
-    Pattern {
-        /// `includepatterns` or `excludepatterns`.
-        kind: &'static str,
-        /// The pattern.
-        pattern: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    Pattern(#[from] FilterError),
     /// A file of a local source could not be read.
     #[error("local source {name}: cannot {action} {}: {source}", path.display())]
     Read {

@@ -15,6 +15,7 @@ mod path;
 pub mod tar;
 pub mod tree;
 pub mod user;
+pub mod walk;
 
 pub mod apply;
 pub mod checksum;

@@ -1,11 +1,15 @@
 //! The engines that are compared, and what they are asked to do.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
-use super::process::at;
+use super::daemon::Daemon;
+use super::inputs;
+use super::measure::{Sample, peak_now};
+use super::process::WorkFolder;
 use super::reference::Reference;
+use crate::run::run_quietly;
 
 /// Whether earlier results may be used.
 #[derive(Clone, Copy)]
@@ -38,6 +42,8 @@ pub(super) struct Build<'a> {
 pub(super) enum Engine {
     /// Our `buildctl` with the engine in its own process.
     Ours(Ours),
+    /// Our `buildkitd` with the reference's client.
+    Daemon(Box<Daemon>),
     /// The reference's daemon and client.
     Reference(Box<Reference>),
 }
@@ -46,14 +52,37 @@ impl Engine {
     pub(super) fn command(&self, build: &Build<'_>) -> Command {
         match self {
             Engine::Ours(ours) => ours.command(build),
+            Engine::Daemon(daemon) => daemon.command(build),
             Engine::Reference(reference) => reference.command(build),
         }
+    }
+
+    /// Starts another daemon of this kind and stops it again; what it took
+    /// until it answered. `None` for an engine without a daemon.
+    pub(super) fn start_again(&self, work: &WorkFolder) -> Result<Option<Sample>, String> {
+        let folder = work.join("another");
+        let start = Instant::now();
+        let started = match self {
+            Engine::Ours(_) => return Ok(None),
+            Engine::Daemon(daemon) => daemon.again(&folder)?,
+            Engine::Reference(reference) => reference.again(&folder)?,
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        let memory = peak_now(&[started.id()]);
+        drop(started);
+        inputs::remove(&folder);
+        Ok(Some(Sample {
+            seconds,
+            memory,
+            output: None,
+        }))
     }
 
     /// Processes that serve builds and live longer than one.
     pub(super) fn daemons(&self) -> Vec<u32> {
         match self {
             Engine::Ours(_) => Vec::new(),
+            Engine::Daemon(daemon) => vec![daemon.id()],
             Engine::Reference(reference) => vec![reference.daemon()],
         }
     }
@@ -120,20 +149,5 @@ impl Ours {
             .arg("--output")
             .arg(format!("type=image,name={name},push=true"));
         run_quietly(&mut command, log).map_err(|error| format!("cannot push {name}: {error}"))
-    }
-}
-
-/// Runs a command whose output only matters if it fails.
-pub(super) fn run_quietly(command: &mut Command, log: &Path) -> Result<(), String> {
-    let file = fs::File::create(log).map_err(|error| at(log, &error))?;
-    let errors = file.try_clone().map_err(|error| at(log, &error))?;
-    let status = command.stdout(file).stderr(errors).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!(
-            "{command:?}: {status}: {}",
-            super::process::last_lines(log)
-        )),
-        Err(error) => Err(format!("{command:?}: {error}")),
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::process::at;
+use crate::run::at;
 
 /// Folders of this machine that real files are taken from.
 const SOURCES: &[&str] = &["/usr/lib", "/usr/share"];

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::engine::{Build, Engine, Output};
-use super::process::{at, last_lines};
+use crate::run::{at, last_lines};
 
 /// How often memory is looked at.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -65,15 +65,16 @@ pub(super) fn measure(engine: &Engine, build: &Build<'_>, log: &Path) -> Result<
     })
 }
 
+/// The sum of the peaks of processes and their descendants until now.
+pub(super) fn peak_now(roots: &[u32]) -> u64 {
+    tree(roots).into_iter().filter_map(high_water_mark).sum()
+}
+
 /// The largest sum of peaks over processes that lived at the same time.
 fn peak(roots: &[u32], ended: &Receiver<()>) -> u64 {
     let mut most = 0;
     loop {
-        let now = tree(roots)
-            .into_iter()
-            .filter_map(high_water_mark)
-            .sum::<u64>();
-        most = most.max(now);
+        most = most.max(peak_now(roots));
         if ended.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
             return most;
         }

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::run::{at, last_lines};
+
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -90,7 +92,7 @@ impl Service {
             if ended.is_some() || start.elapsed() > PATIENCE {
                 return Err(format!("{name} does not start: {}", last_lines(log)));
             }
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(Duration::from_millis(5));
         }
         Ok(service)
     }
@@ -127,17 +129,4 @@ impl Drop for Service {
             let _ = self.child.wait();
         }
     }
-}
-
-/// The end of a log, for error texts.
-pub(super) fn last_lines(log: &Path) -> String {
-    let text = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines = text.lines().collect::<Vec<_>>();
-    lines[lines.len().saturating_sub(12)..].join("\n")
-}
-
-/// An error text that names a path.
-pub(super) fn at(path: &Path, error: &std::io::Error) -> String {
-    format!("{}: {error}", path.display())
 }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 
-use super::process::{Service, WorkFolder, at, mortal};
+use super::process::{Service, WorkFolder, mortal};
+use crate::run::at;
 
 /// A started registry; it speaks plain HTTP.
 pub(super) struct Registry {

@@ -24,7 +24,11 @@ const LAYERS: u64 = 10;
 
 /// Everything that a workload needs.
 pub(super) struct Bench {
-    pub(super) engines: Vec<(Side, Engine)>,
+    /// Our engine in the client's process.
+    pub(super) embedded: Engine,
+    /// Our engine behind its daemon, for the reference's client.
+    pub(super) daemon: Option<Engine>,
+    pub(super) reference: Option<Engine>,
     pub(super) sizes: Sizes,
     pub(super) registry: Registry,
     /// Makes images; its state is not that of the engine that is measured.
@@ -44,18 +48,26 @@ pub(super) const WORKLOADS: &[(&str, Workload)] = &[
     ("context", context),
     ("export", export),
     ("pull", pull),
+    ("daemon", daemon),
 ];
+
+/// Which of our two forms takes part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Embedded,
+    Daemon,
+}
 
 impl Bench {
     /// Lets every engine make the same build; what it writes is removed again.
     fn each(
         &self,
-        round: usize,
+        (form, round): (Form, usize),
         build: &Build<'_>,
         mut done: impl FnMut(Side, Sample),
     ) -> Result<(), String> {
-        for (side, engine) in self.in_turn(round) {
-            done(*side, measure(engine, build, &self.work.join("build.log"))?);
+        for (side, engine) in self.in_turn(form, round) {
+            done(side, measure(engine, build, &self.work.join("build.log"))?);
             if let Output::Archive(path) | Output::Folder(path) = build.output {
                 inputs::remove(path);
             }
@@ -63,9 +75,20 @@ impl Bench {
         Ok(())
     }
 
-    fn in_turn(&self, round: usize) -> impl Iterator<Item = &(Side, Engine)> {
-        let count = self.engines.len();
-        (0..count).map(move |index| &self.engines[(index + round) % count])
+    fn in_turn(&self, form: Form, round: usize) -> impl Iterator<Item = (Side, &Engine)> {
+        let ours = match form {
+            Form::Embedded => Some(&self.embedded),
+            Form::Daemon => self.daemon.as_ref(),
+        };
+        let reference = self.reference.as_ref();
+        let mut engines: Vec<_> = ours
+            .map(|engine| (Side::Ours, engine))
+            .into_iter()
+            .chain(reference.map(|engine| (Side::Reference, engine)))
+            .collect();
+        let count = engines.len().max(1);
+        engines.rotate_left(round % count);
+        engines.into_iter()
     }
 
     fn context(&self, name: &str) -> PathBuf {
@@ -87,58 +110,105 @@ fn steps(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), Strin
     inputs::steps(&short, &bench.base, FEW_STEPS)?;
     inputs::steps(&long, &bench.base, bench.sizes.steps)?;
     let mut few = Vec::new();
-    bench.each(round, &kept(&short, Cache::Ignore), |side, sample| {
-        few.push((side, sample))
-    })?;
-    bench.each(round, &kept(&long, Cache::Ignore), |side, many| {
-        let few = few
-            .iter()
-            .find(|(other, _)| *other == side)
-            .map_or(0.0, |(_, it)| it.seconds);
-        let seconds = (many.seconds - few) / (bench.sizes.steps - FEW_STEPS) as f64;
-        figures.add("RUN step, each", 0.2, side, Sample { seconds, ..many });
-    })?;
+    bench.each(
+        (Form::Embedded, round),
+        &kept(&short, Cache::Ignore),
+        |side, sample| few.push((side, sample)),
+    )?;
+    bench.each(
+        (Form::Embedded, round),
+        &kept(&long, Cache::Ignore),
+        |side, many| {
+            let few = few
+                .iter()
+                .find(|(other, _)| *other == side)
+                .map_or(0.0, |(_, it)| it.seconds);
+            let seconds = (many.seconds - few) / (bench.sizes.steps - FEW_STEPS) as f64;
+            figures.add("RUN step, each", 0.2, side, Sample { seconds, ..many });
+        },
+    )?;
     for _ in 0..3 {
-        bench.each(round, &kept(&long, Cache::Use), |side, sample| {
-            figures.add("cached build of all steps", 1.0 / 3.0, side, sample);
-        })?;
+        bench.each(
+            (Form::Embedded, round),
+            &kept(&long, Cache::Use),
+            |side, sample| {
+                figures.add("cached build of all steps", 1.0 / 3.0, side, sample);
+            },
+        )?;
     }
     Ok(())
 }
 
 /// A context of many small files, and the same many files as output.
 fn context(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
-    let context = bench.context(&format!("many{round}"));
-    let dockerfile = format!("FROM {}\nCOPY files /files\n", bench.base);
-    inputs::write(&context.join("Dockerfile"), &dockerfile)?;
-    inputs::small_files(&context.join("files"), bench.sizes.files, round)?;
-    let (build, output) = (kept(&context, Cache::Use), bench.work.join("output"));
     let names = [
         "context of small files, first",
         "the same, unchanged",
         "the same, one file changed",
+        "local export of small files",
     ];
-    for name in names {
-        if name == names[2] {
-            let changed = context.join("files/0/file7.txt");
-            inputs::write(&changed, "changed\n")?;
+    small_files(bench, (Form::Embedded, round), (names, 1.0), figures)
+}
+
+/// The builds behind four figures: the context new, unchanged and with one
+/// file changed, and an export of it.
+fn small_files(
+    bench: &Bench,
+    turn: (Form, usize),
+    (names, target): ([&'static str; 4], f64),
+    figures: &mut Figures,
+) -> Result<(), String> {
+    let (form, round) = turn;
+    let number = round * 2 + usize::from(form == Form::Daemon);
+    let context = bench.context(&format!("many{number}"));
+    let dockerfile = format!("FROM {}\nCOPY files /files\n", bench.base);
+    inputs::write(&context.join("Dockerfile"), &dockerfile)?;
+    inputs::small_files(&context.join("files"), bench.sizes.files, number)?;
+    let output = bench.work.join("output");
+    let [first, unchanged, changed, export] = names;
+    for name in [first, unchanged, changed] {
+        if name == changed {
+            inputs::write(&context.join("files/0/file7.txt"), "changed\n")?;
         }
-        bench.each(round, &build, |side, sample| {
-            figures.add(name, 1.0, side, sample)
+        bench.each(turn, &kept(&context, Cache::Use), |side, sample| {
+            figures.add(name, target, side, sample)
         })?;
     }
-    bench.each(
-        round,
-        &Build {
-            output: Output::Folder(&output),
-            ..build
-        },
-        |side, sample| {
-            figures.add("local export of small files", 1.0, side, sample);
-        },
-    )?;
+    let build = Build {
+        output: Output::Folder(&output),
+        ..kept(&context, Cache::Use)
+    };
+    bench.each(turn, &build, |side, sample| {
+        figures.add(export, target, side, sample);
+    })?;
     inputs::remove(&context);
     Ok(())
+}
+
+/// What clients of a daemon wait for: its start, cached steps, and files
+/// through the session.
+fn daemon(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
+    for (side, engine) in bench.in_turn(Form::Daemon, round) {
+        if let Some(sample) = engine.start_again(&bench.work)? {
+            figures.add("daemon: start", 0.5, side, sample);
+        }
+    }
+    let long = bench.context("long");
+    inputs::steps(&long, &bench.base, bench.sizes.steps)?;
+    let (turn, build) = ((Form::Daemon, round), kept(&long, Cache::Use));
+    bench.each(turn, &build, |_, _| {})?;
+    for _ in 0..3 {
+        bench.each(turn, &build, |side, sample| {
+            figures.add("daemon: cached build of all steps", 0.5, side, sample);
+        })?;
+    }
+    let names = [
+        "daemon: context of small files, first",
+        "daemon: the same, unchanged",
+        "daemon: the same, one file changed",
+        "daemon: local export of small files",
+    ];
+    small_files(bench, turn, (names, 0.5), figures)
 }
 
 /// Real files as an OCI archive, from a layer that has no blob yet, and as files.
@@ -151,9 +221,9 @@ fn export(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), Stri
     }
     inputs::write(&context.join("files/round"), &round.to_string())?;
     let (build, output) = (kept(&context, Cache::Use), bench.work.join("output"));
-    bench.each(round, &build, |_, _| {})?;
+    bench.each((Form::Embedded, round), &build, |_, _| {})?;
     bench.each(
-        round,
+        (Form::Embedded, round),
         &Build {
             output: Output::Archive(&output),
             ..build
@@ -163,7 +233,7 @@ fn export(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), Stri
         },
     )?;
     bench.each(
-        round,
+        (Form::Embedded, round),
         &Build {
             output: Output::Folder(&output),
             ..build
@@ -200,7 +270,11 @@ fn pull(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String
         bench.base
     );
     inputs::write(&context.join("Dockerfile"), &dockerfile)?;
-    bench.each(round, &kept(&context, Cache::Use), |side, sample| {
-        figures.add("pull and unpack of ten layers", 1.0, side, sample);
-    })
+    bench.each(
+        (Form::Embedded, round),
+        &kept(&context, Cache::Use),
+        |side, sample| {
+            figures.add("pull and unpack of ten layers", 1.0, side, sample);
+        },
+    )
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use kiln_exporter::PackageKind;
 use kiln_llb::{digest_of, pb};
 use kiln_registry::Reference;
-use kiln_session::{LentLayout, Session};
+use kiln_session::{LentDirectory, LentLayout, Session};
 use kiln_solver::{CacheMap, OpContext};
 use kiln_source::{
     CacheKey, Image, ImageIdentifier, LayoutIdentifier, LocalIdentifier, SourceError,
@@ -191,6 +191,13 @@ async fn local_snapshot(
         .directory(&local.name)
         .await
         .map_err(session_error)?;
+    let directory = match directory {
+        LentDirectory::Here(directory) => directory,
+        LentDirectory::Remote(_) => {
+            let message = format!("directories of remote clients ({})", local.name);
+            return Err(BuildError::new(Kind::Input, message).context("not supported yet"));
+        }
+    };
     let canonical = tokio::fs::canonicalize(&directory).await;
     let canonical = canonical
         .map_err(|error| BuildError::wrap(Kind::Input, error).context(directory.display()))?;

@@ -1,6 +1,6 @@
 //! Resolving names and getting manifests.
 
-use kiln_registry::RegistryError;
+use kiln_registry::{Anonymous, Client, ClientOptions, RegistryError, RetryPolicy};
 use oci_spec::image::MediaType;
 use rstest::rstest;
 
@@ -253,4 +253,27 @@ async fn a_silent_registry_is_given_up() {
         .await
         .expect_err("must fail");
     assert!(error.is_temporary(), "{error}");
+}
+
+/// Retries would take hours here.
+#[tokio::test]
+async fn nobody_at_the_port_is_an_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let host = listener.local_addr().expect("address").to_string();
+    drop(listener);
+    let pause = std::time::Duration::from_secs(3600);
+    let client = Client::new(ClientOptions {
+        retry: RetryPolicy {
+            attempts: 3,
+            first_pause: pause,
+            longest_pause: pause,
+            longest_wait: pause,
+        },
+        ..ClientOptions::default()
+    })
+    .expect("client");
+    let image = reference(&host, "test/image:v1");
+    let repository = client.repository(&image, Anonymous::shared());
+    let error = repository.resolve(&image).await.expect_err("resolve");
+    assert!(error.to_string().contains("refused"), "{error}");
 }

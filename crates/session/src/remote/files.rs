@@ -1,11 +1,11 @@
 //! Directories and OCI layouts of a connected client.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Calls;
 use super::content::Store;
-use crate::{FileSync, LentLayout, SessionError};
+use crate::transfer::ChannelDirectory;
+use crate::{FileSync, LentDirectory, LentLayout, SessionError};
 
 pub(super) struct RemoteFiles(pub(super) Calls);
 
@@ -18,8 +18,13 @@ impl RemoteFiles {
 
 #[async_trait::async_trait]
 impl FileSync for RemoteFiles {
-    async fn directory(&self, name: &str) -> Result<PathBuf, SessionError> {
-        Err(SessionError::UnknownDirectory { name: name.into() })
+    async fn directory(&self, name: &str) -> Result<LentDirectory, SessionError> {
+        self.0.require("/moby.filesync.v1.FileSync/DiffCopy")?;
+        Ok(LentDirectory::Remote(Arc::new(ChannelDirectory {
+            channel: self.0.channel(),
+            name: name.to_owned(),
+            shared_key: self.0.headers().shared_key.clone(),
+        })))
     }
 
     async fn oci_layout(&self, name: &str) -> Result<LentLayout, SessionError> {

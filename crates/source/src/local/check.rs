@@ -2,15 +2,13 @@
 
 use std::fs::File;
 
+use kiln_store::walk::{Entry, Kind, crew, xattr};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 use super::content::Copier;
-use super::crew;
-use super::entry::{Entry, Kind};
 use super::plan::Step;
 use super::write::{Batch, Writer};
-use super::xattr;
 use crate::error::SourceError;
 
 impl Writer<'_> {

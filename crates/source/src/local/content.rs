@@ -7,10 +7,9 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_store::checksum::FileHash;
+use kiln_store::walk::Stamp;
 use rustix::fs::{AtFlags, SeekFrom, StatxFlags};
 use rustix::io::Errno;
-
-use super::entry::Stamp;
 
 /// From this size on, the kernel is asked to share blocks instead of copying.
 const WORTH_CLONING: u64 = 64 << 10;

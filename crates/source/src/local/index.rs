@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::entry::{Entry, Kind, Stamp, Time, walk_order};
+use kiln_store::walk::{Entry, Kind, Stamp, Time, walk_order};
 
 const VERSION: u8 = 1;
 

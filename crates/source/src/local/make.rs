@@ -6,15 +6,14 @@ use std::fs::File;
 use kiln_store::checksum::{FileHash, RootHeader};
 use kiln_store::tar::Timestamp;
 use kiln_store::tree::{FileKind, Metadata};
+use kiln_store::walk::{Entry, Kind, Stamp, xattr};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::content::{Copier, Files, stamp_of};
-use super::entry::{Entry, Kind, Stamp};
 use super::index::Trust;
 use super::write::{Hand, Made, Owner, Writer, path_of, times};
-use super::xattr;
 use crate::error::SourceError;
 
 /// How often a file is read that changes while it is.

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::entry::{Entry, Kind};
+use kiln_store::walk::{Entry, Kind};
+
 use super::index::{Indexed, Trust};
 
 /// How a file of the snapshot comes to be.

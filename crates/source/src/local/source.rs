@@ -7,21 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_store::checksum::{Checksums, RootHeader};
+use kiln_store::walk::{
+    Entry, Filter, Kind, ScanError, Time, Walk, WalkRoot, follow, scan, walk_order, xattr,
+};
 use kiln_store::{MutableOptions, RecordType, Ref, Store};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::content::stamp_of;
-use super::entry::{Entry, Kind, Time, walk_order};
-use super::filter::Filter;
-use super::follow::follow;
 use super::identifier::{Differ, LocalIdentifier};
 use super::index::{Index, Indexed, Trust};
 use super::plan::{Compare, Step, join_names, plan};
-use super::root::SourceRoot;
-use super::scan::{ScanError, Walk, scan};
 use super::write::{Made, Work, Writer};
-use super::xattr;
 use crate::attribute::{go_json, sha256};
 use crate::error::SourceError;
 
@@ -110,7 +107,7 @@ struct Transfer {
 
 /// What is in the directory now.
 struct Found {
-    root: SourceRoot,
+    root: WalkRoot,
     entries: Vec<Entry>,
     /// When we began to look.
     begin: Time,
@@ -142,10 +139,15 @@ impl Before {
 impl Transfer {
     fn run(&self) -> Result<Ref, SourceError> {
         let begin = now();
-        let root = SourceRoot::open(&self.directory)
+        let root = WalkRoot::open(&self.directory)
             .map_err(|error| self.read_error("open", self.directory.clone(), error))?;
-        let filter = Filter::new(&self.identifier, self.followed(&root)?)?;
-        let store = SourceRoot::open(self.store.root()).and_then(|root| stamp_of(root.fd()));
+        let id = &self.identifier;
+        let filter = Filter::new(
+            id.include.as_deref().unwrap_or_default(),
+            self.followed(&root)?,
+            id.exclude.as_deref().unwrap_or_default(),
+        )?;
+        let store = WalkRoot::open(self.store.root()).and_then(|root| stamp_of(root.fd()));
         let walk = Walk {
             filter: &filter,
             passed_by: store.ok().map(|stamp| (stamp.device, stamp.inode)),
@@ -267,7 +269,7 @@ impl Transfer {
         Ok(None)
     }
 
-    fn followed(&self, root: &SourceRoot) -> Result<Option<Vec<String>>, SourceError> {
+    fn followed(&self, root: &WalkRoot) -> Result<Option<Vec<String>>, SourceError> {
         let Some(paths) = &self.identifier.follow else {
             return Ok(None);
         };
@@ -344,9 +346,8 @@ fn is_same_directory(old: &Entry, new: &Entry, old_tree: &Path, new_tree: &Path)
     {
         return false;
     }
-    let attributes = |tree: &Path| {
-        SourceRoot::open(tree).and_then(|root| xattr::read(root.directory(&new.path)?))
-    };
+    let attributes =
+        |tree: &Path| WalkRoot::open(tree).and_then(|root| xattr::read(root.directory(&new.path)?));
     matches!((attributes(old_tree), attributes(new_tree)), (Ok(a), Ok(b)) if a == b)
 }
 

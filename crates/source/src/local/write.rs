@@ -7,19 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kiln_store::checksum::FileHash;
+use kiln_store::walk::{Entry, Kind, Stamp, WalkRoot, crew, xattr};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::content::{Cloning, Copier};
-use super::crew;
-use super::entry::{Entry, Kind, Stamp};
 use super::index::Trust;
 use super::make::unless_gone;
 use super::plan::Step;
-use super::root::SourceRoot;
 use super::source::{LocalProgress, TransferProgress};
-use super::xattr;
 use crate::error::SourceError;
 
 /// Files of one directory that one thread takes at a time.
@@ -63,7 +60,7 @@ impl Made {
 /// What is to be written, and for whom.
 #[derive(Clone, Copy)]
 pub(super) struct Work<'a> {
-    pub(super) root: &'a SourceRoot,
+    pub(super) root: &'a WalkRoot,
     pub(super) entries: &'a [Entry],
     /// The source's name.
     pub(super) name: &'a str,
@@ -74,7 +71,7 @@ pub(super) struct Work<'a> {
 /// Makes one snapshot.
 pub(super) struct Writer<'a> {
     pub(super) work: Work<'a>,
-    pub(super) before: Option<SourceRoot>,
+    pub(super) before: Option<WalkRoot>,
     bytes: AtomicU64,
     files: AtomicU64,
     pub(super) cloning: Cloning,
@@ -110,7 +107,7 @@ impl<'a> Writer<'a> {
         Self {
             work,
             // A snapshot that is gone is one to copy everything for.
-            before: before.and_then(|path| SourceRoot::open(path).ok()),
+            before: before.and_then(|path| WalkRoot::open(path).ok()),
             bytes: AtomicU64::new(0),
             files: AtomicU64::new(0),
             cloning: Cloning::default(),
@@ -125,7 +122,7 @@ impl<'a> Writer<'a> {
 
     /// Writes everything into `target`.
     pub(super) fn write(&self, target: &Path, steps: &[Step]) -> Result<Written, SourceError> {
-        let target = SourceRoot::open(target)
+        let target = WalkRoot::open(target)
             .map_err(|error| self.write_error("open", target.to_owned(), error.into()))?;
         self.make_directories(&target)?;
         let hands = crew::run(self.batches.clone(), |batch, hand: &mut Hand, _| {
@@ -152,7 +149,7 @@ impl<'a> Writer<'a> {
     }
 
     /// All directories, closed to others until they have their attributes.
-    fn make_directories(&self, target: &SourceRoot) -> Result<(), SourceError> {
+    fn make_directories(&self, target: &WalkRoot) -> Result<(), SourceError> {
         for entry in self
             .work
             .entries
@@ -170,7 +167,7 @@ impl<'a> Writer<'a> {
         &self,
         batch: Batch,
         steps: &[Step],
-        target: &SourceRoot,
+        target: &WalkRoot,
         hand: &mut Hand,
     ) -> Result<(), SourceError> {
         let (directory, _) = self.work.entries[batch.start].split();
@@ -217,7 +214,7 @@ impl<'a> Writer<'a> {
     /// Further names of files that exist by now.
     fn make_links(
         &self,
-        target: &SourceRoot,
+        target: &WalkRoot,
         steps: &[Step],
         made: &mut [Option<Made>],
     ) -> Result<(), SourceError> {
@@ -240,7 +237,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Attributes of directories, the deepest first: whoever is in one changes its times.
-    fn finish_directories(&self, target: &SourceRoot) -> Result<(), SourceError> {
+    fn finish_directories(&self, target: &WalkRoot) -> Result<(), SourceError> {
         let directories = self
             .work
             .entries

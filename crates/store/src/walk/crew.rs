@@ -7,11 +7,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 const MOST: usize = 16;
 
 /// The tasks not yet taken.
-pub(super) struct Tasks<T> {
+#[derive(Debug)]
+pub struct Tasks<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
 }
 
+#[derive(Debug)]
 struct State<T> {
     waiting: Vec<T>,
     busy: usize,
@@ -20,7 +22,7 @@ struct State<T> {
 
 impl<T> Tasks<T> {
     /// Adds a task. The newest is taken first, which keeps walks of trees shallow.
-    pub(super) fn push(&self, task: T) {
+    pub fn push(&self, task: T) {
         self.lock().waiting.push(task);
         self.changed.notify_one();
     }
@@ -73,7 +75,10 @@ impl<T> Drop for Busy<'_, T> {
 
 /// Does all tasks and those they add, each thread collecting into an `L` of its own.
 /// The first error stops the rest.
-pub(super) fn run<T, L, E>(
+///
+/// # Errors
+/// That of the task that failed.
+pub fn run<T, L, E>(
     first: Vec<T>,
     work: impl Fn(T, &mut L, &Tasks<T>) -> Result<(), E> + Sync,
 ) -> Result<Vec<L>, E>

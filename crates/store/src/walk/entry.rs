@@ -1,4 +1,4 @@
-//! What a walk of a directory finds.
+//! What a walk finds.
 
 use std::cmp::Ordering;
 
@@ -6,20 +6,26 @@ use rustix::fs::{Statx, StatxTimestamp};
 
 /// What something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// A directory.
     Directory,
+    /// A regular file.
     File,
+    /// A symbolic link.
     Symlink,
+    /// A named pipe.
     Fifo,
+    /// A character device.
     CharDevice,
+    /// A block device.
     BlockDevice,
-    /// Becomes an empty file, as in every client of the field.
+    /// A socket.
     Socket,
 }
 
 impl Kind {
     /// From the type bits of a mode.
-    pub(super) fn from_mode(mode: u32) -> Self {
+    pub fn from_mode(mode: u32) -> Self {
         match mode & 0o170_000 {
             0o040_000 => Self::Directory,
             0o120_000 => Self::Symlink,
@@ -34,9 +40,11 @@ impl Kind {
 
 /// A time of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Time {
-    pub(super) seconds: i64,
-    pub(super) nanos: u32,
+pub struct Time {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// And nanoseconds.
+    pub nanos: u32,
 }
 
 impl From<StatxTimestamp> for Time {
@@ -50,21 +58,30 @@ impl From<StatxTimestamp> for Time {
 
 /// Everything the kernel tells about an inode that changes when it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) kind: Kind,
+pub struct Stamp {
+    /// What it is.
+    pub kind: Kind,
     /// Permission bits, with set-id and sticky.
-    pub(super) mode: u32,
-    pub(super) size: u64,
-    pub(super) mtime: Time,
-    pub(super) ctime: Time,
-    pub(super) device: u64,
-    pub(super) inode: u64,
-    pub(super) links: u32,
-    pub(super) rdev: u64,
+    pub mode: u32,
+    /// Bytes.
+    pub size: u64,
+    /// When the content was changed.
+    pub mtime: Time,
+    /// When anything was changed.
+    pub ctime: Time,
+    /// The file system's device number.
+    pub device: u64,
+    /// The inode number there.
+    pub inode: u64,
+    /// Names it has.
+    pub links: u32,
+    /// Device number, for devices.
+    pub rdev: u64,
 }
 
 impl Stamp {
-    pub(super) fn of(stat: &Statx) -> Self {
+    /// From what the kernel says.
+    pub fn of(stat: &Statx) -> Self {
         let mode = u32::from(stat.stx_mode);
         Self {
             kind: Kind::from_mode(mode),
@@ -81,7 +98,7 @@ impl Stamp {
 
     /// Whether both could be of the same content and metadata, apart from what only
     /// reading them shows.
-    pub(super) fn resembles(&self, other: &Self) -> bool {
+    pub fn resembles(&self, other: &Self) -> bool {
         let sized = matches!(self.kind, Kind::File | Kind::Symlink);
         self.kind == other.kind
             && self.mode == other.mode
@@ -91,22 +108,23 @@ impl Stamp {
     }
 
     /// Whether the inode has several names. Directories always do.
-    pub(super) fn is_linked(&self) -> bool {
+    pub fn is_linked(&self) -> bool {
         self.links > 1 && self.kind != Kind::Directory
     }
 }
 
-/// One thing in the directory.
+/// One thing in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Relative to the directory.
-    pub(super) path: Vec<u8>,
-    pub(super) stamp: Stamp,
+    pub path: Vec<u8>,
+    /// What its inode is like.
+    pub stamp: Stamp,
 }
 
 impl Entry {
     /// The directory it is in, empty at the top, and its own name.
-    pub(super) fn split(&self) -> (&[u8], &[u8]) {
+    pub fn split(&self) -> (&[u8], &[u8]) {
         match self.path.iter().rposition(|&byte| byte == b'/') {
             Some(slash) => (&self.path[..slash], &self.path[slash + 1..]),
             None => (&[], &self.path),
@@ -115,7 +133,7 @@ impl Entry {
 }
 
 /// The order of a walk: a directory, all that is in it, then what follows it.
-pub(super) fn walk_order(a: &[u8], b: &[u8]) -> Ordering {
+pub fn walk_order(a: &[u8], b: &[u8]) -> Ordering {
     let rank = |byte: u8| if byte == b'/' { 0 } else { u16::from(byte) + 1 };
     let differs = a.iter().zip(b).position(|(x, y)| x != y);
     match differs {

@@ -1,21 +1,19 @@
-//! Gets the reference's packages from the newest Debian, without touching the
-//! system: a private apt configuration, and the packages are only unpacked.
+//! Gets packages from the newest Debian, without touching the system: a
+//! private apt configuration, and the packages are only unpacked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::super::engine::run_quietly;
-use super::super::process::at;
-use crate::run::{has, top};
+use crate::run::{at, has, run_quietly, top};
 
-const PACKAGES: &[&str] = &["docker.io", "docker-cli", "docker-buildx", "containerd"];
 const SUITE: &str = "sid";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// The folder the packages are unpacked in; they are kept for the next time.
-pub(super) fn unpacked() -> Result<PathBuf, String> {
-    let folder = top().join("target/reference");
+/// Unpacks packages below `target/NAME` and gives the folder with their
+/// files; they are kept for the next time.
+pub(crate) fn unpacked(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let folder = top().join("target").join(name);
     let tools = folder.join("tools");
     if tools.join("complete").is_file() {
         return Ok(tools);
@@ -28,7 +26,7 @@ pub(super) fn unpacked() -> Result<PathBuf, String> {
     let options = private_apt(&folder)?;
     let log = folder.join("apt.log");
     apt(&folder, &options, &["update"], &log)?;
-    let download = [&["download"], PACKAGES].concat();
+    let download = [&["download"], packages].concat();
     apt(&folder, &options, &download, &log)?;
     for package in packages_in(&folder)? {
         run_quietly(

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use kiln_store::pattern::{Pattern, clean};
+use crate::pattern::{Pattern, clean};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
 use super::filter::without_nested;
-use super::root::SourceRoot;
+use super::root::WalkRoot;
 
 /// Links lead to links, but as in the kernel not endlessly.
 const MAX_LINKS: usize = 40;
@@ -15,7 +15,10 @@ const MAX_PATHS: usize = 100_000;
 
 /// The include patterns that paths to follow stand for: the paths themselves, and every
 /// link on the way with what it leads to. `None` if that is everything.
-pub(super) fn follow(root: &SourceRoot, paths: &[String]) -> Result<Option<Vec<String>>, Errno> {
+///
+/// # Errors
+/// A directory or link on the way cannot be read.
+pub fn follow(root: &WalkRoot, paths: &[String]) -> Result<Option<Vec<String>>, Errno> {
     let mut found = Followed {
         root,
         paths: BTreeSet::new(),
@@ -28,7 +31,7 @@ pub(super) fn follow(root: &SourceRoot, paths: &[String]) -> Result<Option<Vec<S
 }
 
 struct Followed<'a> {
-    root: &'a SourceRoot,
+    root: &'a WalkRoot,
     paths: BTreeSet<String>,
     /// Links with what was to follow behind them.
     seen: BTreeSet<(String, String)>,

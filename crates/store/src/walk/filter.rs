@@ -1,16 +1,29 @@
-//! Which paths of a directory belong to a source.
+//! Which paths of a walked directory are wanted.
 
-use kiln_store::pattern::{MatchState, Pattern, PatternMatcher};
+use crate::pattern::{MatchState, Pattern, PatternMatcher};
 
-use super::identifier::LocalIdentifier;
-use crate::error::SourceError;
+use crate::pattern::PatternError;
 
-/// Include and exclude patterns, ready to match.
-pub(super) struct Filter {
+/// A list of patterns of which one is malformed.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid {kind} {patterns:?}: {source}")]
+pub struct FilterError {
+    /// `includepatterns` or `excludepatterns`.
+    pub kind: &'static str,
+    /// The list.
+    pub patterns: Vec<String>,
+    /// What is wrong with it.
+    pub source: PatternError,
+}
+
+/// Include and exclude patterns, ready to match. The default keeps everything.
+#[derive(Debug, Default)]
+pub struct Filter {
     include: Option<Side>,
     exclude: Option<Side>,
 }
 
+#[derive(Debug)]
 struct Side {
     matcher: PatternMatcher,
     /// What each pattern that lets something in begins with, if it is a plain path in all
@@ -19,35 +32,39 @@ struct Side {
 }
 
 /// What the directories above have matched.
-#[derive(Clone, Default)]
-pub(super) struct FilterState {
+#[derive(Debug, Clone, Default)]
+pub struct FilterState {
     include: MatchState,
     exclude: MatchState,
 }
 
 /// What becomes of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It belongs to the source.
+pub enum Verdict {
+    /// It is wanted.
     Keep,
-    /// It does only if something below it does.
+    /// It is only if something below it is.
     Pass,
-    /// Neither it nor anything below it does.
+    /// Neither it nor anything below it is.
     Skip,
 }
 
 impl Filter {
-    /// The filter of an identifier, whose followed paths have become `followed`.
-    pub(super) fn new(
-        identifier: &LocalIdentifier,
+    /// What matches one of `include`, or is one of `followed` (which [`super::follow`] gives), or
+    /// anything if there are neither; without what matches `exclude`.
+    ///
+    /// # Errors
+    /// A pattern is malformed.
+    pub fn new(
+        include: &[String],
         followed: Option<Vec<String>>,
-    ) -> Result<Self, SourceError> {
-        let mut include = identifier.include.clone().unwrap_or_default();
+        exclude: &[String],
+    ) -> Result<Self, FilterError> {
+        let mut include = include.to_vec();
         if let Some(followed) = followed {
             include.extend(followed);
             include = without_nested(include).unwrap_or_default();
         }
-        let exclude = identifier.exclude.as_deref().unwrap_or_default();
         Ok(Self {
             include: Side::new("includepatterns", &include, |pattern| {
                 !pattern.is_exception()
@@ -57,7 +74,7 @@ impl Filter {
     }
 
     /// Judges a file, or anything else that is no directory.
-    pub(super) fn file(&self, path: &[u8], parent: &FilterState) -> Verdict {
+    pub fn file(&self, path: &[u8], parent: &FilterState) -> Verdict {
         let included = self
             .include
             .as_ref()
@@ -75,7 +92,7 @@ impl Filter {
     }
 
     /// Judges a directory.
-    pub(super) fn directory(&self, path: &[u8], parent: &FilterState) -> (Verdict, FilterState) {
+    pub fn directory(&self, path: &[u8], parent: &FilterState) -> (Verdict, FilterState) {
         let mut state = FilterState::default();
         let mut verdict = Verdict::Keep;
         if let Some(side) = &self.include {
@@ -107,14 +124,14 @@ impl Side {
         kind: &'static str,
         patterns: &[String],
         opens: impl Fn(&Pattern) -> bool,
-    ) -> Result<Option<Self>, SourceError> {
+    ) -> Result<Option<Self>, FilterError> {
         if patterns.is_empty() {
             return Ok(None);
         }
-        let matcher = PatternMatcher::new(patterns).map_err(|error| SourceError::Pattern {
+        let matcher = PatternMatcher::new(patterns).map_err(|source| FilterError {
             kind,
-            pattern: format!("{patterns:?}"),
-            reason: error.to_string(),
+            patterns: patterns.to_vec(),
+            source,
         })?;
         let opening = matcher.patterns().iter().filter(|pattern| opens(pattern));
         let leads = opening.map(|pattern| lead(pattern.as_str())).collect();

@@ -4,23 +4,26 @@ use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::crew::{self, Tasks};
 use super::entry::{Entry, Kind, Stamp, walk_order};
 use super::filter::{Filter, FilterState, Verdict};
-use super::root::SourceRoot;
+use super::root::WalkRoot;
 
 const BUFFER: usize = 32 << 10;
 
 /// A walk that failed, and where.
 #[derive(Debug)]
-pub(super) struct ScanError {
-    pub(super) action: &'static str,
-    pub(super) path: Vec<u8>,
-    pub(super) error: Errno,
+pub struct ScanError {
+    /// What was tried.
+    pub action: &'static str,
+    /// Where, from the root of the walk.
+    pub path: Vec<u8>,
+    /// Why it failed.
+    pub error: Errno,
 }
 
 /// A directory to be read.
@@ -33,24 +36,52 @@ struct Task {
     verdict: Verdict,
 }
 
-#[derive(Default)]
-struct Found {
-    kept: Vec<Entry>,
-    /// Directories that belong to the source only if something below them does.
-    passed: Vec<Entry>,
+struct Found<D> {
+    kept: Vec<(Entry, D)>,
+    /// Directories that are wanted only if something below them is.
+    passed: Vec<(Entry, D)>,
+}
+
+impl<D> Default for Found<D> {
+    fn default() -> Self {
+        Self {
+            kept: Vec::new(),
+            passed: Vec::new(),
+        }
+    }
 }
 
 /// How to walk.
-pub(super) struct Walk<'a> {
-    pub(super) filter: &'a Filter,
+#[derive(Debug)]
+pub struct Walk<'a> {
+    /// What is wanted.
+    pub filter: &'a Filter,
     /// Device and inode of a directory to pass by: our own store, if it lies in there.
-    pub(super) passed_by: Option<(u64, u64)>,
-    pub(super) stop: &'a AtomicBool,
+    pub passed_by: Option<(u64, u64)>,
+    /// Set from elsewhere to end the walk early.
+    pub stop: &'a AtomicBool,
 }
 
 /// Everything in `root` that the filter keeps, with the directories above it, in the
 /// order of a walk.
-pub(super) fn scan(root: &SourceRoot, walk: &Walk<'_>) -> Result<Vec<Entry>, ScanError> {
+///
+/// # Errors
+/// A directory cannot be read, or the walk was stopped.
+pub fn scan(root: &WalkRoot, walk: &Walk<'_>) -> Result<Vec<Entry>, ScanError> {
+    let found = scan_with(root, walk, |_, _, _| Ok(()))?;
+    Ok(found.into_iter().map(|(entry, ())| entry).collect())
+}
+
+/// The same, with what `detail` has to say about each entry, given the open directory it is in,
+/// its name there, and what the kernel told. What is gone by then is left out.
+///
+/// # Errors
+/// A directory cannot be read, the walk was stopped, or `detail` failed.
+pub fn scan_with<D: Send>(
+    root: &WalkRoot,
+    walk: &Walk<'_>,
+    detail: impl Fn(BorrowedFd<'_>, &CStr, &Statx) -> Result<D, Errno> + Sync,
+) -> Result<Vec<(Entry, D)>, ScanError> {
     let top = root.directory(b"").map_err(|error| ScanError {
         action: "open",
         path: Vec::new(),
@@ -63,7 +94,7 @@ pub(super) fn scan(root: &SourceRoot, walk: &Walk<'_>) -> Result<Vec<Entry>, Sca
         state: FilterState::default(),
         verdict: Verdict::Keep,
     };
-    let found = crew::run(vec![first], |task, found: &mut Found, tasks| {
+    let found = crew::run(vec![first], |task, found: &mut Found<D>, tasks| {
         if walk.stop.load(Ordering::Relaxed) {
             return Err(ScanError {
                 action: "read",
@@ -71,7 +102,7 @@ pub(super) fn scan(root: &SourceRoot, walk: &Walk<'_>) -> Result<Vec<Entry>, Sca
                 error: Errno::CANCELED,
             });
         }
-        read_directory(task, walk, found, tasks)
+        read_directory(task, walk, &detail, (found, tasks))
     })?;
     let mut entries = Vec::with_capacity(found.iter().map(|part| part.kept.len()).sum());
     let mut passed = Vec::new();
@@ -79,16 +110,16 @@ pub(super) fn scan(root: &SourceRoot, walk: &Walk<'_>) -> Result<Vec<Entry>, Sca
         entries.extend(part.kept);
         passed.extend(part.passed);
     }
-    entries.sort_unstable_by(|a, b| walk_order(&a.path, &b.path));
+    entries.sort_unstable_by(|(a, _), (b, _)| walk_order(&a.path, &b.path));
     add_ancestors(&mut entries, passed);
     Ok(entries)
 }
 
-fn read_directory(
+fn read_directory<D>(
     task: Task,
     walk: &Walk<'_>,
-    found: &mut Found,
-    tasks: &Tasks<Task>,
+    detail: &impl Fn(BorrowedFd<'_>, &CStr, &Statx) -> Result<D, Errno>,
+    (found, tasks): (&mut Found<D>, &Tasks<Task>),
 ) -> Result<(), ScanError> {
     let failed = |action, path: &[u8], error| ScanError {
         action,
@@ -117,9 +148,9 @@ fn read_directory(
         }
         let name_at = path.len();
         path.extend_from_slice(name.to_bytes());
-        let (is_directory, mut stamp) = match item.file_type() {
+        let (is_directory, mut stat) = match item.file_type() {
             FileType::Unknown => match look(&directory, name) {
-                Ok(Some(stamp)) => (stamp.kind == Kind::Directory, Some(stamp)),
+                Ok(Some(stat)) => (Stamp::of(&stat).kind == Kind::Directory, Some(stat)),
                 Ok(None) => continue,
                 Err(error) => return Err(failed("stat", &path, error)),
             },
@@ -132,20 +163,26 @@ fn read_directory(
         if verdict == Verdict::Skip {
             continue;
         }
-        if stamp.is_none() {
-            stamp = look(&directory, name).map_err(|error| failed("stat", &path, error))?;
+        if stat.is_none() {
+            stat = look(&directory, name).map_err(|error| failed("stat", &path, error))?;
         }
-        let Some(stamp) = stamp else { continue };
+        let Some(stat) = stat else { continue };
+        let stamp = Stamp::of(&stat);
         if is_directory && walk.passed_by == Some((stamp.device, stamp.inode)) {
             continue;
         }
+        let detail = match detail(directory.as_fd(), name, &stat) {
+            Ok(detail) => detail,
+            Err(Errno::NOENT) => continue,
+            Err(error) => return Err(failed("read", &path, error)),
+        };
         let entry = Entry {
             path: path.clone(),
             stamp,
         };
         match verdict {
-            Verdict::Keep => found.kept.push(entry),
-            _ => found.passed.push(entry),
+            Verdict::Keep => found.kept.push((entry, detail)),
+            _ => found.passed.push((entry, detail)),
         }
         if is_directory && stamp.kind == Kind::Directory {
             tasks.push(Task {
@@ -171,38 +208,38 @@ fn open(task: &Task) -> Result<OwnedFd, Errno> {
 }
 
 /// What a name stands for; `None` if it is gone.
-fn look(directory: &OwnedFd, name: &CStr) -> Result<Option<Stamp>, Errno> {
+fn look(directory: &OwnedFd, name: &CStr) -> Result<Option<Statx>, Errno> {
     match rustix::fs::statx(
         directory,
         name,
         AtFlags::SYMLINK_NOFOLLOW,
         StatxFlags::BASIC_STATS,
     ) {
-        Ok(stat) => Ok(Some(Stamp::of(&stat))),
+        Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// Adds the directories of `passed` that have any of the sorted `entries` below them.
-fn add_ancestors(entries: &mut Vec<Entry>, passed: Vec<Entry>) {
+fn add_ancestors<D>(entries: &mut Vec<(Entry, D)>, passed: Vec<(Entry, D)>) {
     if passed.is_empty() {
         return;
     }
     let has_below = |directory: &Entry| {
         let next =
-            entries.partition_point(|entry| walk_order(&entry.path, &directory.path).is_lt());
-        entries.get(next).is_some_and(|entry| {
+            entries.partition_point(|(entry, _)| walk_order(&entry.path, &directory.path).is_lt());
+        entries.get(next).is_some_and(|(entry, _)| {
             entry
                 .path
                 .strip_prefix(directory.path.as_slice())
                 .is_some_and(|rest| rest.first() == Some(&b'/'))
         })
     };
-    let mut wanted: Vec<Entry> = passed
+    let mut wanted: Vec<(Entry, D)> = passed
         .into_iter()
-        .filter(|directory| has_below(directory))
+        .filter(|(directory, _)| has_below(directory))
         .collect();
     entries.append(&mut wanted);
-    entries.sort_by(|a, b| walk_order(&a.path, &b.path));
+    entries.sort_by(|(a, _), (b, _)| walk_order(&a.path, &b.path));
 }

@@ -1,4 +1,4 @@
-//! The directory of a source, held open. Nothing outside of it can be reached through it.
+//! A directory to be walked, held open. Nothing outside of it can be reached through it.
 
 use std::path::Path;
 
@@ -7,26 +7,39 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// A directory whose paths are resolved without following any link.
-pub(super) struct SourceRoot(OwnedFd);
+#[derive(Debug)]
+pub struct WalkRoot(OwnedFd);
 
-impl SourceRoot {
+impl WalkRoot {
     /// Opens a directory, following links on the way to it.
-    pub(super) fn open(path: &Path) -> Result<Self, Errno> {
+    ///
+    /// # Errors
+    /// It does not exist, is no directory, or may not be opened.
+    pub fn open(path: &Path) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::openat(CWD, path, flags, Mode::empty()).map(Self)
     }
 
     /// The directory itself.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
     /// A directory below, or the root for an empty path.
-    pub(super) fn directory(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+    ///
+    /// # Errors
+    /// It does not exist, is no directory, or a link is on the way.
+    pub fn directory(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         let path: &[u8] = if path.is_empty() { b"." } else { path };
         let resolve =
             ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         rustix::fs::openat2(&self.0, path, flags, Mode::empty(), resolve)
+    }
+}
+
+impl From<OwnedFd> for WalkRoot {
+    fn from(directory: OwnedFd) -> Self {
+        Self(directory)
     }
 }
