@@ -14,6 +14,7 @@ mod logging;
 mod notify;
 mod serve;
 
+mod content;
 mod control;
 mod debug;
 mod health;

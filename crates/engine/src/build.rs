@@ -79,8 +79,13 @@ pub(crate) async fn run(
     let solved = result.solved();
     let (session, progress) = (&bridge.session, &bridge.progress);
     let caches = cache_transfer::export_all(engine, session, progress, &solved, cache_exports);
-    let ((), answers) = futures::try_join!(async { pushes.await.map(drop) }, caches)?;
+    let origins = provenance::for_history(engine, &invocation, &request.options, &result);
+    let ((), answers, origins) =
+        futures::try_join!(async { pushes.await.map(drop) }, caches, async {
+            Ok(origins.await)
+        })?;
     let mut outcome = exported;
     outcome.response.extend(answers);
+    outcome.provenance = origins;
     Ok(outcome)
 }

@@ -50,7 +50,7 @@ pub use cache::DatabaseKeys;
 pub use engine::Engine;
 pub use error::{BuildError, Kind, Location, chain as error_chain};
 pub use gc::{GcPolicy, GcSettings, Upkeep, disk_size};
-pub use history::{History, HistoryOptions};
+pub use history::{History, HistoryOptions, RecordedAttestations};
 pub use kiln_executor::{Dns, rootless};
 pub use kiln_llb::Definition;
 pub use kiln_store::RecordType;
@@ -59,5 +59,5 @@ pub use metadata::dump_metadata;
 pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies};
 pub use request::{
     Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,
-    Frontend, Recorded,
+    Frontend, Provenance, Recorded,
 };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kiln_llb::Definition;
 use kiln_session::progress::{ProgressSink, Silent};
 use kiln_session::{RemoteContent, Session, SessionId};
@@ -173,7 +174,20 @@ pub struct BuildOutcome {
     pub response: Attributes,
     /// The images that exports made, by the export's place in the request.
     pub descriptors: BTreeMap<usize, Descriptor>,
+    /// Where the results come from, if the history records that.
+    pub provenance: Vec<Provenance>,
     /// A frontend subrequest's answer (`result.txt`, `result.json`, …);
     /// empty for builds.
     pub subrequest: BTreeMap<String, Vec<u8>>,
+}
+
+/// Where one result of a build comes from.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    /// The result's platform; `None` if the result is for one platform only.
+    pub platform: Option<String>,
+    /// The type of the predicate.
+    pub predicate_type: &'static str,
+    /// The predicate as JSON.
+    pub predicate: Bytes,
 }

@@ -30,6 +30,8 @@ use crate::serve::MAX_MESSAGE;
 use crate::settings::Settings;
 use crate::worker::{Worker, buildkit_version};
 
+pub(crate) use status::with_clock;
+
 /// A stream of answers.
 pub(crate) type Answers<T> = BoxStream<'static, Result<T, Status>>;
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kiln_engine::{Dns, EngineOptions, ExecutorChoice, Frontends, HistoryOptions, Proxies, Upkeep};
+use kiln_engine::{
+    Dns, EngineOptions, ExecutorChoice, Frontends, HistoryOptions, Proxies, RecordedAttestations,
+    Upkeep,
+};
 use kiln_registry::{HostConfig, Hosts, KeyPair};
 
 use super::{Environment, gc};
@@ -87,7 +90,10 @@ fn dns(dns: config::Dns) -> Result<Dns, String> {
 
 /// Zero means the usual, as in upstream.
 fn history(history: &config::History) -> Result<HistoryOptions, String> {
-    let mut options = HistoryOptions::default();
+    let mut options = HistoryOptions {
+        attestations: RecordedAttestations::Provenance,
+        ..HistoryOptions::default()
+    };
     if let Some(age) = history.max_age.filter(|age| !age.0.is_zero()) {
         options.max_age = age.0;
     }

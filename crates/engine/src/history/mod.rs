@@ -60,6 +60,18 @@ pub struct HistoryOptions {
     pub max_entries: usize,
     /// Bytes of a build's log after which its output is not recorded.
     pub max_log: u64,
+    /// What records say of where results come from.
+    pub attestations: RecordedAttestations,
+}
+
+/// What records say of where results come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecordedAttestations {
+    /// Nothing: it is not free.
+    #[default]
+    None,
+    /// SLSA provenance of each result, which docker buildx shows.
+    Provenance,
 }
 
 impl Default for HistoryOptions {
@@ -68,6 +80,7 @@ impl Default for HistoryOptions {
             max_age: Duration::from_secs(48 * 60 * 60),
             max_entries: 50,
             max_log: 512 << 20,
+            attestations: RecordedAttestations::None,
         }
     }
 }
@@ -115,6 +128,12 @@ impl History {
             shared,
             writer: Arc::new(writer),
         })
+    }
+}
+
+impl History {
+    pub(crate) fn wants_provenance(&self) -> bool {
+        self.shared.options.attestations == RecordedAttestations::Provenance
     }
 }
 

@@ -93,6 +93,7 @@ impl Recording {
             Ok(outcome) => Completion {
                 response: outcome.response.clone(),
                 descriptors: outcome.descriptors.clone(),
+                provenance: outcome.provenance.clone(),
                 error: None,
             },
             Err(error) => Completion {

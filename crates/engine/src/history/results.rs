@@ -13,6 +13,12 @@ use crate::error::{BuildError, Kind};
 /// The media type of errors; the misspelling is BuildKit's.
 const ERROR_TYPE: &str = "application/vnd.googeapis.google.rpc.status+proto";
 
+/// The media type of attestations.
+pub(super) const ATTESTATION_TYPE: &str = "application/vnd.in-toto+json";
+
+/// The annotation that tells what an attestation is about.
+pub(super) const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
+
 /// Writes a blob of a record.
 pub(super) fn put(
     store: &Store,

@@ -23,7 +23,7 @@ use super::trace::{self, TraceContext};
 use super::wire::status_response;
 use super::{HistoryError, Shared, results};
 use crate::error::BuildError;
-use crate::request::Attributes;
+use crate::request::{Attributes, Provenance};
 
 /// Names a build of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +54,7 @@ pub(super) struct Opening {
 pub(super) struct Completion {
     pub(super) response: Attributes,
     pub(super) descriptors: std::collections::BTreeMap<usize, oci_spec::image::Descriptor>,
+    pub(super) provenance: Vec<Provenance>,
     pub(super) error: Option<BuildError>,
 }
 
@@ -235,6 +236,9 @@ impl Work {
         let (result, blobs) = results::of_outputs(store, &completion.descriptors);
         ending.record.result = result;
         ending.blobs.extend(blobs);
+        for provenance in completion.provenance {
+            ending.attest(store, provenance)?;
+        }
         if let Some(error) = completion.error {
             ending.fail(store, results::status_of(&error))?;
         }
@@ -339,6 +343,20 @@ impl Ending {
         let (status, whole) = results::failure(store, status)?;
         self.record.error = Some(status);
         self.record.external_error = self.keep(whole);
+        Ok(())
+    }
+
+    fn attest(&mut self, store: &Store, provenance: Provenance) -> Result<(), HistoryError> {
+        let mut blob = results::put(store, results::ATTESTATION_TYPE, &provenance.predicate)?;
+        let kind = provenance.predicate_type.to_owned();
+        blob.annotations
+            .insert(results::PREDICATE_TYPE.to_owned(), kind);
+        self.blobs.push(blob.digest.clone());
+        let of = match provenance.platform {
+            Some(platform) => self.record.results.entry(platform).or_default(),
+            None => self.record.result.get_or_insert_default(),
+        };
+        of.attestations.push(blob);
         Ok(())
     }
 

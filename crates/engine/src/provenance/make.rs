@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use kiln_exporter::{
-    Attestation, AttestationContent, AttestationKind, INLINE_ONLY, PredicateError, REASON,
+    Attestation, AttestationContent, AttestationKind, INLINE_ONLY, PredicateError, REASON, Shape,
 };
 use kiln_session::SessionId;
 use kiln_session::progress::Timestamp;
@@ -21,9 +21,9 @@ use super::predicate::Facts;
 use super::steps::Steps;
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
-use crate::frontend::BuiltPlatform;
+use crate::frontend::{Built, BuiltPlatform};
 use crate::ops::Output;
-use crate::request::Attributes;
+use crate::request::{Attributes, Provenance};
 
 /// One run of a build: all its predicates agree on this.
 #[derive(Debug)]
@@ -49,18 +49,6 @@ impl Invocation {
     }
 }
 
-/// Provenance of one result for its build's record.
-#[expect(dead_code, reason = "build records are to hold it")]
-#[derive(Debug, Clone)]
-pub(crate) struct Record {
-    /// The result's platform.
-    pub(crate) platform: Platform,
-    /// Type of the predicate.
-    pub(crate) predicate_type: &'static str,
-    /// The predicate as JSON.
-    pub(crate) predicate: Bytes,
-}
-
 /// Provenance of each result, to be exported with it.
 pub(crate) fn attest(
     engine: &Engine,
@@ -78,25 +66,32 @@ pub(crate) fn attest(
     attestations.collect()
 }
 
-/// Provenance of each result as build records keep it, whatever the request's `options` ask for.
-#[expect(dead_code, reason = "build records are to hold it")]
+/// Provenance of each result as build records keep it, whatever the request's `options` ask for. Records do without
+/// what cannot be had.
 pub(crate) async fn for_history(
     engine: &Engine,
     invocation: &Arc<Invocation>,
     options: &Attributes,
-    built: &[BuiltPlatform],
-) -> Result<Vec<Record>, BuildError> {
-    let options = ProvenanceOptions::for_history(options);
-    let mut records = Vec::with_capacity(built.len());
-    let findings = Finding::all(engine, invocation, &options, built);
-    for (finding, built) in findings.into_iter().zip(built) {
-        records.push(Record {
-            platform: built.platform.clone(),
-            predicate_type: options.version.predicate_type(),
-            predicate: finding.predicate().await?,
-        });
+    built: &Built,
+) -> Vec<Provenance> {
+    if !engine.history().wants_provenance() {
+        return Vec::new();
     }
-    Ok(records)
+    let options = ProvenanceOptions::for_history(options);
+    let mut records = Vec::with_capacity(built.platforms.len());
+    let findings = Finding::all(engine, invocation, &options, &built.platforms);
+    for (finding, of) in findings.into_iter().zip(&built.platforms) {
+        let is_one_of_several = built.shape == Shape::Index;
+        match finding.predicate().await {
+            Ok(predicate) => records.push(Provenance {
+                platform: is_one_of_several.then(|| kiln_llb::platform::format(&of.platform)),
+                predicate_type: options.version.predicate_type(),
+                predicate,
+            }),
+            Err(error) => tracing::warn!(%error, "a build record has no provenance"),
+        }
+    }
+    records
 }
 
 /// What is known of one result.

@@ -20,7 +20,5 @@ mod make;
 pub(crate) use capture::Material;
 pub(crate) use images::ImageSource;
 pub(crate) use ledger::{FrontendRequest, Ledger, Origin, Trace};
-pub(crate) use make::{Invocation, attest};
-#[expect(unused_imports, reason = "build records are to hold provenance")]
-pub(crate) use make::{Record, for_history};
+pub(crate) use make::{Invocation, attest, for_history};
 pub(crate) use options::parse as parse_options;

@@ -23,8 +23,8 @@ pub(super) fn is_fresh(modified: SystemTime) -> bool {
 }
 
 impl ContentStore {
-    /// All blobs.
-    pub(crate) fn list(&self) -> Result<Vec<(Digest, PathBuf)>, ContentError> {
+    /// All blobs, and where they lie.
+    pub fn list(&self) -> Result<Vec<(Digest, PathBuf)>, ContentError> {
         let mut found = Vec::new();
         let blobs = self.root.join("blobs");
         for algorithm in fs::read_dir(&blobs).at("list", &blobs)? {
