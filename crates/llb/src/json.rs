@@ -40,14 +40,19 @@ pub fn source_info(info: &pb::SourceInfo) -> impl Serialize + use<> {
     metadata::source_info(info, Style::Go)
 }
 
+/// JSON whose fields keep their order.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct OrderedJson(Value);
+
 /// An op with the keys of Go's struct tags, as provenance has it.
-pub fn go_op(op: &pb::Op) -> impl Serialize + use<> {
-    op::op(op, Style::Go)
+pub fn go_op(op: &pb::Op) -> OrderedJson {
+    OrderedJson(op::op(op, Style::Go))
 }
 
 /// The places that an op came from, as provenance has them.
-pub fn go_locations(locations: &pb::Locations) -> impl Serialize + use<> {
-    metadata::locations(locations, Style::Go)
+pub fn go_locations(locations: &pb::Locations) -> OrderedJson {
+    OrderedJson(metadata::locations(locations, Style::Go))
 }
 
 /// JSON on one line, escaped like Go's encoder does.

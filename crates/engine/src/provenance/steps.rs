@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kiln_llb::json::{go_locations, go_op};
+use kiln_llb::json::{OrderedJson, go_locations, go_op};
 use kiln_llb::pb::{self, op};
 use kiln_llb::{Definition, Edge, Graph, Vertex, digest_of};
 use oci_spec::image::Digest;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::ledger::Trace;
 
@@ -32,7 +31,7 @@ pub(super) struct BuildConfig {
 #[derive(Debug, Serialize)]
 struct Step {
     id: String,
-    op: Value,
+    op: OrderedJson,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     inputs: Vec<String>,
 }
@@ -41,7 +40,7 @@ struct Step {
 #[derive(Debug, Serialize)]
 pub(super) struct SourceMap {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    locations: BTreeMap<String, Value>,
+    locations: BTreeMap<String, OrderedJson>,
     infos: Vec<SourceFile>,
 }
 
@@ -123,7 +122,7 @@ fn build_config<'a>(
 }
 
 /// An op without its inputs, which have names here, and without what differs between equal builds.
-fn op_value(op: &pb::Op) -> Value {
+fn op_value(op: &pb::Op) -> OrderedJson {
     let mut op = op.clone();
     op.inputs.clear();
     if let Some(op::Op::Source(source)) = &mut op.op {
@@ -131,14 +130,13 @@ fn op_value(op: &pb::Op) -> Value {
             source.attrs.remove(attribute);
         }
     }
-    serde_json::to_value(go_op(&op)).unwrap_or_default()
+    go_op(&op)
 }
 
 fn source_map(source: &pb::Source, numbers: &Numbers) -> SourceMap {
     let locations = source.locations.iter().filter_map(|(digest, locations)| {
         let number = numbers.get(&digest.parse::<Digest>().ok()?)?;
-        let locations = serde_json::to_value(go_locations(locations)).ok()?;
-        Some((name(*number), locations))
+        Some((name(*number), go_locations(locations)))
     });
     SourceMap {
         locations: locations.collect(),

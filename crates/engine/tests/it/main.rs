@@ -5,3 +5,4 @@
 mod engine;
 mod history;
 mod keys;
+mod provenance;

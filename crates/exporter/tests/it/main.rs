@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod archive;
+mod attestation;
 mod compression;
 mod config;
 mod fixture;

@@ -58,8 +58,8 @@ use crate::fixture::parse;
     "exporter option \"oci-artifact=true\" conflicts with \"oci-mediatypes=false\""
 )]
 #[case(
-    "oci,oci-artifact=true",
-    "output key \"oci-artifact\" is not supported yet; leave it out"
+    "local,attestation-prefix=../x",
+    "invalid attestation-prefix \"../x\": it begins file names and cannot have a slash"
 )]
 #[case(
     "oci,buildinfo=all",

@@ -1,0 +1,277 @@
+//! Provenance of builds, compared with what BuildKit said of the same ones.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_engine::{
+    BuildRequest, Engine, EngineOptions, Entitlement, ExportRequest, ExportTarget, Frontend,
+};
+use kiln_llb::build::{ImageOptions, MarshalOptions, State};
+use kiln_session::{Directories, Session};
+use kiln_testkit::image::Image;
+use kiln_testkit::registry::Registry;
+use serde_json::{Value, json};
+
+/// A machine with an engine and a build context.
+struct Bench {
+    dir: tempfile::TempDir,
+    engine: Engine,
+}
+
+impl Bench {
+    fn new(dockerfile: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions::new(dir.path().join("root"))).unwrap();
+        let bench = Self { dir, engine };
+        bench.write("Dockerfile", dockerfile);
+        bench
+    }
+
+    fn context(&self) -> PathBuf {
+        self.dir.path().join("context")
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        std::fs::create_dir_all(self.context()).unwrap();
+        std::fs::write(self.context().join(name), content).unwrap();
+    }
+
+    fn out(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    /// A request for the result's files.
+    fn request(&self, frontend: Frontend, options: &[(&str, &str)]) -> BuildRequest {
+        let directories = ["context", "dockerfile"].map(|name| (name.to_owned(), self.context()));
+        let files = Directories {
+            directories: directories.into(),
+            ..Directories::default()
+        };
+        let session = Session {
+            files: Arc::new(files),
+            ..Session::empty()
+        };
+        let pairs = options.iter();
+        BuildRequest {
+            options: pairs
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect(),
+            entitlements: [Entitlement::NetworkHost].into(),
+            exports: vec![ExportRequest {
+                kind: "local".into(),
+                attributes: BTreeMap::new(),
+                target: ExportTarget::Directory(self.out()),
+            }],
+            ..BuildRequest::new(frontend, session)
+        }
+    }
+
+    /// Builds, and answers the predicate beside the files.
+    async fn predicate(&self, frontend: Frontend, options: &[(&str, &str)]) -> Value {
+        std::fs::remove_dir_all(self.out()).ok();
+        self.engine
+            .build(self.request(frontend, options))
+            .await
+            .unwrap();
+        let statement = read(&self.out().join("provenance.json"));
+        let statement: Value = serde_json::from_str(&statement).unwrap();
+        statement["predicate"].clone()
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The lines of a predicate in their order, without what differs between equal builds: digests, times and ids, and the
+/// number of the behaviour, which the BuildKit that made the fixtures did not have yet.
+fn normalized(text: &str) -> Vec<String> {
+    const VARYING: [&str; 6] = [
+        "\"invocationId\": ",
+        "\"startedOn\": ",
+        "\"finishedOn\": ",
+        "\"buildInvocationID\": ",
+        "\"buildStartedOn\": ",
+        "\"buildFinishedOn\": ",
+    ];
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let line = line.trim().trim_end_matches(',');
+        if line.starts_with("\"compatibilityVersion\": ") {
+            continue;
+        }
+        let varying = VARYING.into_iter().find(|key| line.starts_with(key));
+        lines.push(match (varying, line.strip_prefix("\"sha256:")) {
+            (Some(key), _) => format!("{key}*"),
+            (None, Some(digest)) => digest[64..].to_owned(),
+            (None, None) => line.to_owned(),
+        });
+    }
+    // Entries by digest come in any order.
+    for run in lines.chunk_by_mut(|one, other| one.starts_with("\": ") == other.starts_with("\": "))
+    {
+        if run[0].starts_with("\": ") {
+            run.sort();
+        }
+    }
+    lines
+}
+
+/// The predicate of a statement, as it is written.
+fn predicate_text(statement: &str) -> &str {
+    let start = statement.find("\"predicate\": ").unwrap() + "\"predicate\": ".len();
+    statement[start..].strip_suffix("\n}").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn predicates_are_buildkits() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/provenance");
+    let bench = Bench::new(&read(&fixtures.join("Dockerfile")));
+    bench.write("data1", "payload\n");
+    std::fs::copy("/bin/busybox", bench.context().join("busybox")).unwrap();
+    for (name, asked) in [
+        ("v1-max", "mode=max"),
+        (
+            "v0.2-max",
+            "version=v0.2,builder-id=https://example.test/b,reproducible=true",
+        ),
+        ("v1-min", "mode=min,version=v1"),
+        ("v0.2-min", "mode=min,version=v0.2"),
+    ] {
+        let options = [
+            ("attest:provenance", asked),
+            ("filename", "Dockerfile"),
+            ("build-arg:GREETING", "hi"),
+            ("force-network-mode", "host"),
+            ("label:l", "v"),
+            ("platform", ""),
+        ];
+        let request = bench.request(Frontend::Dockerfile, &options);
+        bench.engine.build(request).await.unwrap();
+        let statement = read(&bench.out().join("provenance.json"));
+        let found = normalized(predicate_text(&statement)).join("\n");
+        let expected = normalized(&read(&fixtures.join(format!("{name}.json"))));
+        assert_eq!(found, expected.join("\n"), "{name}");
+        if asked.contains("max") {
+            assert!(
+                statement.contains("\"compatibilityVersion\": 30\n"),
+                "{statement}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_are_named_with_digests() {
+    let registry = Registry::start().unwrap();
+    let host = registry.host();
+    let bench = Bench::new(&format!("FROM {host}/base:1\nCOPY f /f\n"));
+    bench.write("f", "content");
+    let base = bench.dir.path().join("base");
+    kiln_testkit::rootfs::files(&base, &[("etc/base", "1")]).unwrap();
+    let pushed = registry
+        .push_image(&Image::new().layer(&base), "base:1")
+        .unwrap();
+    let escaped = host.replace(':', "%3A");
+    let expected = json!([{
+        "uri": format!("pkg:docker/{escaped}/base@1?platform=linux%2Famd64"),
+        "digest": {"sha256": pushed.digest.strip_prefix("sha256:").unwrap()},
+    }]);
+    // The second build finds everything in the cache.
+    for _ in 0..2 {
+        let predicate = bench
+            .predicate(Frontend::Dockerfile, &[("attest:provenance", "")])
+            .await;
+        let definition = &predicate["buildDefinition"];
+        assert_eq!(definition["resolvedDependencies"], expected);
+        let metadata = &predicate["runDetails"]["metadata"];
+        assert_eq!(
+            metadata["buildkit_completeness"],
+            json!({"request": true, "resolvedDependencies": false})
+        );
+        assert_eq!(metadata.get("buildkit_hermetic"), None);
+        let layers = metadata["buildkit_metadata"]["layers"].as_object().unwrap();
+        let chains = layers
+            .values()
+            .map(|chains| chains[0].as_array().unwrap().len());
+        assert_eq!(chains.max(), Some(1), "{layers:?}");
+    }
+
+    // A definition of the client's own: nothing is missing but the request.
+    let image = State::image(&format!("{host}/base:1"), ImageOptions::default()).unwrap();
+    let definition = image.marshal(&MarshalOptions::default()).unwrap();
+    let complete = [("attest:provenance", "complete-materials=true")];
+    for _ in 0..2 {
+        let frontend = Frontend::Definition(definition.clone());
+        let predicate = bench.predicate(frontend, &complete).await;
+        assert_eq!(
+            predicate["buildDefinition"]["resolvedDependencies"],
+            expected
+        );
+        let metadata = &predicate["runDetails"]["metadata"];
+        assert_eq!(
+            metadata["buildkit_completeness"],
+            json!({"request": false, "resolvedDependencies": true})
+        );
+        assert_eq!(metadata["buildkit_hermetic"], true);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_platforms_and_version_control() {
+    let bench = Bench::new("FROM scratch\nCOPY f /f\n");
+    bench.write("f", "content");
+    let options = [
+        ("attest:provenance", "filename=p.json"),
+        ("platform", "linux/amd64,linux/arm64"),
+        ("vcs:source", "https://user:secret@host.test/x.git"),
+        ("vcs:revision", "abc"),
+        ("context:other", "https://token@host.test/other"),
+    ];
+    bench
+        .engine
+        .build(bench.request(Frontend::Dockerfile, &options))
+        .await
+        .unwrap();
+    for platform in ["linux_amd64", "linux_arm64"] {
+        let text = read(&bench.out().join(platform).join("p.json"));
+        let statement: Value = serde_json::from_str(&text).unwrap();
+        let predicate = &statement["predicate"];
+        let request = &predicate["buildDefinition"]["externalParameters"]["request"];
+        assert_eq!(
+            request["args"],
+            json!({"context:other": "https://xxxxx@host.test/other"})
+        );
+        let vcs = &predicate["runDetails"]["metadata"]["buildkit_metadata"]["vcs"];
+        assert_eq!(
+            *vcs,
+            json!({"revision": "abc", "source": "https://xxxxx:xxxxx@host.test/x.git"})
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused() {
+    let bench = Bench::new("FROM scratch\nCOPY f /f\n");
+    bench.write("f", "content");
+    let check = async |asked: (&str, &str), expected: &str| {
+        let request = bench.request(Frontend::Dockerfile, &[asked]);
+        let error = bench.engine.build(request).await.unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert!(!bench.out().exists());
+    };
+    check(("attest:provenance", "mode=most"), "invalid mode \"most\"").await;
+    check(
+        ("attest:sbom", "generator=x"),
+        "attestation type \"sbom\" is not supported yet",
+    )
+    .await;
+    check(
+        ("attest:provenance", "complete-materials=true"),
+        "provenance materials are incomplete\n\nThe build requested complete provenance materials, but not all \
+         dependencies could be captured.\n\nUncaptured local sources:\n  - context\n    reason: local_source\n  \
+         - dockerfile\n    reason: local_source",
+    )
+    .await;
+}
