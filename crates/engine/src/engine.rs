@@ -66,6 +66,7 @@ impl Engine {
             checksums: crate::checksums::ChecksumCache::default(),
             dns: options.dns,
             frontends: options.frontends,
+            provenance: options.provenance,
             parallelism: options
                 .max_parallelism
                 .map(|limit| Arc::new(Semaphore::new(limit))),

@@ -57,6 +57,7 @@ pub use kiln_store::RecordType;
 pub use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
 pub use metadata::dump_metadata;
 pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies};
+pub use provenance::ProvenanceEnvironment;
 pub use request::{
     Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,
     Frontend, Provenance, Recorded,

@@ -7,6 +7,7 @@ use kiln_registry::{Hosts, ProxySettings};
 
 use crate::gc::{GcSettings, Upkeep};
 use crate::history::HistoryOptions;
+use crate::provenance::ProvenanceEnvironment;
 
 /// How to open an engine. Start from [`EngineOptions::new`].
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct EngineOptions {
     pub dns: Dns,
     /// Which frontends builds may use.
     pub frontends: Frontends,
+    /// What provenance says of this machine.
+    pub provenance: ProvenanceEnvironment,
 }
 
 impl EngineOptions {
@@ -52,6 +55,7 @@ impl EngineOptions {
             registry_concurrency: None,
             dns: Dns::default(),
             frontends: Frontends::default(),
+            provenance: ProvenanceEnvironment::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::checksums::ChecksumCache;
 use crate::jobs::Jobs;
 use crate::ops::source::OpenedImages;
 use crate::options::Frontends;
+use crate::provenance::ProvenanceEnvironment;
 use crate::sources::Sources;
 use crate::step_runner::StepRunner;
 
@@ -27,6 +28,8 @@ pub(crate) struct Worker {
     pub(crate) platform: Platform,
     /// Builds in flight, for their sessions and progress.
     pub(crate) jobs: Jobs,
+    /// What provenance says of this machine.
+    pub(crate) provenance: ProvenanceEnvironment,
     /// Images that live vertices have opened.
     pub(crate) opened: OpenedImages,
     /// Content checksums of refs.

@@ -8,7 +8,7 @@ use kiln_engine::{
 };
 use kiln_registry::{HostConfig, Hosts, KeyPair};
 
-use super::{Environment, gc};
+use super::{Environment, gc, provenance};
 use crate::config::{self, Config};
 
 /// The engine's part of the configuration.
@@ -48,6 +48,10 @@ pub(super) fn options(config: Config, environment: &Environment) -> Result<Engin
     };
     options.hosts = hosts(config.registry);
     options.dns = dns(config.dns)?;
+    let provenance = config.provenance_env_dir;
+    let provenance = provenance.filter(|directory| !directory.as_os_str().is_empty());
+    let provenance = provenance.unwrap_or_else(|| environment.provenance_directory());
+    options.provenance = provenance::environment(&provenance)?;
     options.frontends = Frontends {
         dockerfile: config.frontend.dockerfile.enabled != Some(false),
         gateway: config.frontend.gateway.enabled != Some(false),

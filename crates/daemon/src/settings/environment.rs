@@ -54,15 +54,22 @@ impl Environment {
 
     /// Where the configuration is looked for.
     pub fn config_file(&self) -> PathBuf {
+        self.config_directory().join("buildkitd.toml")
+    }
+
+    /// Where the files are whose content goes into provenance.
+    pub(super) fn provenance_directory(&self) -> PathBuf {
+        self.config_directory().join("provenance.d")
+    }
+
+    fn config_directory(&self) -> PathBuf {
         let directory = if self.is_rootless {
             self.user_directory("XDG_CONFIG_HOME", ".config")
                 .map(|config| config.join("buildkit"))
         } else {
             None
         };
-        directory
-            .unwrap_or_else(|| "/etc/buildkit".into())
-            .join("buildkitd.toml")
+        directory.unwrap_or_else(|| "/etc/buildkit".into())
     }
 
     /// Where state is kept.

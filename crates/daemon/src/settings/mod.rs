@@ -5,6 +5,7 @@ mod address;
 mod engine;
 mod environment;
 mod gc;
+mod provenance;
 mod refused;
 
 use std::collections::{BTreeMap, BTreeSet};

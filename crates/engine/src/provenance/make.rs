@@ -176,6 +176,7 @@ impl Finding {
             started: self.invocation.started,
             finished,
             platform: kiln_llb::platform::format(&self.engine.worker.platform),
+            environment: &self.engine.worker.provenance,
             config,
             source,
             layers,

@@ -3,6 +3,7 @@
 //! While a build runs, each frontend request keeps a [`Ledger`] of what it solved and which images it looked up.
 //! Afterwards a [`Capture`] says what of that is behind one result, and a predicate says it in JSON.
 
+mod environment;
 mod ledger;
 mod options;
 
@@ -18,6 +19,7 @@ mod steps;
 mod make;
 
 pub(crate) use capture::Material;
+pub use environment::ProvenanceEnvironment;
 pub(crate) use images::ImageSource;
 pub(crate) use ledger::{FrontendRequest, Ledger, Origin, Trace};
 pub(crate) use make::{Invocation, attest, for_history};

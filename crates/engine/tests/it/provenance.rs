@@ -21,8 +21,14 @@ struct Bench {
 
 impl Bench {
     fn new(dockerfile: &str) -> Self {
+        Self::with(dockerfile, |_| {})
+    }
+
+    fn with(dockerfile: &str, set: impl FnOnce(&mut EngineOptions)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(EngineOptions::new(dir.path().join("root"))).unwrap();
+        let mut options = EngineOptions::new(dir.path().join("root"));
+        set(&mut options);
+        let engine = Engine::open(options).unwrap();
         let bench = Self { dir, engine };
         bench.write("Dockerfile", dockerfile);
         bench
@@ -249,6 +255,32 @@ async fn several_platforms_and_version_control() {
             json!({"revision": "abc", "source": "https://xxxxx:xxxxx@host.test/x.git"})
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operators_add() {
+    let bench = Bench::with("FROM scratch\nCOPY f /f\n", |options| {
+        let added = options.provenance.add(br#"{"a": {"site": 1}, "z": "x"}"#);
+        added.unwrap();
+    });
+    bench.write("f", "content");
+    let check = async |asked: &str, pointer: &str, expected: Value| {
+        let options = [("attest:provenance", asked)];
+        let predicate = bench.predicate(Frontend::Dockerfile, &options).await;
+        assert_eq!(*predicate.pointer(pointer).unwrap(), expected);
+    };
+    check(
+        "mode=min",
+        "/buildDefinition/internalParameters",
+        json!({"a": {"site": 1}, "builderPlatform": "linux/amd64", "z": "x"}),
+    )
+    .await;
+    check(
+        "mode=min,version=v0.2",
+        "/invocation/environment",
+        json!({"a": {"site": 1}, "platform": "linux/amd64", "z": "x"}),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

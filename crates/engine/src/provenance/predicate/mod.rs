@@ -1,0 +1,105 @@
+//! Predicates in the two versions of SLSA provenance.
+
+mod v02;
+mod v1;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use kiln_llb::json::to_go_json_pretty;
+use kiln_session::progress::Timestamp;
+use serde::Serialize;
+
+use super::capture::Capture;
+use super::environment::ProvenanceEnvironment;
+use super::layers::Layers;
+use super::options::{Mode, ProvenanceOptions, Version};
+use super::request::Asked;
+use super::steps::{BuildConfig, SourceMap};
+
+/// Everything a predicate says.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) capture: &'a Capture,
+    pub(super) options: &'a ProvenanceOptions,
+    pub(super) invocation: String,
+    pub(super) started: Timestamp,
+    pub(super) finished: Timestamp,
+    /// The platform of the machine.
+    pub(super) platform: String,
+    /// What else is said of the machine.
+    pub(super) environment: &'a ProvenanceEnvironment,
+    pub(super) config: Option<BuildConfig>,
+    pub(super) source: Option<SourceMap>,
+    pub(super) layers: Layers,
+}
+
+impl Facts<'_> {
+    /// The predicate as JSON.
+    pub(super) fn into_predicate(self) -> Bytes {
+        let mut asked = Asked::new(self.capture);
+        let is_reduced = self.options.mode == Mode::Min && asked.parameters.reduce();
+        let claims = Claims {
+            request: !asked.parameters.frontend.is_empty() && !is_reduced,
+            dependencies: self.capture.is_complete(),
+            hermetic: self.capture.is_complete() && !self.capture.network,
+        };
+        let text = match self.options.version {
+            Version::V1 => to_go_json_pretty(&v1::Predicate::new(self, asked, claims)),
+            Version::V02 => to_go_json_pretty(&v02::Predicate::new(self, asked, claims)),
+        };
+        text.into()
+    }
+
+    fn dependencies(&self) -> Vec<Dependency> {
+        let images = self.capture.images.iter().map(|image| {
+            let digest = &image.digest;
+            let digest = (digest.algorithm().to_string(), digest.digest().to_owned());
+            Dependency {
+                uri: image.url(),
+                digest: [digest].into(),
+            }
+        });
+        images.collect()
+    }
+
+    fn builder(&self) -> Builder {
+        Builder {
+            id: self.options.builder_id.clone(),
+        }
+    }
+}
+
+/// What can be relied on.
+#[derive(Debug, Clone, Copy)]
+struct Claims {
+    /// All parameters of the request are there.
+    request: bool,
+    /// All that went into the result is there.
+    dependencies: bool,
+    /// No step could reach a network.
+    hermetic: bool,
+}
+
+/// Something that went into the result.
+#[derive(Debug, Serialize)]
+struct Dependency {
+    uri: String,
+    digest: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Builder {
+    id: String,
+}
+
+/// What is said beyond the standard.
+#[derive(Debug, Serialize)]
+struct Extra {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    vcs: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<SourceMap>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    layers: Layers,
+}
