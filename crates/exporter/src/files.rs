@@ -1,7 +1,6 @@
 //! Copying file data the cheapest way the file systems allow.
 
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
@@ -126,9 +125,4 @@ fn read_full(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
-}
-
-/// A name that nobody else uses, for a file that will be moved to its place.
-pub(crate) fn temporary_name() -> String {
-    format!(".kiln-{:016x}", RandomState::new().build_hasher().finish())
 }

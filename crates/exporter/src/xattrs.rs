@@ -35,7 +35,7 @@ pub(crate) fn read(fd: BorrowedFd<'_>) -> io::Result<Vec<(CString, Vec<u8>)>> {
 }
 
 /// The value of one extended attribute.
-pub(crate) fn value(fd: BorrowedFd<'_>, name: &CString) -> Result<Vec<u8>, Errno> {
+fn value(fd: BorrowedFd<'_>, name: &CString) -> Result<Vec<u8>, Errno> {
     let mut value = vec![0_u8; 512];
     loop {
         match fgetxattr(fd, name, &mut value[..]) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use kiln_registry::{ReferenceError, RegistryError};
 use kiln_session::SessionError;
+use kiln_session::transfer::TransferError;
 use kiln_store::StoreError;
 use kiln_store::walk::FilterError;
 use oci_spec::image::Digest;
@@ -37,6 +38,9 @@ pub enum SourceError {
     /// The client's side failed.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// A client's files could not be had.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// The local store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

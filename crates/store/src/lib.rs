@@ -17,6 +17,8 @@ pub mod tree;
 pub mod user;
 pub mod walk;
 
+pub mod place;
+
 pub mod apply;
 pub mod checksum;
 pub mod diff;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use kiln_registry::Reference;
 use kiln_store::ContentStore;
+use kiln_store::place::temporary_name;
 
 use super::{INDEX_FILE, LAYOUT, LAYOUT_FILE, index, tarball};
 use crate::cancel::Cancelled;
@@ -98,7 +99,7 @@ fn replace(
         path: path.to_owned(),
         source,
     };
-    let temporary = path.with_file_name(files::temporary_name());
+    let temporary = path.with_file_name(temporary_name());
     let outcome = File::create_new(&temporary)
         .and_then(|mut file| {
             write(&mut file)?;

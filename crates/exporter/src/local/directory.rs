@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, statat};
 use rustix::io::Errno;
 
 use super::Job;
-use super::metadata::Metadata;
+use super::metadata::{self, Metadata};
 use super::queue::{Source, Task};
 use crate::ExportError;
 use crate::opened::attestation_in_the_way;
@@ -136,7 +136,7 @@ impl Job {
         Ok(Arc::new(root.child(
             &name,
             fd,
-            Metadata::folder(self.owner, self.epoch),
+            metadata::folder(self.owner, self.epoch),
         )))
     }
 
@@ -160,7 +160,7 @@ impl Job {
         let Some((_, first)) = sources.first() else {
             return Ok(());
         };
-        let attributes = Metadata::of(first.as_fd(), self.owner, self.epoch)
+        let attributes = metadata::of(first.as_fd(), self.owner, self.epoch)
             .map_err(|error| self.file_error("read", parent, Some(name.as_bytes()), error))?;
         let fd = self.make_directory(parent, name)?;
         let node = Arc::new(parent.child(name, fd, attributes));

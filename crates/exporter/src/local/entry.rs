@@ -2,21 +2,20 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use kiln_store::place::{Failure, replace};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timestamps, Uid, chownat, fstat, mknodat, openat,
-    readlinkat, renameat, statat, symlinkat, utimensat,
+    AtFlags, FileType, Mode, OFlags, Stat, fstat, mknodat, openat, readlinkat, statat, symlinkat,
 };
 use rustix::io::Errno;
 
 use super::Job;
 use super::directory::DirNode;
-use super::metadata::Metadata;
+use super::metadata::{self, Metadata};
 use super::queue::Source;
-use super::remove::remove;
 use crate::{ExportError, files};
 
 /// How files are opened to be read: a FIFO or a device that has taken a file's place does not block.
@@ -94,7 +93,7 @@ impl Job {
     fn open_original(&self, source: &OwnedFd, name: &CString) -> Result<Original, Failure> {
         let file = File::from(openat(source, name, OPEN, Mode::empty()).map_err(reading)?);
         let attributes =
-            Metadata::of(file.as_fd(), self.owner, self.epoch).map_err(|error| ("read", error))?;
+            metadata::of(file.as_fd(), self.owner, self.epoch).map_err(|error| ("read", error))?;
         let size = file.metadata().map_err(|error| ("read", error))?.len();
         Ok(Original {
             file,
@@ -159,21 +158,10 @@ impl Job {
 
     /// Owner and time of something that is not opened.
     fn finish_unopened(&self, node: &DirNode, name: &CString, stat: &Stat) -> Result<(), Failure> {
-        let Metadata { owner, time, .. } = Metadata::from_stat(stat, self.owner, self.epoch);
-        let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
-        chownat(
-            &node.fd,
-            name,
-            Some(uid),
-            Some(gid),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .map_err(writing)?;
-        let times = Timestamps {
-            last_access: time,
-            last_modification: time,
-        };
-        utimensat(&node.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(writing)
+        let attributes = metadata::from_stat(stat, self.owner, self.epoch);
+        attributes
+            .apply_unopened(&node.fd, name)
+            .map_err(|error| ("write", error))
     }
 }
 
@@ -204,33 +192,6 @@ impl Original {
         Ok(settled)
     }
 }
-
-/// Makes something under another name and moves it to where something else is.
-pub(super) fn replace(
-    directory: BorrowedFd<'_>,
-    name: &CString,
-    make: impl FnOnce(&CString) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let temporary =
-        CString::new(files::temporary_name()).map_err(|error| ("create", error.into()))?;
-    let outcome =
-        make(&temporary).and_then(
-            |()| match renameat(directory, &temporary, directory, name) {
-                Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {
-                    remove(directory, name).map_err(writing)?;
-                    renameat(directory, &temporary, directory, name).map_err(writing)
-                }
-                other => other.map_err(writing),
-            },
-        );
-    if outcome.is_err() {
-        rustix::fs::unlinkat(directory, &temporary, AtFlags::empty()).ok();
-    }
-    outcome
-}
-
-/// What was being done, and why it failed.
-pub(super) type Failure = (&'static str, std::io::Error);
 
 fn reading(error: Errno) -> Failure {
     ("read", error.into())

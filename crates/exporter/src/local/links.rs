@@ -9,15 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{
-    AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps, fchmod, fstat, futimens, linkat,
-    openat2, statat,
-};
+use kiln_store::place::{Failure, open_parent, replace};
+use rustix::fs::{AtFlags, Mode, Timespec, Timestamps, fchmod, fstat, futimens, linkat, statat};
 use rustix::io::Errno;
 
 use super::Job;
 use super::directory::DirNode;
-use super::entry::{Failure, replace, writing};
+use super::entry::writing;
 use crate::ExportError;
 
 /// The names met so far.
@@ -66,8 +64,11 @@ impl Job {
 }
 
 fn make_link(root: &OwnedFd, first: &Path, place: &Path) -> Result<(), Failure> {
-    let (from, from_name) = open_parent(root, first)?;
-    let (to, name) = open_parent(root, place)?;
+    let open = |place: &Path| {
+        open_parent(root, place.as_os_str().as_bytes()).map_err(|error| ("link", error))
+    };
+    let (from, from_name) = open(first)?;
+    let (to, name) = open(place)?;
     let nofollow = AtFlags::SYMLINK_NOFOLLOW;
     let data = statat(&from, &from_name, nofollow).map_err(writing)?;
     if statat(&to, &name, nofollow)
@@ -103,19 +104,4 @@ fn make_link(root: &OwnedFd, first: &Path, place: &Path) -> Result<(), Failure> 
     )
     .map_err(writing)?;
     outcome
-}
-
-/// The directory a place is in, reached without any symbolic link, and the name there.
-fn open_parent(root: &OwnedFd, place: &Path) -> Result<(OwnedFd, CString), Failure> {
-    let name = place.file_name().unwrap_or_default().as_bytes();
-    let name = CString::new(name).map_err(|error| ("link", error.into()))?;
-    let parent = place
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let directory = openat2(root, parent, flags, Mode::empty(), resolve)
-        .map_err(|error| ("link", error.into()))?;
-    Ok((directory, name))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Calls;
 use super::content::Store;
-use crate::transfer::ChannelDirectory;
+use super::directories::Lent;
 use crate::{FileSync, LentDirectory, LentLayout, SessionError};
 
 pub(super) struct RemoteFiles(pub(super) Calls);
@@ -19,12 +19,8 @@ impl RemoteFiles {
 #[async_trait::async_trait]
 impl FileSync for RemoteFiles {
     async fn directory(&self, name: &str) -> Result<LentDirectory, SessionError> {
-        self.0.require("/moby.filesync.v1.FileSync/DiffCopy")?;
-        Ok(LentDirectory::Remote(Arc::new(ChannelDirectory {
-            channel: self.0.channel(),
-            name: name.to_owned(),
-            shared_key: self.0.headers().shared_key.clone(),
-        })))
+        let lent = Lent::new(&self.0, name)?;
+        Ok(LentDirectory::Remote(Arc::new(lent)))
     }
 
     async fn oci_layout(&self, name: &str) -> Result<LentLayout, SessionError> {

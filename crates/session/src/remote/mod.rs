@@ -4,6 +4,7 @@
 mod calls;
 mod content;
 mod credentials;
+mod directories;
 mod exporters;
 mod file_send;
 mod files;
@@ -31,6 +32,7 @@ pub(crate) use secrets::check_size;
 pub(crate) use ssh::{AGENT_ID, DEFAULT_ID};
 pub(crate) use upload::PATH as UPLOAD_PATH;
 
+use crate::transfer::RemoteTarget;
 use crate::tunnel::{self, Accepted, OutboundStream};
 use crate::{RemoteContent, Session, SessionError, SessionHeaders};
 
@@ -99,6 +101,12 @@ impl RemoteSession {
     pub fn content(&self, store: &str) -> Result<Arc<dyn RemoteContent>, SessionError> {
         let store = content::Store::new(self.calls.clone(), store)?;
         Ok(Arc::new(store))
+    }
+
+    /// The client's directory that takes the output of the build's exporter number `exporter`
+    /// (`local`).
+    pub fn directory_target(&self, exporter: usize) -> Result<Arc<dyn RemoteTarget>, SessionError> {
+        Ok(Arc::new(directories::Target::new(&self.calls, exporter)?))
     }
 
     /// The body that the client has for the URL `http://HOST/PATH`, such as a context that

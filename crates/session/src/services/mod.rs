@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use kiln_protocol::content::content_server::{self, ContentServer};
 use kiln_protocol::filesync::auth_server::{self, AuthServer};
-use kiln_protocol::filesync::file_send_server::{self, FileSendServer};
+use kiln_protocol::filesync::file_send_server;
+use kiln_protocol::filesync::file_sync_server::{self, FileSyncServer};
 use kiln_protocol::health::health_server::{self, HealthServer};
 use kiln_protocol::secrets::secrets_server::{self, SecretsServer};
 use kiln_protocol::sshforward::ssh_server::{self, SshServer};
@@ -25,6 +26,7 @@ use kiln_protocol::upload::upload_server::{self, UploadServer};
 use tonic::service::Routes;
 use tonic::transport::Channel;
 
+use crate::transfer::LentDirectories;
 use crate::tunnel::{self, MESSAGE_LIMIT};
 use crate::{Credentials, Secrets, SessionError, SessionHeaders, Ssh};
 
@@ -56,8 +58,10 @@ pub struct Services {
 pub enum Delivery {
     /// One stream of bytes.
     Stream(Box<dyn Write + Send>),
-    /// Files in a directory.
+    /// Files in a directory, beside those that are there.
     Directory(PathBuf),
+    /// Files in a directory that has nothing else in the end (`mode=delete`).
+    Mirror(PathBuf),
 }
 
 impl Services {
@@ -104,10 +108,14 @@ impl Services {
             let ssh = SshServer::new(ssh::Agents(ssh));
             routes = routes.add_service(ssh.max_decoding_message_size(MESSAGE_LIMIT));
         }
+        if !self.directories.is_empty() {
+            offer(file_sync_server::SERVICE_NAME, &["DiffCopy", "TarStream"]);
+            let files = FileSyncServer::new(LentDirectories::new(self.directories));
+            routes = routes.add_service(files.max_decoding_message_size(MESSAGE_LIMIT));
+        }
         if !self.exports.is_empty() {
             offer(file_send_server::SERVICE_NAME, &["DiffCopy"]);
-            let exports = FileSendServer::new(file_send::Deliveries::new(self.exports));
-            routes = routes.add_service(exports.max_decoding_message_size(MESSAGE_LIMIT));
+            routes = routes.add_service(file_send::Deliveries::new(self.exports));
         }
         if !self.stores.is_empty() {
             offer(

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use kiln_protocol::fsutil::Stat;
+use prost::Message as _;
 
 use super::error::TransferError;
 
@@ -118,6 +119,16 @@ impl TreeEntry {
                 .map(|(name, value)| (name.clone(), Bytes::copy_from_slice(value)))
                 .collect(),
         }
+    }
+
+    /// The message that announces it, as bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.to_stat().encode_to_vec()
+    }
+
+    /// Reads what [`TreeEntry::to_bytes`] gave; `None` if it is damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::from_stat(&Stat::decode(bytes).ok()?).ok()
     }
 
     /// Reads an announcement.

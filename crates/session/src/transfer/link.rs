@@ -96,13 +96,13 @@ impl Stream for Outbound {
 impl Outbound {
     /// As the messages of a call that is made: that side has no way to send an error, its packets
     /// just end.
-    pub(super) fn of_call(self) -> CallPackets {
+    pub(crate) fn of_call(self) -> CallPackets {
         CallPackets(self)
     }
 }
 
 /// The packets that the calling side of a call sends.
-pub(super) struct CallPackets(Outbound);
+pub(crate) struct CallPackets(Outbound);
 
 impl Stream for CallPackets {
     type Item = Packet;

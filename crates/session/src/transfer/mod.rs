@@ -4,8 +4,10 @@
 //! asks for the content it lacks, and both end with a farewell. A [`Link`] carries the packets of
 //! one transfer, whatever it runs over.
 
+mod deliver;
 mod entry;
 mod error;
+mod lend;
 mod link;
 mod order;
 mod pump;
@@ -14,16 +16,16 @@ mod remote;
 mod request;
 mod send;
 
+pub use deliver::deliver;
 pub use entry::{EntryKind, TreeEntry};
 pub use error::TransferError;
+pub use lend::{LentDirectories, NearbyDirectory};
+pub(crate) use link::CallPackets;
 pub use link::{Link, Outbound};
 pub use receive::{IncomingFile, Sink, receive};
-pub use remote::{ChannelDirectory, ChannelTarget, Others, RemoteDirectory, RemoteTarget};
+pub use remote::{Others, RemoteDirectory, RemoteTarget};
 pub use request::DirectoryRequest;
 pub use send::{Announced, Clash, OutgoingTree, Owners, SendProgress, Sockets, StopFlag, send};
 
-/// Metadata of a call that delivers an export: which one it is in the client's request.
-pub const EXPORTER_ID: &str = "buildkit-attachable-exporter-id";
-
 /// Metadata that says that one transfer has all of a result, whatever its platforms.
-pub const WHOLE_RESULT: &str = "buildkit-exporter-multi-platform";
+pub(crate) const WHOLE_RESULT: &str = "buildkit-exporter-multi-platform";

@@ -22,7 +22,7 @@ pub struct DirectoryRequest {
 impl DirectoryRequest {
     /// As metadata of a call for the directory `name`. A list that has characters outside of
     /// ASCII is percent-encoded, and marked so.
-    pub(super) fn to_metadata(&self, name: &str) -> Result<MetadataMap, Status> {
+    pub(crate) fn to_metadata(&self, name: &str) -> Result<MetadataMap, Status> {
         let mut metadata = MetadataMap::new();
         put(&mut metadata, NAME, &[name.to_owned()])?;
         let lists = [

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use kiln_session::transfer::{NearbyDirectory, RemoteDirectory};
 use kiln_store::checksum::{Checksums, RootHeader};
 use kiln_store::walk::{
     Entry, Filter, Kind, ScanError, Time, Walk, WalkRoot, follow, scan, walk_order, xattr,
@@ -18,6 +19,7 @@ use super::content::stamp_of;
 use super::identifier::{Differ, LocalIdentifier};
 use super::index::{Index, Indexed, Trust};
 use super::plan::{Compare, Step, join_names, plan};
+use super::remote;
 use super::write::{Made, Work, Writer};
 use crate::attribute::{go_json, sha256};
 use crate::error::SourceError;
@@ -25,7 +27,7 @@ use crate::error::SourceError;
 /// Names of the values kept with a snapshot. The second is where the engine keeps the
 /// checksums of every ref.
 const INDEX: &str = "local.index";
-const CHECKSUMS: &str = "checksums";
+pub(super) const CHECKSUMS: &str = "checksums";
 
 /// How far a transfer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,11 +67,14 @@ impl LocalSource {
         progress: LocalProgress,
     ) -> Result<Ref, SourceError> {
         if identifier.metadata_only {
-            return Err(SourceError::Attribute {
-                what: "local.metadatatransfer",
-                value: "true".to_owned(),
-                reason: ": transferring metadata alone is not supported yet".to_owned(),
-            });
+            let nearby = NearbyDirectory(directory.to_owned());
+            let terms = remote::Terms {
+                store: &self.store,
+                identifier,
+                shared_key,
+                progress: &progress,
+            };
+            return remote::snapshot(&terms, &nearby).await;
         }
         let stop = StopOnDrop(Arc::default());
         let transfer = Transfer {
@@ -85,6 +90,35 @@ impl LocalSource {
             Err(error) => Err(SourceError::Internal(error.to_string())),
         }
     }
+
+    /// The same of a directory that a client elsewhere sends. Only files are asked for that the
+    /// snapshot before lacks, by what the client says of them. Owners are what the client says,
+    /// which is root with every client of the field.
+    pub async fn snapshot_remote(
+        &self,
+        identifier: &LocalIdentifier,
+        directory: &dyn RemoteDirectory,
+        progress: LocalProgress,
+    ) -> Result<Ref, SourceError> {
+        let terms = remote::Terms {
+            store: &self.store,
+            identifier,
+            shared_key: &remote_key(identifier, directory),
+            progress: &progress,
+        };
+        remote::snapshot(&terms, directory).await
+    }
+}
+
+/// The key under which a client's snapshot is found again: what the source is, and where the
+/// client says it comes from.
+fn remote_key(identifier: &LocalIdentifier, directory: &dyn RemoteDirectory) -> String {
+    format!(
+        "{}:{}:{}",
+        identifier.name,
+        identifier.shared_key_hint,
+        directory.shared_key()
+    )
 }
 
 /// Tells the threads that nobody waits for them any more.

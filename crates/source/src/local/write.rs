@@ -330,7 +330,11 @@ impl<'a> Writer<'a> {
 }
 
 pub(super) fn path_of(entry: &Entry) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(&entry.path))
+    path_of_bytes(&entry.path)
+}
+
+pub(super) fn path_of_bytes(path: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(path))
 }
 
 pub(super) fn times(stamp: &Stamp) -> Timestamps {
