@@ -45,6 +45,7 @@ pub(crate) fn parse(requests: Vec<ExportRequest>) -> Result<Vec<Export>, BuildEr
         let target = match request.target {
             ExportTarget::None => Target::Store,
             ExportTarget::Directory(path) => Target::Directory(path),
+            ExportTarget::RemoteDirectory(client) => Target::RemoteDirectory(client),
             ExportTarget::RemoteContent(store) => Target::Client(store),
             ExportTarget::Stream(stream) => Target::Stream(stream),
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kiln_llb::Definition;
 use kiln_session::progress::{ProgressSink, Silent};
+use kiln_session::transfer::RemoteTarget;
 use kiln_session::{RemoteContent, Session, SessionId};
 use oci_spec::image::Descriptor;
 
@@ -107,6 +108,8 @@ pub enum ExportTarget {
     None,
     /// Into a directory.
     Directory(PathBuf),
+    /// Into a directory of a client elsewhere.
+    RemoteDirectory(Arc<dyn RemoteTarget>),
     /// Blob by blob into a store of a client elsewhere, who indexes it afterwards (`tar=false`).
     RemoteContent(Arc<dyn RemoteContent>),
     /// As one stream of bytes.
@@ -118,6 +121,7 @@ impl std::fmt::Debug for ExportTarget {
         match self {
             Self::None => f.write_str("None"),
             Self::Directory(path) => write!(f, "Directory({})", path.display()),
+            Self::RemoteDirectory(_) => f.write_str("RemoteDirectory"),
             Self::RemoteContent(store) => write!(f, "RemoteContent({})", store.name()),
             Self::Stream(_) => f.write_str("Stream"),
         }

@@ -43,6 +43,9 @@ pub enum ExportError {
         /// Why.
         source: std::io::Error,
     },
+    /// Files could not be sent to the client.
+    #[error(transparent)]
+    Transfer(kiln_session::transfer::TransferError),
     /// Writing the output stream failed.
     #[error("write the output: {0}")]
     Stream(#[source] std::io::Error),

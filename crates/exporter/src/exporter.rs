@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use kiln_session::transfer::{Others, RemoteTarget, TransferError};
 use kiln_store::{Ref, Store};
 
 use crate::attestation::{self, Said, StatementFiles};
@@ -12,9 +13,9 @@ use crate::compression::{Compression, Pool};
 use crate::error::ExportError;
 use crate::input::{ExportInput, Shape, Target};
 use crate::layers::{LayerBlob, LayerError, LayerWork, Wanted};
-use crate::local::{LocalPlan, write_local};
+use crate::local::{LocalPlan, SendPlan, send_trees, write_local};
 use crate::opened::{OpenTree, folder_name, is_split, open_trees};
-use crate::options::{EpochOption, Output};
+use crate::options::{EpochOption, LocalMode, LocalOptions, Output};
 use crate::progress::Progress;
 use crate::push::Push;
 use crate::tree_tar::{TarPlan, write_tree_tar};
@@ -115,6 +116,10 @@ impl Exporter {
                 self.export_archive(input, options, target, &progress).await
             }
             Output::Local(options) => {
+                if let Target::RemoteDirectory(client) = &target {
+                    let client = Arc::clone(client);
+                    return self.send_local(input, options, client, &progress).await;
+                }
                 let Target::Directory(dest) = target else {
                     return Err(unfit("local", &target));
                 };
@@ -178,6 +183,52 @@ impl Exporter {
                 .await
             }
         }
+    }
+
+    /// Sends the files of a result into a directory of a client elsewhere.
+    async fn send_local(
+        &self,
+        input: &ExportInput,
+        options: LocalOptions,
+        client: Arc<dyn RemoteTarget>,
+        progress: &Progress,
+    ) -> Result<Exported, ExportError> {
+        let files = FilePlan::new(
+            input,
+            options.platform_split,
+            options.epoch,
+            options.attestation_prefix,
+        );
+        let plan = SendPlan {
+            split: files.split,
+            epoch: files.epoch,
+        };
+        let others = match options.mode {
+            LocalMode::Copy => Others::Keep,
+            LocalMode::Delete => Others::Remove,
+        };
+        // Goes with this future, and takes the transfer along.
+        let (_alive, gone) = tokio::sync::oneshot::channel::<()>();
+        self.with_trees(
+            input,
+            files,
+            (progress, "copying files"),
+            move |trees, step, _cancelled| {
+                let sending = async {
+                    let link = client.open(others).await;
+                    let link =
+                        link.map_err(|status| ExportError::Transfer(TransferError::Call(status)))?;
+                    send_trees(link, trees, plan, step).await
+                };
+                tokio::runtime::Handle::current().block_on(async {
+                    tokio::select! {
+                        sent = sending => sent,
+                        _ = gone => Err(ExportError::Canceled),
+                    }
+                })
+            },
+        )
+        .await
     }
 
     /// Opens the result's trees and works on them, on a thread that may block.
@@ -293,6 +344,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 pub(crate) fn unfit(kind: &'static str, target: &Target) -> ExportError {
     let target = match target {
         Target::Directory(_) => "a directory",
+        Target::RemoteDirectory(_) => "a directory of the client",
         Target::Client(_) => "a store of the client",
         Target::Stream(_) => "a file or standard output",
         Target::Store => "nowhere; give it a destination (dest=)",

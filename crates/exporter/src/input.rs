@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_session::RemoteContent;
+use kiln_session::transfer::RemoteTarget;
 use kiln_store::Ref;
 use oci_spec::image::Platform;
 
@@ -53,6 +54,8 @@ pub struct PlatformResult {
 pub enum Target {
     /// A directory: `local`, and `oci` or `docker` with `tar=false`. Created if it is missing.
     Directory(PathBuf),
+    /// A directory of a client elsewhere: `local`.
+    RemoteDirectory(Arc<dyn RemoteTarget>),
     /// A stream: `tar`, `oci`, `docker`. Written from start to end on a blocking thread.
     Stream(Box<dyn std::io::Write + Send>),
     /// A store of a client elsewhere: `oci` or `docker` with `tar=false`. Its index is left to the client.

@@ -84,6 +84,18 @@ impl Step {
         });
     }
 
+    /// What reports how far the step has come, for others.
+    pub(crate) fn reporter(&self) -> impl Fn(u64) + Send + Sync + 'static {
+        let (progress, name) = (self.progress.clone(), self.name.clone());
+        move |current| {
+            (progress.0)(ProgressEvent::Advanced {
+                name: name.clone(),
+                current,
+                total: None,
+            });
+        }
+    }
+
     /// Ends the step with the outcome, which is handed back.
     pub(crate) fn end<T, E: std::fmt::Display>(mut self, outcome: Result<T, E>) -> Result<T, E> {
         self.complete(outcome.as_ref().err().map(ToString::to_string));

@@ -99,7 +99,9 @@ impl Output {
     pub(super) fn open(self) -> Result<ExportRequest, Failure> {
         let target = match self.deliver()? {
             None => ExportTarget::None,
-            Some(Delivery::Directory(path)) => ExportTarget::Directory(path),
+            Some(Delivery::Directory(path) | Delivery::Mirror(path)) => {
+                ExportTarget::Directory(path)
+            }
             Some(Delivery::Stream(out)) => ExportTarget::Stream(out),
         };
         Ok(ExportRequest {
@@ -109,10 +111,20 @@ impl Output {
         })
     }
 
+    /// Whether the directory is to have nothing but the result.
+    fn is_mirror(&self) -> bool {
+        self.kind == "local"
+            && self
+                .attributes
+                .get("mode")
+                .is_some_and(|mode| mode == "delete")
+    }
+
     /// Opens the destination; `None` if the exporter has its own.
     pub(super) fn deliver(&self) -> Result<Option<Delivery>, Failure> {
         Ok(Some(match &self.dest {
             Dest::None => return Ok(None),
+            Dest::Directory(path) if self.is_mirror() => Delivery::Mirror(path.into()),
             Dest::Directory(path) => Delivery::Directory(path.into()),
             Dest::File(path) => Delivery::Stream(Box::new(create(Path::new(path))?)),
             Dest::Stdout => {

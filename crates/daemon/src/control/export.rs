@@ -52,9 +52,9 @@ fn request(
             }))
         }
         "local" => {
-            return Err(Status::unimplemented(
-                "exports into a directory of the client (local) are not supported yet",
-            ));
+            let session = needed(session, &exporter.r#type)?;
+            let directory = session.directory_target(index);
+            ExportTarget::RemoteDirectory(directory.map_err(Status::from)?)
         }
         _ => ExportTarget::None,
     };

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use kiln_exporter::PackageKind;
 use kiln_llb::{digest_of, pb};
 use kiln_registry::Reference;
+use kiln_session::transfer::TransferError;
 use kiln_session::{LentDirectory, LentLayout, Session};
 use kiln_solver::{CacheMap, OpContext};
 use kiln_source::{
@@ -180,41 +181,69 @@ pub(crate) async fn lent_layout(session: &Session, store: &str) -> Result<LentLa
     session.files.oci_layout(store).await.map_err(session_error)
 }
 
+/// The files of a directory that any of the clients lends that want them now. The session that
+/// the source names comes first; if one client does not lend the directory or leaves, another may.
 async fn local_snapshot(
     local: &LocalIdentifier,
     worker: &Arc<Worker>,
     cx: &OpContext,
 ) -> Result<kiln_store::Ref, BuildError> {
-    let session = worker.jobs.session(cx).map_err(session_error)?;
+    let mut sessions = worker.jobs.sessions(cx);
+    sessions.sort_by_key(|session| session.id.as_str() != local.session_id);
+    let mut failure = None;
+    for session in &sessions {
+        match snapshot_of(local, session, worker, cx).await {
+            Err(error) if error.kind != Kind::Cancelled => {
+                failure.get_or_insert(error);
+            }
+            outcome => return outcome,
+        }
+    }
+    Err(match failure {
+        Some(error) => error,
+        None => session_error(worker.jobs.session(cx).err().unwrap_or_else(|| {
+            kiln_session::SessionError::UnknownDirectory {
+                name: local.name.clone(),
+            }
+        })),
+    })
+}
+
+async fn snapshot_of(
+    local: &LocalIdentifier,
+    session: &Session,
+    worker: &Arc<Worker>,
+    cx: &OpContext,
+) -> Result<kiln_store::Ref, BuildError> {
     let directory = session
         .files
         .directory(&local.name)
         .await
         .map_err(session_error)?;
-    let directory = match directory {
-        LentDirectory::Here(directory) => directory,
-        LentDirectory::Remote(_) => {
-            let message = format!("directories of remote clients ({})", local.name);
-            return Err(BuildError::new(Kind::Input, message).context("not supported yet"));
-        }
-    };
-    let canonical = tokio::fs::canonicalize(&directory).await;
-    let canonical = canonical
-        .map_err(|error| BuildError::wrap(Kind::Input, error).context(directory.display()))?;
-    // Another directory, or another use of the same one, is another transfer.
-    let shared_key = format!(
-        "{}:{}:{}",
-        local.name,
-        local.shared_key_hint,
-        canonical.display()
-    );
     let reporter = worker.jobs.reporter(cx);
     let (progress, transfer) = transfer::local_progress(&reporter, &local.name);
-    let snapshot = worker
-        .sources
-        .locals
-        .snapshot(local, &canonical, &shared_key, progress)
-        .await;
+    let locals = &worker.sources.locals;
+    let snapshot = match directory {
+        LentDirectory::Here(directory) => {
+            let canonical = tokio::fs::canonicalize(&directory).await;
+            let canonical = canonical.map_err(|error| {
+                BuildError::wrap(Kind::Input, error).context(directory.display())
+            })?;
+            // Another directory, or another use of the same one, is another transfer.
+            let shared_key = format!(
+                "{}:{}:{}",
+                local.name,
+                local.shared_key_hint,
+                canonical.display()
+            );
+            locals
+                .snapshot(local, &canonical, &shared_key, progress)
+                .await
+        }
+        LentDirectory::Remote(directory) => {
+            locals.snapshot_remote(local, &*directory, progress).await
+        }
+    };
     let snapshot = snapshot.map_err(source_error)?;
     transfer.done();
     Ok(snapshot)
@@ -244,7 +273,9 @@ pub(crate) fn source_error(error: SourceError) -> BuildError {
             Kind::Environment
         }
         SourceError::Internal(_) => Kind::Internal,
-        SourceError::Stopped { .. } => Kind::Cancelled,
+        SourceError::Stopped { .. } | SourceError::Transfer(TransferError::Stopped) => {
+            Kind::Cancelled
+        }
         _ => Kind::Input,
     };
     BuildError::wrap(kind, error)

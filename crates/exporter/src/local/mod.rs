@@ -10,6 +10,7 @@ mod links;
 mod metadata;
 mod queue;
 mod remove;
+mod send;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -23,6 +24,8 @@ use crate::cancel::Cancelled;
 use crate::opened::{OpenTree, folder_name};
 use crate::options::LocalMode;
 use crate::progress::Step;
+
+pub(crate) use send::{SendPlan, send_trees};
 
 use directory::DirNode;
 use links::Links;
