@@ -11,9 +11,9 @@ use tokio::sync::Semaphore;
 
 use crate::build;
 use crate::cache::{self, DatabaseKeys};
-use crate::collect;
+use crate::collect::{self, Collector};
 use crate::error::{BuildError, Kind};
-use crate::gc::{GcPolicy, GcSettings};
+use crate::gc::GcPolicy;
 use crate::history::History;
 use crate::ops::EngineOp;
 use crate::options::EngineOptions;
@@ -21,6 +21,7 @@ use crate::request::{BuildOutcome, BuildRequest};
 use crate::sources::Sources;
 use crate::step_runner::StepRunner;
 use crate::tree::store_error;
+use crate::upkeep::Caretaker;
 use crate::worker::Worker;
 
 /// A build engine. Cheap to clone; builds of all clones share their work.
@@ -32,8 +33,8 @@ pub struct Engine {
     pub(crate) registry: Client,
     pub(crate) registry_options: ClientOptions,
     keys: Arc<DatabaseKeys>,
-    gc: Arc<GcSettings>,
     history: History,
+    caretaker: Arc<Caretaker>,
 }
 
 impl Engine {
@@ -57,6 +58,13 @@ impl Engine {
         let registry = registry.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
         let (cache, keys) = cache::local(&store)?;
         let history = History::open(&store, options.history)?;
+        let collector = Collector {
+            store: store.clone(),
+            keys: keys.clone(),
+            gc: options.gc,
+            history: history.clone(),
+        };
+        let caretaker = Caretaker::start(collector, options.upkeep);
         let worker = Worker {
             executor: StepRunner::new(options.executor, options.root.join("executor")),
             sources: Sources::new(&store, registry.clone()),
@@ -79,14 +87,14 @@ impl Engine {
             registry,
             registry_options: client,
             keys,
-            gc: Arc::new(options.gc),
             history,
+            caretaker: Arc::new(caretaker),
         })
     }
 
     /// Runs one build. Dropping the future stops it.
     pub async fn build(&self, mut request: BuildRequest) -> Result<BuildOutcome, BuildError> {
-        collect::begin_if_due(&self.worker.store, &self.keys, &self.gc);
+        let _running = self.caretaker.begin_build();
         let recording = self.history.begin(&mut request);
         let outcome = build::run(self, request).await;
         recording.finish(&outcome).await;
@@ -111,7 +119,14 @@ impl Engine {
 
     /// The rules by which the engine collects garbage.
     pub fn gc_policies(&self) -> Result<Vec<GcPolicy>, BuildError> {
-        self.gc.policies(&self.worker.store).map_err(store_error)
+        self.caretaker.policies()
+    }
+
+    /// Removes what nobody uses by those rules if the store is over one of
+    /// their limits, and answers what that was. While builds run, the engine
+    /// looks every second by itself.
+    pub async fn collect_if_over(&self) -> Result<Vec<UsageRecord>, BuildError> {
+        self.caretaker.collect_if_over().await
     }
 
     /// Removes what nobody uses, as the options say, and answers what that

@@ -39,6 +39,7 @@ mod metadata;
 mod registries;
 mod sources;
 mod tree;
+mod upkeep;
 mod worker;
 
 mod jobs;

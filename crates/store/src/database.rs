@@ -100,6 +100,16 @@ impl Database {
         Ok(())
     }
 
+    /// Bytes of the database's files.
+    pub(crate) fn size(&self) -> u64 {
+        let size = |suffix: &str| {
+            let mut path = self.inner.path.clone().into_os_string();
+            path.push(suffix);
+            std::fs::metadata(path).map_or(0, |found| found.len())
+        };
+        size("") + size("-wal")
+    }
+
     /// Runs `work` with a connection for reading. All its queries see the database at one moment.
     pub fn read<T, E: Into<DatabaseError>>(
         &self,

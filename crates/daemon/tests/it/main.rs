@@ -4,6 +4,7 @@ mod activation;
 mod builds;
 mod calls;
 mod config;
+mod history;
 mod llb;
 mod process;
 mod settings;

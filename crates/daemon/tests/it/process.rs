@@ -50,6 +50,15 @@ impl Daemon {
         daemon
     }
 
+    /// Stops the daemon and starts another one on the same state.
+    pub(crate) fn restart(mut self) -> Self {
+        self.signal(Signal::TERM);
+        self.child.wait().unwrap();
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        let socket = format!("unix://{}", dir.path().join("d.sock").display());
+        Self::start_in(dir, &["--addr", &socket], |_| {})
+    }
+
     /// Waits until the daemon tells its service manager something.
     pub(crate) fn expect_notice(&self, expected: &str) {
         let mut buffer = [0; 256];

@@ -6,3 +6,4 @@ mod engine;
 mod history;
 mod keys;
 mod provenance;
+mod upkeep;

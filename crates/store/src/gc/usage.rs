@@ -40,6 +40,29 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Bytes that no record tells of: trees that are being written, blobs that no ref has, and the database. What
+    /// named images share is not part of it. Walks the trees that are being written.
+    pub fn unaccounted(&self) -> Result<u64, StoreError> {
+        let core = self.core();
+        let census = Census::take(core)?;
+        let mut bytes = core.database.size();
+        for (row, entry) in &census.entries {
+            if entry.record.mutable && entry.held {
+                bytes += core.snapshots.usage(*row)?.bytes;
+            }
+        }
+        let mut accounted = core.image_blobs()?;
+        accounted.extend(census.entries.into_values().flat_map(|entry| entry.blobs));
+        for (digest, _) in core.content.list()? {
+            if !accounted.contains(digest.as_ref()) {
+                bytes += core.content.size_on_disk(digest.as_ref());
+            }
+        }
+        Ok(bytes)
+    }
+}
+
 /// A record and what the database adds to it.
 #[derive(Debug)]
 pub(super) struct Entry {

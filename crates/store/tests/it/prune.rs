@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
+use kiln_store::kept;
 use kiln_store::refs::LayerBlob;
 use kiln_store::{MutableOptions, RecordType, Ref, StoreErrorKind};
 use oci_spec::image::{Descriptor, MediaType};
@@ -409,4 +410,53 @@ fn default_limits_follow_the_disk() {
     assert_eq!(policy[0].max_used_space, 512_000_000);
     assert_eq!(policy[1].keep_duration.as_secs(), 60 * 24 * 3600);
     assert!(policy[3].all && !policy[2].all);
+}
+
+#[test]
+fn what_no_record_tells_of_is_counted_too() {
+    let rig = Rig::new();
+    let before = rig.store.unaccounted().unwrap();
+    let made = rig.store.mutable(None, options("growing")).unwrap();
+    fs::write(
+        made.local_dir().unwrap().join("data"),
+        vec![1; 8 * MEGABYTE as usize],
+    )
+    .unwrap();
+    let growing = rig.store.unaccounted().unwrap();
+    assert!(growing >= before + 8 * MEGABYTE, "{before} {growing}");
+    // A finished tree has a record that tells its size.
+    let made = made.commit().unwrap();
+    let after = rig.store.unaccounted().unwrap();
+    assert!(after < before + MEGABYTE, "{before} {after}");
+    drop(made);
+    rig.store
+        .content()
+        .put(&vec![2; 4 * MEGABYTE as usize])
+        .unwrap();
+    let with_blob = rig.store.unaccounted().unwrap();
+    assert!(with_blob >= after + 4 * MEGABYTE, "{after} {with_blob}");
+}
+
+#[test]
+fn kept_blobs_stay_until_they_are_released() {
+    let rig = Rig::new();
+    let blob = rig.store.content().put(b"kept").unwrap();
+    let other = rig.store.content().put(b"not kept").unwrap();
+    let change = |work: &dyn Fn(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>| {
+        let database = rig.store.database();
+        database.write(|transaction| work(transaction)).unwrap();
+    };
+    change(&|transaction| {
+        kept::keep(transaction, "test/a", [blob.digest.as_ref()])?;
+        kept::keep(transaction, "test/b", [blob.digest.as_ref()])
+    });
+    rig.prune_all();
+    assert!(rig.store.content().exists(&blob.digest).unwrap());
+    assert!(!rig.store.content().exists(&other.digest).unwrap());
+    change(&|transaction| kept::release(transaction, "test/a"));
+    rig.prune_all();
+    assert!(rig.store.content().exists(&blob.digest).unwrap());
+    change(&|transaction| kept::release(transaction, "test/b"));
+    rig.prune_all();
+    assert!(!rig.store.content().exists(&blob.digest).unwrap());
 }

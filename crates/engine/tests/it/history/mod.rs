@@ -1,6 +1,6 @@
 //! The history of builds.
 
-mod bench;
+pub(crate) mod bench;
 
 mod events;
 mod filters;
