@@ -11,7 +11,7 @@ use kiln_protocol::control::BuildHistoryEventType;
 use super::history::bench::{gated, request, told};
 
 const MEGABYTE: u64 = 1 << 20;
-const LIMIT: u64 = 40 * MEGABYTE;
+const LIMIT: u64 = 24 * MEGABYTE;
 
 fn open(root: &Path, options: EngineOptions) -> Engine {
     let options = EngineOptions {
@@ -60,10 +60,10 @@ async fn fill(
     tokio::task::JoinHandle<Result<kiln_engine::BuildOutcome, kiln_engine::BuildError>>,
 ) {
     for seed in 0..2 {
-        grow(context, seed, 15);
+        grow(context, seed, 8);
         engine.build(request(context, DOCKERFILE)).await.unwrap();
     }
-    grow(context, 7, 15);
+    grow(context, 7, 8);
     let (request, mut key) = gated(request(context, DOCKERFILE));
     let build = tokio::spawn({
         let engine = engine.clone();
@@ -82,7 +82,7 @@ async fn a_limit_holds_while_a_build_runs() {
     engine.collect_if_over().await.unwrap();
     let left = used(&engine).await;
     assert!(left <= LIMIT, "{left}");
-    assert!(left >= 15 * MEGABYTE, "what the build needs stays: {left}");
+    assert!(left >= 8 * MEGABYTE, "what the build needs stays: {left}");
     // Nothing more is to be had.
     assert!(engine.collect_if_over().await.unwrap().is_empty());
     key.open();
