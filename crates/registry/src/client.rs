@@ -182,16 +182,15 @@ impl Client {
     }
 
     /// Fetches a token with a credential at hand, on behalf of somebody who must not see
-    /// it. Over plain HTTP only where the registry itself is reached so.
+    /// it. Over plain HTTP only where the registry itself may be reached so.
     pub async fn fetch_token(
         &self,
         request: &TokenRequest,
         credential: &Credential,
     ) -> Result<Token, RegistryError> {
         let config = self.shared.hosts.get(&request.host);
-        let plain = config
-            .and_then(|config| config.http)
-            .unwrap_or_else(|| is_loopback(&request.host));
+        let told = config.and_then(|config| config.http.or(config.insecure));
+        let plain = told.unwrap_or_else(|| is_loopback(&request.host));
         let scheme = if plain { Scheme::Http } else { Scheme::Https };
         let tls = config.map(TlsSettings::from).unwrap_or_default();
         let http = self.shared.http.get(&tls)?;

@@ -5,27 +5,40 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
-use kiln_session::{Credential, Credentials, SessionError};
+use kiln_registry::{Client, ClientOptions, Hosts};
+use kiln_session::{Credential, Credentials, LoginIdentity, SessionError, Token, TokenRequest};
 
 /// How Docker Hub is spelt in configuration files.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
 /// The user's Docker configuration.
 pub(super) struct DockerConfig {
+    folder: Option<PathBuf>,
     path: Option<PathBuf>,
+    /// How token servers are reached, where the user says so.
+    token_servers: Hosts,
 }
 
 impl DockerConfig {
     /// Finds the file; `$DOCKER_CONFIG` defaults to `~/.docker`.
-    pub(super) fn load() -> Self {
+    pub(super) fn load(token_servers: Hosts) -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let dir = variable("DOCKER_CONFIG").map(PathBuf::from);
         let dir = dir.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".docker")));
+        let path = dir.as_ref().map(|dir| dir.join("config.json"));
         Self {
-            path: dir
-                .map(|dir| dir.join("config.json"))
-                .filter(|path| path.is_file()),
+            path: path.filter(|path| path.is_file()),
+            folder: dir,
+            token_servers,
         }
+    }
+
+    /// Where it is kept which sessions share a login; `None` if daemons are to get
+    /// the logins themselves.
+    pub(super) fn token_seeds(&self) -> Option<PathBuf> {
+        let value = std::env::var("BUILDKIT_NO_CLIENT_TOKEN").unwrap_or_default();
+        let is_off = matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True");
+        self.folder.clone().filter(|_| !is_off)
     }
 }
 
@@ -44,6 +57,48 @@ impl Credentials for DockerConfig {
                 message: error.to_string(),
             })
         })
+    }
+
+    fn fetches_tokens(&self) -> bool {
+        true
+    }
+
+    async fn identity(&self, _host: &str) -> Result<Option<LoginIdentity>, SessionError> {
+        // The engine in this process is the user's own, and fetches tokens itself, unless
+        // the user has said how to.
+        let is_asked = !self.token_servers.is_empty();
+        Ok(is_asked.then_some(LoginIdentity([0; 32])))
+    }
+
+    async fn token(&self, request: &TokenRequest) -> Result<Option<Token>, SessionError> {
+        let failed = |error: &dyn std::fmt::Display| SessionError::Provider {
+            what: format!("token for {}", request.host),
+            message: error.to_string(),
+        };
+        let client = Client::new(ClientOptions {
+            hosts: self.token_servers.clone(),
+            ..ClientOptions::default()
+        });
+        let client = client.map_err(|error| failed(&error))?;
+        let credential = match self.credential(&request.host).await? {
+            Credential::Anonymous => kiln_registry::Credential::Anonymous,
+            Credential::Basic { username, password } => {
+                kiln_registry::Credential::Basic { username, password }
+            }
+            Credential::IdentityToken(token) => kiln_registry::Credential::IdentityToken(token),
+        };
+        let request = kiln_registry::TokenRequest {
+            host: request.host.clone(),
+            realm: request.realm.clone(),
+            service: request.service.clone(),
+            scopes: request.scopes.clone(),
+        };
+        let token = client.fetch_token(&request, &credential).await;
+        let token = token.map_err(|error| failed(&error))?;
+        Ok(Some(Token {
+            value: token.value,
+            expires_in: token.expires_in,
+        }))
     }
 }
 

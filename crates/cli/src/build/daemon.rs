@@ -11,8 +11,8 @@ use kiln_session::Services;
 use kiln_session::progress::ProgressSink;
 use prost::Message as _;
 
+use super::Outcome;
 use super::plan::{self, BuildPlan};
-use super::{Outcome, credentials};
 use crate::failure::Failure;
 
 pub(super) async fn build(
@@ -61,7 +61,8 @@ fn split(plan: BuildPlan) -> Result<(SolveRequest, Services), Failure> {
         stores: layouts
             .map(|(name, path)| (format!("oci:{name}"), path))
             .collect(),
-        credentials: Some(Arc::new(credentials::DockerConfig::load())),
+        token_seeds: plan.credentials.token_seeds(),
+        credentials: Some(Arc::new(plan.credentials)),
         secrets: plan.secrets,
         ssh: plan.ssh,
         exports: deliveries,

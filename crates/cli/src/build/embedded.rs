@@ -6,8 +6,8 @@ use kiln_engine::{BuildRequest, Engine, Entitlement, Frontend};
 use kiln_session::progress::ProgressSink;
 use kiln_session::{Directories, Session};
 
+use super::Outcome;
 use super::plan::{self, BuildPlan};
-use super::{Outcome, credentials};
 use crate::failure::Failure;
 
 pub(super) async fn build(
@@ -37,7 +37,7 @@ fn request(plan: BuildPlan, progress: ProgressSink) -> Result<BuildRequest, Fail
             directories: plan.directories,
             oci_layouts: plan.oci_layouts,
         }),
-        credentials: Arc::new(credentials::DockerConfig::load()),
+        credentials: Arc::new(plan.credentials),
         secrets: plan.secrets.unwrap_or(empty.secrets),
         ssh: plan.ssh.unwrap_or(empty.ssh),
         id: empty.id,

@@ -10,6 +10,7 @@ mod options;
 mod output;
 mod plan;
 mod policy;
+mod registry_auth;
 mod secret;
 mod ssh;
 

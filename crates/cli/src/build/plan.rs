@@ -9,8 +9,9 @@ use kiln_engine::{CacheEntry, Definition};
 use kiln_protocol::sourcepolicy::Policy;
 use kiln_session::{Secrets, SessionId, Ssh};
 
+use super::credentials::DockerConfig;
 use super::output::Output;
-use super::{cache, options, output, policy, secret, ssh};
+use super::{cache, options, output, policy, registry_auth, secret, ssh};
 use crate::arguments::BuildArguments;
 use crate::failure::Failure;
 use crate::fields;
@@ -30,6 +31,7 @@ pub(super) struct BuildPlan {
     pub(super) oci_layouts: BTreeMap<String, PathBuf>,
     pub(super) secrets: Option<Arc<dyn Secrets>>,
     pub(super) ssh: Option<Arc<dyn Ssh>>,
+    pub(super) credentials: DockerConfig,
 }
 
 /// What turns the plan into LLB.
@@ -42,11 +44,6 @@ pub(super) enum Frontend {
 
 impl BuildPlan {
     pub(super) fn parse(build: &BuildArguments) -> Result<Self, Failure> {
-        if !build.registry_auth_tlscontext.is_empty() {
-            return Err(Failure::usage(
-                "--registry-auth-tlscontext is not supported yet",
-            ));
-        }
         let mut options = options::parse(&build.opt)?;
         let frontend = match build.frontend.as_str() {
             "" => read_definition(build.no_cache).map(Frontend::Definition)?,
@@ -58,6 +55,7 @@ impl BuildPlan {
         let policy = build.source_policy_file.as_deref().map(policy::read);
         let secrets = secret::Sources::parse(&build.secret)?;
         let ssh = ssh::Agents::parse(&build.ssh)?;
+        let token_servers = registry_auth::parse(&build.registry_auth_tlscontext)?;
         Ok(Self {
             id: SessionId::random(),
             frontend,
@@ -72,6 +70,7 @@ impl BuildPlan {
             oci_layouts: directories(&build.oci_layout, "--oci-layout")?,
             secrets: (!build.secret.is_empty()).then(|| Arc::new(secrets) as _),
             ssh: (!build.ssh.is_empty()).then(|| Arc::new(ssh) as _),
+            credentials: DockerConfig::load(token_servers),
         })
     }
 }

@@ -1,9 +1,13 @@
 //! Who is shown what.
 
-use kiln_registry::{Authority as _, Credential, RegistryError};
+use std::sync::{Arc, Mutex};
+
+use kiln_registry::{
+    Authority, AuthorityError, Credential, Hosts, RegistryError, Token, TokenRequest,
+};
 
 use crate::fake::{Fake, Reply, Seen};
-use crate::{Purse, digest_of, layer_of, reference, repository, repository_as};
+use crate::{Purse, client, digest_of, layer_of, reference, repository, repository_as};
 
 const MANIFEST: &[u8] = br#"{"schemaVersion":2,"config":{},"layers":[]}"#;
 
@@ -379,4 +383,94 @@ async fn two_users_do_not_share_tokens() {
         .collect();
     assert_eq!(tokens, ["Bearer YTpwdw==", "Bearer Yjpwdw=="]);
     assert_eq!(digest_of(MANIFEST), digest_of(MANIFEST));
+}
+
+/// A user whose side fetches tokens and keeps the secret.
+struct Keeper {
+    identity: [u8; 32],
+    fetched: Mutex<Vec<TokenRequest>>,
+}
+
+#[async_trait::async_trait]
+impl Authority for Keeper {
+    async fn credential(&self, _: &str) -> Result<Credential, AuthorityError> {
+        Err("the secret stays with the user".into())
+    }
+
+    async fn identity(&self, _: &str) -> Result<Option<[u8; 32]>, AuthorityError> {
+        Ok(Some(self.identity))
+    }
+
+    async fn token(&self, request: &TokenRequest) -> Result<Option<Token>, AuthorityError> {
+        self.fetched.lock().expect("lock").push(request.clone());
+        Ok(Some(Token {
+            value: "secret".into(),
+            expires_in: 300,
+        }))
+    }
+}
+
+#[tokio::test]
+async fn a_user_may_fetch_the_token_and_keep_the_secret() {
+    let fake = with_tokens(|_, _| Reply::new(500)).await;
+    let client = client(Hosts::default());
+    let reference = reference(&fake.host, "test/image:v1");
+    let keeper = |identity| {
+        Arc::new(Keeper {
+            identity: [identity; 32],
+            fetched: Mutex::default(),
+        })
+    };
+    let (one, same, other) = (keeper(1), keeper(1), keeper(2));
+    for user in [&one, &same, &other] {
+        let repository = client.repository(&reference, Arc::clone(user) as _);
+        repository.resolve(&reference).await.expect("resolve");
+    }
+    let request = TokenRequest {
+        host: fake.host.clone(),
+        realm: format!("http://{}/token", fake.host),
+        service: "fake".into(),
+        scopes: vec!["repository:test/image:pull".into()],
+    };
+    assert_eq!(*one.fetched.lock().expect("lock"), [request.clone()]);
+    assert_eq!(
+        *same.fetched.lock().expect("lock"),
+        [],
+        "equal users share tokens"
+    );
+    assert_eq!(*other.fetched.lock().expect("lock"), [request]);
+    assert!(
+        fake.seen()
+            .iter()
+            .all(|seen| !seen.path.starts_with("/token"))
+    );
+}
+
+#[tokio::test]
+async fn tokens_are_fetched_on_behalf_of_others() {
+    let fake = with_tokens(|_, _| token("secret")).await;
+    let request = |host: &str| TokenRequest {
+        host: host.into(),
+        realm: format!("http://{}/token", fake.host),
+        service: "fake".into(),
+        scopes: vec!["repository:a:pull".into()],
+    };
+    let me = Credential::Basic {
+        username: "me".into(),
+        password: "pw".into(),
+    };
+    let client = client(Hosts::default());
+    let fetched = client.fetch_token(&request(&fake.host), &me).await;
+    let fetched = fetched.expect("token");
+    assert_eq!(
+        (fetched.value.as_str(), fetched.expires_in),
+        ("secret", 300)
+    );
+    let seen = fake.seen();
+    assert_eq!(seen[0].header("authorization"), Some("Basic bWU6cHc="));
+    // A registry that is reached by TLS may not have the secret shown around without.
+    let refused = client.fetch_token(&request("registry.example"), &me).await;
+    let error = refused.err().expect("refused").to_string();
+    assert!(error.contains("over plain HTTP"), "{error}");
+    assert_eq!(fake.seen().len(), 1);
 }
