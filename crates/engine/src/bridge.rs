@@ -11,26 +11,31 @@ use kiln_session::progress::ProgressSink;
 use kiln_solver::{Cache, Job, SolveError, Solved, VertexFailure};
 use kiln_source::{ImageIdentifier, LayoutIdentifier, ResolvedImage};
 
+use crate::cache_transfer::Imports;
 use crate::engine::{Engine, blocking};
-use crate::error::{BuildError, Kind, Location};
+use crate::error::{BuildError, Detail, FailedStep, Kind, Location};
 use crate::load::{self, Loaded};
 use crate::observe::JobObserver;
 use crate::ops::source::{lent_layout, source_error};
 use crate::ops::{EngineOp, Output};
-use crate::provenance::{ImageSource, Ledger, Origin, Trace};
-use crate::request::Entitlement;
+use crate::provenance::{FrontendRequest, ImageSource, Ledger, Origin, Trace};
+use crate::request::{CacheEntry, Entitlement};
 use crate::step::Step;
 use crate::tree;
 
-/// One build's access to the engine.
+/// One frontend's access to the engine.
+#[derive(Clone)]
 pub(crate) struct Bridge {
     pub(crate) engine: Engine,
-    pub(crate) job: Job<EngineOp>,
+    pub(crate) job: Arc<Job<EngineOp>>,
     pub(crate) observer: Arc<JobObserver>,
     pub(crate) session: Session,
     pub(crate) progress: ProgressSink,
     pub(crate) entitlements: BTreeSet<Entitlement>,
-    pub(crate) caches: Vec<Cache<Output>>,
+    /// Caches that all solves may use, read when the first one begins.
+    pub(crate) cache_imports: Vec<CacheEntry>,
+    /// Caches that were read for this build.
+    pub(crate) imports: Arc<Imports>,
     /// What the frontend behind this did.
     pub(crate) ledger: Arc<Ledger>,
 }
@@ -47,8 +52,37 @@ pub(crate) struct Solution {
 }
 
 impl Bridge {
+    /// The same door for another frontend that is called in this build.
+    pub(crate) fn child(&self, request: FrontendRequest) -> Arc<Self> {
+        Arc::new(Self {
+            ledger: self.ledger.child(request),
+            ..self.clone()
+        })
+    }
+
+    /// What an empty definition comes to.
+    pub(crate) fn empty(&self) -> Solution {
+        Solution {
+            output: None,
+            solved: None,
+            origin: Origin {
+                ledger: self.ledger.clone(),
+                trace: None,
+            },
+        }
+    }
+
     /// Computes what a definition describes.
     pub(crate) async fn solve(&self, definition: &Definition) -> Result<Solution, BuildError> {
+        self.solve_with(definition, &[]).await
+    }
+
+    /// The same with further caches to look into.
+    pub(crate) async fn solve_with(
+        &self,
+        definition: &Definition,
+        caches: &[Cache<Output>],
+    ) -> Result<Solution, BuildError> {
         let loaded = load::load(&self.engine.worker, definition, &self.entitlements)?;
         let Some(Loaded {
             graph,
@@ -57,19 +91,17 @@ impl Bridge {
             root,
         }) = loaded
         else {
-            return Ok(Solution {
-                output: None,
-                solved: None,
-                origin: Origin {
-                    ledger: self.ledger.clone(),
-                    trace: None,
-                },
-            });
+            return Ok(self.empty());
         };
         self.observer
             .learn_groups(vertices.iter().map(|(vertex, _)| vertex));
+        let mut all = self.import(&self.cache_imports).await?;
+        let further = caches
+            .iter()
+            .filter(|cache| all.iter().all(|it| it.id != cache.id));
+        all.extend(further.cloned().collect::<Vec<_>>());
         let trace = Trace::new(definition, root, vertices);
-        match self.job.solve(graph, edge, self.caches.clone()).await {
+        match self.job.solve(graph, edge, all).await {
             Ok(solved) => {
                 self.ledger.solved(trace.clone());
                 Ok(Solution {
@@ -83,6 +115,17 @@ impl Bridge {
             }
             Err(error) => Err(solve_error(error, definition)),
         }
+    }
+
+    /// Reads caches that a frontend names.
+    pub(crate) async fn import(
+        &self,
+        entries: &[CacheEntry],
+    ) -> Result<Vec<Cache<Output>>, BuildError> {
+        let imports = &self.imports;
+        imports
+            .get(&self.engine, &self.session, &self.progress, entries)
+            .await
     }
 
     /// Reads a file of a result: `None` if there is none, at most `limit`
@@ -167,7 +210,22 @@ fn vertex_error(failure: &VertexFailure<BuildError>, definition: &Definition) ->
     let mut error = BuildError::clone(&failure.error);
     error.vertex = Some(failure.name.to_string());
     error.locations = locations(definition, failure.vertex.as_ref());
+    let debris = error.details.iter().find_map(|detail| match detail {
+        Detail::Step(step) => Some(FailedStep::clone(step)),
+        _ => None,
+    });
+    error.details.retain(|it| !matches!(it, Detail::Step(_)));
+    let mut ops = definition.digests();
+    let op = ops.find_map(|(digest, op)| (digest == failure.vertex).then(|| op.clone()));
+    let metadata = definition.metadata.get(failure.vertex.as_ref());
+    let step = FailedStep {
+        op: op.unwrap_or_default(),
+        description: metadata.map_or_else(Default::default, |it| it.description.clone()),
+        ..debris.unwrap_or_default()
+    };
     error
+        .detail(Detail::Vertex(failure.vertex.to_string()))
+        .detail(Detail::Step(Arc::new(step)))
 }
 
 fn locations(definition: &Definition, digest: &str) -> Vec<Location> {
@@ -188,7 +246,7 @@ fn locations(definition: &Definition, digest: &str) -> Vec<Location> {
 }
 
 impl Location {
-    fn new(info: &pb::SourceInfo, ranges: &[pb::Range]) -> Self {
+    pub(crate) fn new(info: &pb::SourceInfo, ranges: &[pb::Range]) -> Self {
         use kiln_session::progress::{Position, Range, SourceFile};
         let position = |position: &Option<pb::Position>| {
             let position = position.unwrap_or_default();

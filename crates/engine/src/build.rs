@@ -1,5 +1,7 @@
 //! The path of one build, from request to outcome.
 
+use std::sync::Arc;
+
 use futures::future::try_join_all;
 use kiln_solver::JobId;
 
@@ -8,7 +10,7 @@ use crate::cache_transfer;
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::export;
-use crate::frontend::{self, Built, FrontendResult};
+use crate::frontend::{self, Built, Call};
 use crate::observe::JobObserver;
 use crate::provenance::{self, Invocation, Ledger};
 use crate::request::{BuildOutcome, BuildRequest};
@@ -23,7 +25,7 @@ pub(crate) async fn run(
     let provenance = provenance::parse_options(&request.options)?;
     let exports = export::parse(request.exports)?;
     let cache_exports = cache_transfer::parse_exports(&request.cache_exports)?;
-    let cache_imports = cache_transfer::parse_imports(&request.cache_imports)?;
+    cache_transfer::parse_imports(&request.cache_imports)?;
 
     let id = JobId::new(request.id.as_str());
     let jobs = &engine.worker.jobs;
@@ -41,51 +43,53 @@ pub(crate) async fn run(
         .lease()
         .map_err(crate::tree::store_error)?;
 
-    let caches =
-        cache_transfer::import_all(engine, &request.session, &request.progress, cache_imports);
-    let caches = caches.await;
-    let bridge = Bridge {
+    let options = request.options.clone();
+    let call = Call {
+        frontend: request.frontend,
+        options: request.options,
+        inputs: request.frontend_inputs,
+    };
+    let call = call.simplified();
+    let bridge = Arc::new(Bridge {
         engine: engine.clone(),
-        job,
+        job: Arc::new(job),
         observer,
         session: request.session,
         progress: request.progress,
         entitlements: request.entitlements,
-        caches,
-        ledger: Ledger::new(request.frontend.request(&request.options)),
-    };
-    let mut result = match frontend::run(&bridge, request.frontend, &request.options).await? {
-        FrontendResult::Answer(subrequest) => {
-            return Ok(BuildOutcome {
-                subrequest,
-                ..BuildOutcome::default()
-            });
-        }
-        FrontendResult::Built(result) => result,
-    };
+        cache_imports: request.cache_imports,
+        imports: Arc::default(),
+        ledger: Ledger::new(call.frontend.request(&call.options)),
+    });
+    let result = frontend::run(&bridge, call).await?;
+    if result.is_answer() {
+        return Ok(BuildOutcome::answer(result.metadata));
+    }
 
+    let mut built = Built::new(&bridge, &result).await?;
     if let Some(options) = &provenance {
-        let attestations = provenance::attest(engine, &invocation, options, &result.platforms)?;
-        result.attest(attestations);
+        let attestations = provenance::attest(engine, &invocation, options, &built.platforms)?;
+        built.attest(attestations);
     }
     let carrier = Built::inline_carrier(&exports, &cache_exports);
-    let input = result.export_input(&bridge, carrier).await?;
+    let input = built.export_input(&bridge, carrier).await?;
     let (exported, pushes) = export::run(engine, &bridge.progress, &input, exports).await?;
     let pushes = try_join_all(
         pushes
             .into_iter()
             .map(|push| push.run(engine, &bridge.session)),
     );
-    let solved = result.solved();
+    let solved = built.solved();
     let (session, progress) = (&bridge.session, &bridge.progress);
     let caches = cache_transfer::export_all(engine, session, progress, &solved, cache_exports);
-    let origins = provenance::for_history(engine, &invocation, &request.options, &result);
+    let origins = provenance::for_history(engine, &invocation, &options, &built);
     let ((), answers, origins) =
         futures::try_join!(async { pushes.await.map(drop) }, caches, async {
             Ok(origins.await)
         })?;
     let mut outcome = exported;
     outcome.response.extend(answers);
+    outcome.response.extend(result.response());
     outcome.provenance = origins;
     Ok(outcome)
 }

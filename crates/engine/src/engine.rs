@@ -13,10 +13,11 @@ use crate::build;
 use crate::cache::{self, DatabaseKeys};
 use crate::collect::{self, Collector};
 use crate::error::{BuildError, Kind};
+use crate::frontend::gateway::{Gateways, LlbBridgeService};
 use crate::gc::GcPolicy;
 use crate::history::History;
 use crate::ops::EngineOp;
-use crate::options::EngineOptions;
+use crate::options::{EngineOptions, WorkerInfo};
 use crate::request::{BuildOutcome, BuildRequest};
 use crate::sources::Sources;
 use crate::step_runner::StepRunner;
@@ -32,6 +33,10 @@ pub struct Engine {
     pub(crate) exporter: Exporter,
     pub(crate) registry: Client,
     pub(crate) registry_options: ClientOptions,
+    /// What clients and frontends see this engine as.
+    pub(crate) worker_info: Arc<WorkerInfo>,
+    /// Builds that their clients drive.
+    pub(crate) gateways: Gateways,
     keys: Arc<DatabaseKeys>,
     history: History,
     caretaker: Arc<Caretaker>,
@@ -86,10 +91,18 @@ impl Engine {
             exporter: Exporter::new(store, kiln_exporter::Settings::default()),
             registry,
             registry_options: client,
+            worker_info: Arc::new(WorkerInfo::unnamed()),
+            gateways: Gateways::default(),
             keys,
             history,
             caretaker: Arc::new(caretaker),
         })
+    }
+
+    /// The same engine, which frontends and clients see as this worker.
+    pub fn presented_as(mut self, worker: WorkerInfo) -> Self {
+        self.worker_info = Arc::new(worker);
+        self
     }
 
     /// Runs one build. Dropping the future stops it.
@@ -109,6 +122,16 @@ impl Engine {
     /// The blobs of the store, among them those of the history.
     pub fn content(&self) -> &ContentStore {
         self.worker.store.content()
+    }
+
+    /// The service by which the client of a build with [`Frontend::Client`]
+    /// drives it. The build may still have to appear: clients call both at
+    /// once. `None` if it does not.
+    ///
+    /// [`Frontend::Client`]: crate::Frontend::Client
+    pub async fn llb_bridge(&self, build: &str) -> Option<LlbBridgeService> {
+        let gateway = self.gateways.find(build).await;
+        gateway.map(LlbBridgeService::new)
     }
 
     /// What the store holds.

@@ -1,8 +1,12 @@
 //! Why a build failed: one error type for everything the engine does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kiln_session::progress::{Range, SourceFile};
+
+use crate::ops::Output;
 
 /// Who has to act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub struct BuildError {
     pub locations: Vec<Location>,
     /// What to try.
     pub hints: Vec<String>,
+    /// What tools want to know beside the text, outermost first.
+    pub details: Vec<Detail>,
     /// The error underneath.
     #[source]
     pub source: Option<Arc<dyn std::error::Error + Send + Sync>>,
@@ -55,6 +61,7 @@ impl BuildError {
             vertex: None,
             locations: Vec::new(),
             hints: Vec::new(),
+            details: Vec::new(),
             source: None,
         }
     }
@@ -78,11 +85,61 @@ impl BuildError {
         self
     }
 
+    /// The same error with one more thing that tools want to know.
+    pub fn detail(mut self, detail: Detail) -> Self {
+        self.details.insert(0, detail);
+        self
+    }
+
     /// The same error with one more thing to try.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
+}
+
+/// What tools want to know of an error beside its text.
+#[derive(Debug, Clone)]
+pub enum Detail {
+    /// Digest of the step that failed.
+    Vertex(String),
+    /// What the step was, and what it worked on.
+    Step(Arc<FailedStep>),
+    /// The frontend that failed, and for `gateway.v0` its image.
+    Frontend {
+        /// Its name.
+        name: String,
+        /// The image.
+        source: String,
+    },
+    /// A capability that the frontend lacks.
+    FrontendCap(String),
+    /// A request that the frontend does not know.
+    Subrequest(String),
+    /// The gRPC code that another program gave the error.
+    Code(i32),
+    /// What another program said in a form of its own: handed on as it came.
+    Foreign {
+        /// Names the form.
+        type_url: String,
+        /// The content.
+        value: Bytes,
+    },
+}
+
+/// A step that failed, for those who want to look into it.
+#[derive(Debug, Clone, Default)]
+pub struct FailedStep {
+    /// The encoded op.
+    pub(crate) op: Bytes,
+    /// What its client said about it.
+    pub(crate) description: BTreeMap<String, String>,
+    /// For a file op: which of its actions failed.
+    pub(crate) file_action: Option<i64>,
+    /// For an exec op: what its mounts showed, in their order.
+    pub(crate) inputs: Vec<Output>,
+    /// For an exec op: what its mounts were like when it failed.
+    pub(crate) mounts: Vec<Output>,
 }
 
 /// The text of an error and its causes in one line. Causes whose text the

@@ -94,6 +94,23 @@ impl Jobs {
     }
 }
 
+/// Who lends secrets and agents to a process.
+pub(crate) enum Lenders<'a> {
+    /// Whoever wants a vertex when they are needed.
+    Live(&'a Jobs, &'a OpContext),
+    /// One client.
+    One(&'a Session),
+}
+
+impl Lenders<'_> {
+    pub(crate) fn sessions(&self) -> Vec<Session> {
+        match self {
+            Self::Live(jobs, cx) => jobs.sessions(cx),
+            Self::One(session) => vec![Session::clone(session)],
+        }
+    }
+}
+
 /// Reports what happens inside one vertex.
 #[derive(Clone)]
 pub(crate) struct Reporter {

@@ -31,6 +31,7 @@ mod load;
 mod ops;
 mod provenance;
 mod vertex_name;
+pub mod wire_error;
 
 mod cache;
 mod checksums;
@@ -49,7 +50,8 @@ mod step_runner;
 
 pub use cache::DatabaseKeys;
 pub use engine::Engine;
-pub use error::{BuildError, Kind, Location, chain as error_chain};
+pub use error::{BuildError, Detail, FailedStep, Kind, Location, chain as error_chain};
+pub use frontend::gateway::LlbBridgeService;
 pub use gc::{GcPolicy, GcSettings, Upkeep, disk_size};
 pub use history::{History, HistoryOptions, RecordedAttestations};
 pub use kiln_executor::{Dns, rootless};
@@ -57,7 +59,7 @@ pub use kiln_llb::Definition;
 pub use kiln_store::RecordType;
 pub use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
 pub use metadata::dump_metadata;
-pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies};
+pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies, WorkerInfo};
 pub use provenance::ProvenanceEnvironment;
 pub use request::{
     Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,

@@ -76,21 +76,26 @@ fn edge(edge: &kiln_llb::Edge) -> Edge {
     }
 }
 
-/// Privileged steps need the user's word, in BuildKit's wording.
 fn check_entitlements(
     vertex: &kiln_llb::Vertex,
     granted: &BTreeSet<Entitlement>,
 ) -> Result<(), BuildError> {
-    let Some(op::Op::Exec(exec)) = &vertex.op.op else {
-        return Ok(());
-    };
+    match &vertex.op.op {
+        Some(op::Op::Exec(exec)) => check_privileges(exec.network, exec.security, granted),
+        _ => Ok(()),
+    }
+}
+
+/// Privileged processes need the user's word, in BuildKit's wording.
+pub(crate) fn check_privileges(
+    network: i32,
+    security: i32,
+    granted: &BTreeSet<Entitlement>,
+) -> Result<(), BuildError> {
     let needed = [
+        (network == NetMode::Host as i32, Entitlement::NetworkHost),
         (
-            exec.network == NetMode::Host as i32,
-            Entitlement::NetworkHost,
-        ),
-        (
-            exec.security == SecurityMode::Insecure as i32,
+            security == SecurityMode::Insecure as i32,
             Entitlement::SecurityInsecure,
         ),
     ];

@@ -1,9 +1,11 @@
 //! How to open an engine.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kiln_executor::Dns;
 use kiln_registry::{Hosts, ProxySettings};
+use kiln_session::SessionId;
 
 use crate::gc::{GcSettings, Upkeep};
 use crate::history::HistoryOptions;
@@ -60,6 +62,15 @@ impl EngineOptions {
     }
 }
 
+/// What an engine calls itself: frontends and clients see it as a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerInfo {
+    /// Tells workers apart.
+    pub id: String,
+    /// Facts about it.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// What runs steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecutorChoice {
@@ -108,5 +119,15 @@ impl Proxies {
             https: either("HTTPS_PROXY"),
             no_proxy: either("NO_PROXY"),
         })
+    }
+}
+
+impl WorkerInfo {
+    /// One that nobody has named.
+    pub(crate) fn unnamed() -> Self {
+        Self {
+            id: SessionId::random().as_str().to_owned(),
+            labels: BTreeMap::new(),
+        }
     }
 }

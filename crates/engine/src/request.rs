@@ -24,6 +24,8 @@ pub struct BuildRequest {
     pub frontend: Frontend,
     /// Options for the frontend, such as `target` or `build-arg:NAME`.
     pub options: Attributes,
+    /// Definitions for the frontend to build on, by name.
+    pub frontend_inputs: BTreeMap<String, Definition>,
     /// Where results go; may be empty.
     pub exports: Vec<ExportRequest>,
     /// Caches to read from, first match wins.
@@ -50,6 +52,7 @@ impl BuildRequest {
             id: SessionId::random().as_str().to_owned(),
             frontend,
             options: Attributes::new(),
+            frontend_inputs: BTreeMap::new(),
             exports: Vec::new(),
             cache_imports: Vec::new(),
             cache_exports: Vec::new(),
@@ -77,16 +80,33 @@ pub enum Recorded {
 pub enum Frontend {
     /// The built-in Dockerfile frontend (`dockerfile.v0`).
     Dockerfile,
+    /// An image that is run as the frontend (`gateway.v0`); option `source`
+    /// names it.
+    Gateway,
     /// None: the client brings LLB of its own.
     Definition(Definition),
+    /// The client itself, over [`Engine::llb_bridge`](crate::Engine::llb_bridge):
+    /// the build goes on with what it returns there.
+    Client,
 }
 
 impl Frontend {
+    /// The frontend that a request names; `None` if there is none of that
+    /// name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "dockerfile.v0" => Some(Self::Dockerfile),
+            "gateway.v0" => Some(Self::Gateway),
+            _ => None,
+        }
+    }
+
     /// The name that requests give it; empty where there is none.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Dockerfile => "dockerfile.v0",
-            Self::Definition(_) => "",
+            Self::Gateway => "gateway.v0",
+            Self::Definition(_) | Self::Client => "",
         }
     }
 }
@@ -129,7 +149,7 @@ impl std::fmt::Debug for ExportTarget {
 }
 
 /// A cache to import from or export to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CacheEntry {
     /// `local`, `registry`, `inline`, …
     pub kind: String,
@@ -183,6 +203,17 @@ pub struct BuildOutcome {
     /// A frontend subrequest's answer (`result.txt`, `result.json`, …);
     /// empty for builds.
     pub subrequest: BTreeMap<String, Vec<u8>>,
+}
+
+impl BuildOutcome {
+    /// A frontend's answer in text.
+    pub(crate) fn answer(metadata: BTreeMap<String, Bytes>) -> Self {
+        let subrequest = metadata.into_iter();
+        Self {
+            subrequest: subrequest.map(|(key, text)| (key, text.into())).collect(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Where one result of a build comes from.

@@ -1,5 +1,7 @@
 //! Opens refs as directory trees of this process.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use kiln_store::tree::Root;
 use kiln_store::{MountedDir, Ref, Store, StoreErrorKind};
@@ -41,6 +43,53 @@ fn open_empty(store: &Store) -> Result<OpenTree, BuildError> {
     Ok(OpenTree {
         root: Root::open(&dir).map_err(tree_error)?,
         _mount: None,
+    })
+}
+
+/// Opens what a container has mounted at `target`, for reading: changes to
+/// it show, as far as the kernel has them. Blocks.
+pub(crate) fn open_for_look(
+    store: &Store,
+    sources: &[kiln_executor::Mount],
+    target: &Path,
+) -> Result<OpenTree, BuildError> {
+    let [source] = sources else {
+        let message = format!("{} is no single mount to look into", target.display());
+        return Err(BuildError::new(Kind::Internal, message));
+    };
+    let mut options = vec!["ro".to_owned()];
+    let mut layers = Vec::new();
+    for option in &source.options {
+        match option.split_once('=') {
+            // What was changed lies on top.
+            Some(("upperdir", dir)) => layers.insert(0, dir),
+            Some(("lowerdir", dirs)) => layers.push(dirs),
+            Some(("workdir", _)) => {}
+            None if matches!(option.as_str(), "rw" | "ro" | "volatile") => {}
+            _ => options.push(option.clone()),
+        }
+    }
+    match source.kind.as_str() {
+        "bind" => {}
+        "overlay" => options.push(format!("lowerdir={}", layers.join(":"))),
+        other => {
+            let message = format!(
+                "{} is a {other}, which only its processes see",
+                target.display()
+            );
+            return Err(BuildError::new(Kind::Input, message));
+        }
+    }
+    let mount = store
+        .mount(&[kiln_store::Mount {
+            kind: source.kind.clone(),
+            source: source.source.clone(),
+            options,
+        }])
+        .map_err(store_error)?;
+    Ok(OpenTree {
+        root: Root::open(mount.path()).map_err(tree_error)?,
+        _mount: Some(mount),
     })
 }
 

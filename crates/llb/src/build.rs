@@ -11,7 +11,8 @@ pub use git::GitOptions;
 pub use marshal::{MarshalError, MarshalOptions};
 pub use marshal_exec::DEFAULT_PATH;
 pub use source::{
-    Differ, HttpOptions, ImageOptions, LocalOptions, MetadataOnly, OciLayoutOptions, ResolveMode,
+    Differ, HttpOptions, ImageOptions, ImageRecord, LocalOptions, MetadataOnly, OciLayoutOptions,
+    ResolveMode,
 };
 pub use source_map::{SourceLocation, SourceMap};
 pub use state::{Deferred, Settings, State};

@@ -55,6 +55,11 @@ pub fn go_locations(locations: &pb::Locations) -> OrderedJson {
     OrderedJson(metadata::locations(locations, Style::Go))
 }
 
+/// An op in protobuf's JSON form, as error details have it.
+pub fn proto_op(op: &pb::Op) -> impl Serialize + use<> {
+    op::op(op, Style::Proto)
+}
+
 /// JSON on one line, escaped like Go's encoder does.
 pub fn to_go_json(value: &impl Serialize) -> String {
     escape(&serde_json::to_string(value).unwrap_or_default())

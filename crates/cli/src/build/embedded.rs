@@ -81,9 +81,7 @@ fn frontend(frontend: plan::Frontend) -> Result<Frontend, Failure> {
     };
     match name.as_str() {
         "dockerfile.v0" => Ok(Frontend::Dockerfile),
-        "gateway.v0" => Err(Failure::usage(
-            "frontend gateway.v0 is not supported yet; use dockerfile.v0",
-        )),
+        "gateway.v0" => Ok(Frontend::Gateway),
         other => Err(Failure::usage(format!(
             "unknown frontend {other:?}; use dockerfile.v0"
         ))),

@@ -1,10 +1,14 @@
 //! Imports caches before a build.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use futures::future::join_all;
 use kiln_remote_cache::{ImportOptions, Imported, Place};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 use kiln_solver::Cache;
+use tokio::sync::OnceCell;
 
 use super::client_cache;
 use crate::engine::Engine;
@@ -23,18 +27,35 @@ pub(crate) fn parse_imports(entries: &[CacheEntry]) -> Result<Vec<ImportOptions>
     parsed.collect()
 }
 
-/// Reads all caches, side by side. Those that cannot be used are left out,
-/// with a warning.
-pub(crate) async fn import_all(
-    engine: &Engine,
-    session: &Session,
-    progress: &ProgressSink,
-    imports: Vec<ImportOptions>,
-) -> Vec<Cache<Output>> {
-    let imports = imports
-        .into_iter()
-        .map(|options| import(engine, session, progress, options));
-    join_all(imports).await.into_iter().flatten().collect()
+/// The caches that one build has read, whoever named them.
+#[derive(Default)]
+pub(crate) struct Imports(Mutex<BTreeMap<CacheEntry, Arc<OnceCell<Option<Cache<Output>>>>>>);
+
+impl Imports {
+    /// Reads all caches, side by side and each once. Those that cannot be
+    /// used are left out, with a warning.
+    pub(crate) async fn get(
+        &self,
+        engine: &Engine,
+        session: &Session,
+        progress: &ProgressSink,
+        entries: &[CacheEntry],
+    ) -> Result<Vec<Cache<Output>>, BuildError> {
+        let options = parse_imports(entries)?;
+        let caches = entries.iter().zip(options).map(|(entry, options)| {
+            let cell = self.cell(entry);
+            async move {
+                let read = || import(engine, session, progress, options);
+                cell.get_or_init(read).await.clone()
+            }
+        });
+        Ok(join_all(caches).await.into_iter().flatten().collect())
+    }
+
+    fn cell(&self, entry: &CacheEntry) -> Arc<OnceCell<Option<Cache<Output>>>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(entry.clone()).or_default().clone()
+    }
 }
 
 async fn import(

@@ -7,7 +7,7 @@ mod import;
 mod remotes;
 
 pub(crate) use export::{CacheExport, export_all, inline_records, parse_exports};
-pub(crate) use import::{import_all, parse_imports};
+pub(crate) use import::{Imports, parse_imports};
 
 use std::path::Path;
 

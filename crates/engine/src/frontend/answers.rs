@@ -11,7 +11,7 @@ use kiln_llb::build::SourceMap;
 use super::dockerfile::{MAX_ROUNDS, ask, too_many_rounds};
 use super::excerpt::lower_error;
 use crate::bridge::Bridge;
-use crate::error::{BuildError, Kind};
+use crate::error::{BuildError, Detail, Kind};
 
 /// Answers the request that the options name, by file name.
 pub(super) async fn answer(
@@ -19,9 +19,12 @@ pub(super) async fn answer(
     source: &Source,
     options: &Options,
     mut known: Known,
-) -> Result<BTreeMap<String, Vec<u8>>, BuildError> {
+) -> Result<BTreeMap<String, Bytes>, BuildError> {
     let request = Request::parse(&options.request);
-    let request = request.map_err(|error| BuildError::wrap(Kind::Input, error))?;
+    let request = request.map_err(|error| {
+        let name = Detail::Subrequest(options.request.clone());
+        BuildError::wrap(Kind::Input, error).detail(name)
+    })?;
     for _ in 0..MAX_ROUNDS {
         let answering = subrequest::answer(request, source, options, &known);
         match answering.map_err(|error| lower_error(&error, source))? {
@@ -44,7 +47,7 @@ pub(super) fn lint_syntax_error(
     text: Bytes,
     definition: Definition,
     error: &SyntaxError,
-) -> BTreeMap<String, Vec<u8>> {
+) -> BTreeMap<String, Bytes> {
     let map = SourceMap {
         definition: Some(definition),
         filename: filename.to_owned(),
@@ -54,9 +57,9 @@ pub(super) fn lint_syntax_error(
     files(subrequest::lint_syntax_error(&map, error))
 }
 
-fn files(response: Response) -> BTreeMap<String, Vec<u8>> {
+fn files(response: Response) -> BTreeMap<String, Bytes> {
     let metadata = response.metadata.into_iter();
     metadata
-        .map(|(name, text)| (name.to_owned(), text.into_bytes()))
+        .map(|(name, text)| (name.to_owned(), text.into()))
         .collect()
 }

@@ -1,5 +1,8 @@
 //! The built-in Dockerfile frontend: finds the answers to what lowering asks,
-//! until nothing is open, and solves the result.
+//! until nothing is open.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -8,71 +11,99 @@ use kiln_dockerfile::{
     Answer, DockerfileLocation, Known, Lowered, Lowering, Options, Question, ResolvedConfig,
     Source, load_dockerfile, lower,
 };
-use kiln_exporter::Shape;
 use kiln_llb::Definition;
 use kiln_source::{ImageIdentifier, LayoutIdentifier, ResolvedImage};
 
 use super::excerpt::{lower_error, syntax_error};
-use super::{Built, BuiltPlatform, FrontendResult, answers, syntax, warnings};
+use super::result::{FrontendResult, ResultBuilder};
+use super::{Call, answers, caps, run_nested, syntax, warnings};
 use crate::bridge::Bridge;
 use crate::error::{BuildError, Kind};
-use crate::request::Attributes;
+use crate::request::{Attributes, CacheEntry, Frontend};
 
 /// More rounds of questions than any build needs: contexts that name each
 /// other end here.
 pub(super) const MAX_ROUNDS: usize = 100;
 
 pub(super) async fn run(
-    bridge: &Bridge,
+    bridge: &Arc<Bridge>,
     attributes: &Attributes,
+    inputs: BTreeMap<String, Definition>,
 ) -> Result<FrontendResult, BuildError> {
-    let options = Options::from_attrs(attributes);
-    let options = options.map_err(|error| BuildError::wrap(Kind::Input, error))?;
-    let options = options.with_session(bridge.session.id.as_str());
+    let wanted_caps = attributes.get("frontend.caps").map_or("", String::as_str);
+    let missing_cap = caps::check(wanted_caps)?;
+    let options = options(bridge, attributes, &inputs)?;
     let mut known = Known::new();
     let (definition, file) = find_dockerfile(bridge, &options, &mut known).await?;
-    syntax::check(&file.text, attributes)?;
+    if let Some(other) = syntax::wanted(&file.text, attributes) {
+        let call = Call {
+            frontend: Frontend::Gateway,
+            options: other.options(attributes),
+            inputs,
+        };
+        let result = run_nested(bridge, call).await;
+        return result.map_err(|error| other.explain(error, &file.name, &file.text));
+    }
+    if let Some(error) = missing_cap {
+        return Err(error);
+    }
     let source = match Source::parse(&file.name, file.text.clone(), Some(definition.clone())) {
         Ok(source) => source,
         Err(error) if answers::is_lint(&options) => {
             let answer = answers::lint_syntax_error(&file.name, file.text, definition, &error);
-            return Ok(FrontendResult::Answer(answer));
+            return Ok(FrontendResult::answer(answer));
         }
         Err(error) => return Err(syntax_error(&error, &file.name, &file.text)),
     };
     let source = source.with_ignore(file.ignore);
-
     if !options.request.is_empty() {
-        return answers::answer(bridge, &source, &options, known)
-            .await
-            .map(FrontendResult::Answer);
+        let answer = answers::answer(bridge, &source, &options, known).await?;
+        return Ok(FrontendResult::answer(answer));
     }
+    build(bridge, &source, &options, known).await
+}
+
+fn options(
+    bridge: &Bridge,
+    attributes: &Attributes,
+    inputs: &BTreeMap<String, Definition>,
+) -> Result<Options, BuildError> {
+    let options = Options::from_attrs(attributes);
+    let options = options.map_err(|error| BuildError::wrap(Kind::Input, error))?;
+    let mut options = options.with_session(bridge.session.id.as_str());
+    options.context.inputs = inputs.clone();
+    Ok(options)
+}
+
+/// Lowers for all platforms. What they come to is computed when it is needed.
+async fn build(
+    bridge: &Arc<Bridge>,
+    source: &Source,
+    options: &Options,
+    known: Known,
+) -> Result<FrontendResult, BuildError> {
+    let imports = options.cache_imports.iter().map(|import| CacheEntry {
+        kind: import.kind.clone(),
+        attributes: import.attrs.clone(),
+    });
+    let caches = bridge.import(&imports.collect::<Vec<_>>()).await?;
     let platforms = options.per_platform();
-    let shape = if options.multi_platform {
-        Shape::Index
-    } else {
-        Shape::Single
-    };
-    let builds = platforms.iter().enumerate().map(|(index, options)| {
+    let lowered = platforms.iter().enumerate().map(|(index, options)| {
         let known = known.clone();
-        let source = &source;
         async move {
             let lowered = lower_fully(bridge, source, options, known).await?;
             // Warnings are the same for all platforms.
             if index == 0 {
                 warnings::report(bridge, source, &lowered.warnings);
             }
-            build_platform(bridge, lowered).await
+            Ok::<_, BuildError>(lowered)
         }
     });
-    let built = try_join_all(builds).await?;
-    let epoch = built.iter().find_map(|(_, epoch)| *epoch);
-    let platforms = built.into_iter().map(|(platform, _)| platform).collect();
-    Ok(FrontendResult::Built(Built {
-        platforms,
-        shape,
-        epoch,
-    }))
+    let mut result = ResultBuilder::new(bridge.clone(), options.multi_platform);
+    for lowered in try_join_all(lowered).await? {
+        result.add(lowered, &caches);
+    }
+    Ok(result.finish())
 }
 
 /// A Dockerfile as it was read.
@@ -150,21 +181,6 @@ async fn lower_fully(
 
 pub(super) fn too_many_rounds() -> BuildError {
     BuildError::new(Kind::Input, "contexts refer to each other without end")
-}
-
-async fn build_platform(
-    bridge: &Bridge,
-    lowered: Lowered,
-) -> Result<(BuiltPlatform, Option<i64>), BuildError> {
-    let solution = bridge.solve(&lowered.definition).await?;
-    let built = BuiltPlatform {
-        platform: lowered.platform,
-        solution,
-        image_config: Some(lowered.image.to_json().into()),
-        base_config: lowered.base_image.map(|image| image.to_json().into()),
-        attestations: Vec::new(),
-    };
-    Ok((built, lowered.epoch))
 }
 
 /// Answers all questions, side by side.

@@ -1,155 +1,131 @@
 //! Frontends: what turns a build request into definitions and image configs.
 
 mod answers;
+mod attested;
+mod built;
+mod caps;
+mod client;
 mod dockerfile;
 mod excerpt;
+pub(crate) mod gateway;
+mod lazy;
+pub(crate) mod result;
 mod syntax;
 mod warnings;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use kiln_exporter::{Attestation, Compression, ExportInput, PlatformResult, Shape};
-use kiln_solver::Solved;
-use oci_spec::image::Platform;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kiln_llb::Definition;
 
-use crate::bridge::{Bridge, Solution};
-use crate::cache_transfer::{self, CacheExport};
-use crate::error::{BuildError, Kind};
-use crate::export::Export;
-use crate::ops::Output;
+use crate::bridge::Bridge;
+use crate::error::{BuildError, Detail, Kind};
 use crate::provenance::FrontendRequest;
 use crate::request::{Attributes, Frontend};
 
-/// What a frontend came to.
-pub(crate) enum FrontendResult {
-    /// Trees and image configs.
-    Built(Built),
-    /// The answer to a subrequest, by file name.
-    Answer(BTreeMap<String, Vec<u8>>),
+pub(crate) use built::{Built, BuiltPlatform};
+pub(crate) use lazy::LazyRef;
+pub(crate) use result::FrontendResult;
+
+/// What a frontend is called with.
+pub(crate) struct Call {
+    pub(crate) frontend: Frontend,
+    pub(crate) options: Attributes,
+    /// Definitions to build on, by name.
+    pub(crate) inputs: BTreeMap<String, Definition>,
 }
 
-/// What a build made.
-pub(crate) struct Built {
-    /// One result for each platform.
-    pub(crate) platforms: Vec<BuiltPlatform>,
-    /// Whether the result is one image or several.
-    pub(crate) shape: Shape,
-    /// SOURCE_DATE_EPOCH in seconds.
-    pub(crate) epoch: Option<i64>,
+/// Runs another frontend for the one that `bridge` belongs to.
+pub(crate) async fn run_nested(bridge: &Bridge, call: Call) -> Result<FrontendResult, BuildError> {
+    let call = call.simplified();
+    match call.frontend.request(&call.options) {
+        Some(request) => run(&bridge.child(request), call).await,
+        None => Err(invalid_frontend(call.frontend.name())),
+    }
 }
 
-/// What a build made for one platform.
-pub(crate) struct BuiltPlatform {
-    pub(crate) platform: Platform,
-    pub(crate) solution: Solution,
-    pub(crate) image_config: Option<Bytes>,
-    pub(crate) base_config: Option<Bytes>,
-    /// What is said of the result.
-    pub(crate) attestations: Vec<Attestation>,
-}
-
-impl Built {
-    /// How the results came to be, for cache exports.
-    pub(crate) fn solved(&self) -> Vec<Solved<Output>> {
-        self.platforms
-            .iter()
-            .filter_map(|built| built.solution.solved.clone())
-            .collect()
-    }
-
-    /// Adds what is said of each result.
-    pub(crate) fn attest(&mut self, attestations: Vec<Attestation>) {
-        for (built, attestation) in self.platforms.iter_mut().zip(attestations) {
-            built.attestations.push(attestation);
-        }
-    }
-
-    /// How layers are compressed in the image that carries an inline cache;
-    /// `None` when no such cache is asked for.
-    pub(crate) fn inline_carrier(
-        exports: &[Export],
-        caches: &[CacheExport],
-    ) -> Option<Compression> {
-        let is_inline = caches.iter().any(CacheExport::is_inline);
-        exports
-            .iter()
-            .find_map(Export::compression)
-            .filter(|_| is_inline)
-    }
-
-    /// The results as exporters take them, with inline caches for a carrier.
-    pub(crate) async fn export_input(
-        &self,
-        bridge: &Bridge,
-        carrier: Option<Compression>,
-    ) -> Result<ExportInput, BuildError> {
-        let mut platforms = Vec::with_capacity(self.platforms.len());
-        for built in &self.platforms {
-            let inline_cache = match (&carrier, &built.solution.solved) {
-                (Some(compression), Some(solved)) => {
-                    let (engine, progress) = (&bridge.engine, &bridge.progress);
-                    cache_transfer::inline_records(engine, progress, solved, *compression).await?
-                }
-                _ => None,
-            };
-            platforms.push(PlatformResult {
-                platform: built.platform.clone(),
-                reference: built.solution.output.clone(),
-                image_config: built.image_config.clone(),
-                base_config: built.base_config.clone(),
-                inline_cache,
-                attestations: built.attestations.clone(),
-            });
-        }
-        Ok(ExportInput {
-            platforms,
-            shape: self.shape,
-            image_name: None,
-            epoch: self.epoch,
+/// Runs the frontend that `bridge` belongs to.
+pub(crate) fn run(
+    bridge: &Arc<Bridge>,
+    call: Call,
+) -> BoxFuture<'_, Result<FrontendResult, BuildError>> {
+    async move {
+        let Call {
+            frontend,
+            options,
+            inputs,
+        } = call;
+        check_available(bridge, &frontend)?;
+        let name = frontend.name();
+        let result = match frontend {
+            Frontend::Definition(definition) => {
+                let reference = LazyRef::new(bridge.clone(), definition, Vec::new());
+                return Ok(FrontendResult::single(reference));
+            }
+            Frontend::Client => return client::run(bridge, inputs).await,
+            Frontend::Dockerfile => dockerfile::run(bridge, &options, inputs).await,
+            Frontend::Gateway => gateway::image::run(bridge, &options, inputs).await,
+        };
+        result.map_err(|error| {
+            error.detail(Detail::Frontend {
+                name: name.into(),
+                source: options.get("source").cloned().unwrap_or_default(),
+            })
         })
     }
+    .boxed()
 }
 
 impl Frontend {
     /// The request as provenance has it.
     pub(crate) fn request(&self, options: &Attributes) -> Option<FrontendRequest> {
         match self {
-            Self::Dockerfile => Some(FrontendRequest {
-                frontend: "dockerfile.v0".into(),
+            Self::Dockerfile | Self::Gateway => Some(FrontendRequest {
+                frontend: self.name().into(),
                 options: options.clone(),
             }),
-            Self::Definition(_) => None,
+            Self::Definition(_) | Self::Client => None,
         }
     }
 }
 
-/// Runs the frontend.
-pub(crate) async fn run(
-    bridge: &Bridge,
-    frontend: Frontend,
-    options: &Attributes,
-) -> Result<FrontendResult, BuildError> {
-    match frontend {
-        Frontend::Dockerfile if !bridge.engine.worker.frontends.dockerfile => Err(BuildError::new(
-            Kind::Input,
-            "frontend dockerfile.v0 is disabled by the configuration",
-        )),
-        Frontend::Dockerfile => dockerfile::run(bridge, options).await,
-        Frontend::Definition(definition) => {
-            let solution = bridge.solve(&definition).await?;
-            let built = BuiltPlatform {
-                platform: bridge.engine.worker.platform.clone(),
-                solution,
-                image_config: None,
-                base_config: None,
-                attestations: Vec::new(),
-            };
-            Ok(FrontendResult::Built(Built {
-                platforms: vec![built],
-                shape: Shape::Single,
-                epoch: None,
-            }))
+impl Call {
+    /// The built-in frontend may also be named as if it were an image.
+    pub(crate) fn simplified(mut self) -> Self {
+        let built_in = "context:dockerfile.v0";
+        let is_replaced = self.options.keys().any(|key| {
+            let rest = key.strip_prefix(built_in);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        });
+        let source = self.options.get("source").map(String::as_str);
+        if matches!(self.frontend, Frontend::Gateway)
+            && source == Some("dockerfile.v0")
+            && !is_replaced
+        {
+            self.options.remove("source");
+            self.frontend = Frontend::Dockerfile;
         }
+        self
     }
+}
+
+/// A frontend that the daemon's settings switch off is not there.
+fn check_available(bridge: &Bridge, frontend: &Frontend) -> Result<(), BuildError> {
+    let settings = &bridge.engine.worker.frontends;
+    let is_there = match frontend {
+        Frontend::Dockerfile => settings.dockerfile,
+        Frontend::Gateway => settings.gateway,
+        Frontend::Definition(_) | Frontend::Client => return Ok(()),
+    };
+    match is_there {
+        true => Ok(()),
+        false => Err(invalid_frontend(frontend.name())),
+    }
+}
+
+pub(crate) fn invalid_frontend(name: &str) -> BuildError {
+    BuildError::new(Kind::Input, format!("invalid frontend: {name}"))
+        .hint("use dockerfile.v0, or gateway.v0 with --opt source=IMAGE, unless the daemon's settings switch them off")
 }

@@ -10,10 +10,11 @@ use kiln_store::checksum::ChecksumOptions;
 use oci_spec::image::Platform;
 
 use super::content::dedupe_paths;
-use super::exec_mounts::Prepared;
+use super::exec_mounts::{Prepared, Setting};
 use super::{Output, digest, exec_io};
 use crate::checksums::Selector;
 use crate::error::{BuildError, Kind};
+use crate::jobs::Lenders;
 use crate::worker::Worker;
 
 pub(super) struct ExecOp {
@@ -98,7 +99,14 @@ impl ExecOp {
         cx: &OpContext,
         inputs: Vec<Output>,
     ) -> Result<Vec<Output>, BuildError> {
-        let mut prepared = Prepared::new(self, worker, cx, &inputs).await?;
+        let setting = Setting {
+            mounts: &self.op.mounts,
+            cwd: &self.meta.cwd,
+            user: format!("exec {}", self.command()),
+            worker,
+            lenders: Lenders::Live(&worker.jobs, cx),
+        };
+        let mut prepared = Prepared::new(setting, &inputs).await?;
         let request = exec_io::request(self, worker, cx, &mut prepared).await?;
         let status = exec_io::run(worker, cx, request).await;
         self.check(status)?;

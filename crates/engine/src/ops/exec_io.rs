@@ -13,15 +13,16 @@ use tokio::sync::mpsc;
 use super::exec::ExecOp;
 use super::exec_mounts::{Prepared, find_secret};
 use crate::error::{BuildError, Kind};
-use crate::jobs::Reporter;
+use crate::jobs::{Lenders, Reporter};
 use crate::worker::Worker;
 
 /// What a process finds in `PATH` if nothing sets it.
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str =
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How many chunks of output may wait for a slow client before the process
 /// is made to wait too.
-const OUTPUT_QUEUE: usize = 64;
+pub(crate) const OUTPUT_QUEUE: usize = 64;
 
 pub(super) async fn request(
     op: &ExecOp,
@@ -75,16 +76,34 @@ async fn environment(
     if !env.iter().any(|entry| entry.starts_with("PATH=")) {
         env.push(DEFAULT_PATH.into());
     }
-    for secret in &op.op.secretenv {
-        let value = find_secret(worker, cx, &secret.id, secret.optional).await?;
+    let lenders = Lenders::Live(&worker.jobs, cx);
+    env.extend(secret_variables(&op.op.secretenv, &lenders).await?);
+    Ok(env)
+}
+
+/// Secrets as variables. An optional one that nobody has is empty.
+pub(crate) async fn secret_variables(
+    secrets: &[pb::SecretEnv],
+    lenders: &Lenders<'_>,
+) -> Result<Vec<String>, BuildError> {
+    let mut variables = Vec::with_capacity(secrets.len());
+    for secret in secrets {
+        if secret.id.is_empty() {
+            let message = format!(
+                "secret ID missing for {:?} environment variable",
+                secret.name
+            );
+            return Err(BuildError::new(Kind::Input, message));
+        }
+        let value = find_secret(lenders, &secret.id, secret.optional).await?;
         let value = value.unwrap_or_default();
         let value = String::from_utf8(value).map_err(|_| {
             let message = format!("secret {} for {} is not UTF-8 text", secret.id, secret.name);
             BuildError::new(Kind::Input, message).hint("mount it as a file instead")
         })?;
-        env.push(format!("{}={value}", secret.name));
+        variables.push(format!("{}={value}", secret.name));
     }
-    Ok(env)
+    Ok(variables)
 }
 
 fn proxy_variables(proxy: &pb::ProxyEnv) -> Vec<String> {
@@ -105,7 +124,7 @@ fn proxy_variables(proxy: &pb::ProxyEnv) -> Vec<String> {
     .collect()
 }
 
-fn extra_hosts(hosts: &[pb::HostIp]) -> Result<Vec<HostAddress>, BuildError> {
+pub(crate) fn extra_hosts(hosts: &[pb::HostIp]) -> Result<Vec<HostAddress>, BuildError> {
     let parsed = hosts.iter().map(|host| {
         let address = host.ip.parse().map_err(|_| {
             let message = format!(
@@ -144,7 +163,7 @@ fn resources(limits: &pb::LinuxResources) -> Resources {
     }
 }
 
-fn network(mode: i32) -> Result<Network, BuildError> {
+pub(crate) fn network(mode: i32) -> Result<Network, BuildError> {
     match NetMode::try_from(mode) {
         Ok(NetMode::Unset) => Ok(Network::Sandbox),
         Ok(NetMode::Host) => Ok(Network::Host),
@@ -156,7 +175,7 @@ fn network(mode: i32) -> Result<Network, BuildError> {
     }
 }
 
-fn security(mode: i32) -> Result<Security, BuildError> {
+pub(crate) fn security(mode: i32) -> Result<Security, BuildError> {
     match SecurityMode::try_from(mode) {
         Ok(SecurityMode::Sandbox) => Ok(Security::Sandbox),
         Ok(SecurityMode::Insecure) => Ok(Security::Insecure),

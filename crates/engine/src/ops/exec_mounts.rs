@@ -6,29 +6,28 @@ use std::sync::Arc;
 use kiln_executor::{Access, MemoryFile, Mount, MountPoint, RootAccess};
 use kiln_llb::pb::{self, CacheSharingOpt, MountType};
 use kiln_session::{SocketOwner, SshSocket};
-use kiln_solver::OpContext;
 use kiln_store::cache_mount::{CacheMount, CacheMountRequest, Sharing};
 use kiln_store::{MutableOptions, MutableRef, Ref};
 
-use super::exec::ExecOp;
 use super::{Output, input_at};
 use crate::error::{BuildError, Kind};
+use crate::jobs::Lenders;
 use crate::tree::store_error;
 use crate::worker::Worker;
 
 /// `Mount.output` of a mount whose changes are thrown away.
 const NO_OUTPUT: i64 = -1;
 
-/// A step's mounts, ready to run. What is not committed is discarded when
+/// A process's mounts, ready to run. What is not committed is discarded when
 /// this is dropped.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     /// The root filesystem.
-    pub(super) root: Vec<Mount>,
-    pub(super) root_access: RootAccess,
+    pub(crate) root: Vec<Mount>,
+    pub(crate) root_access: RootAccess,
     /// Mounts below the root, parents first.
-    pub(super) mounts: Vec<MountPoint>,
+    pub(crate) mounts: Vec<MountPoint>,
     /// Secrets shown as files.
-    pub(super) files: Vec<MemoryFile>,
+    pub(crate) files: Vec<MemoryFile>,
     outputs: Vec<Product>,
     _discarded: Vec<MutableRef>,
     _caches: Vec<CacheMount>,
@@ -44,23 +43,23 @@ enum Product {
 }
 
 /// What everything in here needs to know.
-struct Setting<'a> {
-    op: &'a ExecOp,
-    worker: &'a Arc<Worker>,
-    cx: &'a OpContext,
+pub(crate) struct Setting<'a> {
+    /// The mounts wanted.
+    pub(crate) mounts: &'a [pb::Mount],
+    /// The directory that relative targets lie below.
+    pub(crate) cwd: &'a str,
+    /// Who mounts, as `du` shows it, such as `exec make`.
+    pub(crate) user: String,
+    pub(crate) worker: &'a Arc<Worker>,
+    /// Who lends secrets and agents.
+    pub(crate) lenders: Lenders<'a>,
 }
 
 impl Prepared {
-    pub(super) async fn new(
-        op: &ExecOp,
-        worker: &Arc<Worker>,
-        cx: &OpContext,
-        inputs: &[Output],
-    ) -> Result<Self, BuildError> {
+    pub(crate) async fn new(setting: Setting<'_>, inputs: &[Output]) -> Result<Self, BuildError> {
         for input in inputs.iter().flatten() {
             input.materialize().await.map_err(store_error)?;
         }
-        let setting = Setting { op, worker, cx };
         let mut prepared = Self {
             root: Vec::new(),
             root_access: RootAccess::ReadWrite,
@@ -71,13 +70,13 @@ impl Prepared {
             _caches: Vec::new(),
             _sockets: Vec::new(),
         };
-        for mount in &op.op.mounts {
+        for mount in setting.mounts {
             prepared.add(&setting, mount, inputs).await?;
         }
         if prepared.root.is_empty() {
             return Err(BuildError::new(
                 Kind::Input,
-                "exec op without a root filesystem",
+                format!("{} without a root filesystem", setting.user),
             ));
         }
         prepared.mounts.sort_by(|a, b| a.target.cmp(&b.target));
@@ -142,8 +141,7 @@ impl Prepared {
             self.outputs.push(Product::Input(reference));
             return Ok(());
         }
-        let command = setting.op.command();
-        let description = format!("mount {} from exec {command}", mount.dest);
+        let description = format!("mount {} from {}", mount.dest, setting.user);
         let options = MutableOptions {
             description,
             ..MutableOptions::default()
@@ -197,11 +195,7 @@ impl Prepared {
                 return Err(BuildError::new(Kind::Input, message));
             }
         };
-        let mut description = format!(
-            "cached mount {} from exec {}",
-            mount.dest,
-            setting.op.command()
-        );
+        let mut description = format!("cached mount {} from {}", mount.dest, setting.user);
         if options.id != mount.dest {
             description = format!("{description} with id {:?}", options.id);
         }
@@ -247,9 +241,7 @@ impl Prepared {
             .filter(|options| !options.id.is_empty());
         let options = options
             .ok_or_else(|| BuildError::new(Kind::Input, "secret ID missing from mount options"))?;
-        let Some(data) =
-            find_secret(setting.worker, setting.cx, &options.id, options.optional).await?
-        else {
+        let Some(data) = find_secret(&setting.lenders, &options.id, options.optional).await? else {
             return Ok(());
         };
         self.files.push(MemoryFile {
@@ -269,7 +261,7 @@ impl Prepared {
     ) -> Result<(), BuildError> {
         let default = pb::SshOpt::default();
         let options = mount.ssh_opt.as_ref().unwrap_or(&default);
-        for session in setting.worker.jobs.sessions(setting.cx) {
+        for session in setting.lenders.sessions() {
             let agent = session.ssh.agent(&options.id).await;
             let agent = agent.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
             if let Some(socket) = agent {
@@ -304,13 +296,12 @@ impl Prepared {
 
 /// A secret's value from the first client that has it; `None` if it is
 /// optional and nobody does.
-pub(super) async fn find_secret(
-    worker: &Worker,
-    cx: &OpContext,
+pub(crate) async fn find_secret(
+    lenders: &Lenders<'_>,
     id: &str,
     optional: bool,
 ) -> Result<Option<Vec<u8>>, BuildError> {
-    for session in worker.jobs.sessions(cx) {
+    for session in lenders.sessions() {
         let secret = session.secrets.secret(id).await;
         let secret = secret.map_err(|error| BuildError::wrap(Kind::Input, error))?;
         if let Some(value) = secret {
@@ -340,7 +331,7 @@ fn mount_point(setting: &Setting<'_>, mount: &pb::Mount, sources: Vec<Mount>) ->
 
 /// Relative targets lie below the working directory.
 fn target(setting: &Setting<'_>, mount: &pb::Mount) -> PathBuf {
-    Path::new("/").join(&setting.op.meta.cwd).join(&mount.dest)
+    Path::new("/").join(setting.cwd).join(&mount.dest)
 }
 
 fn mounts_of(reference: &Ref) -> Result<Vec<Mount>, BuildError> {

@@ -44,7 +44,6 @@ impl Ledger {
     }
 
     /// The ledger of a request made while this one is served.
-    #[expect(dead_code, reason = "nested frontend requests come with the gateway")]
     pub(crate) fn child(&self, request: FrontendRequest) -> Arc<Self> {
         let child = Self::new(Some(request));
         self.entries().below.push(child.clone());

@@ -78,10 +78,4 @@ async fn errors_say_who_must_act_and_where() {
     )
     .await;
     check("FROM scratch\nRUM x\n", Some(2), "unknown instruction: RUM").await;
-    check(
-        "# syntax=example.com/other\nFROM scratch\n",
-        None,
-        "example.com/other",
-    )
-    .await;
 }

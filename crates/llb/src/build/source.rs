@@ -37,14 +37,26 @@ impl ResolveMode {
 pub struct ImageOptions {
     /// How the reference is resolved.
     pub resolve_mode: ResolveMode,
-    /// Marks the image as not part of the result, such as a frontend's own.
-    pub internal: bool,
+    /// What the image counts as in `du`.
+    pub record: ImageRecord,
     /// Only this many lowest layers.
     pub layer_limit: Option<u32>,
     /// The digest it must have.
     pub checksum: Option<String>,
     /// Metadata and platform.
     pub constraints: Constraints,
+}
+
+/// What the layers of an image count as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImageRecord {
+    /// Part of what is built.
+    #[default]
+    Regular,
+    /// Something that only a frontend looks into.
+    Internal,
+    /// A frontend.
+    Frontend,
 }
 
 /// Options of an OCI layout source.
@@ -181,8 +193,13 @@ impl State {
                 );
             }
         }
-        if options.internal {
-            attrs.set(attr::IMAGE_RECORD_TYPE, "internal", &[]);
+        let record = match options.record {
+            ImageRecord::Regular => None,
+            ImageRecord::Internal => Some("internal"),
+            ImageRecord::Frontend => Some("frontend"),
+        };
+        if let Some(record) = record {
+            attrs.set(attr::IMAGE_RECORD_TYPE, record, &[]);
         }
         let limit = number(options.layer_limit);
         attrs.set(

@@ -113,6 +113,23 @@ impl Root {
         Ok(Path::new(std::ffi::OsStr::from_bytes(target.as_bytes())).to_owned())
     }
 
+    /// Extended attributes of what is at `path`, as far as their names are text.
+    ///
+    /// # Errors
+    /// Nothing is there, or it may not be looked at.
+    pub fn xattrs(&self, path: &str, follow: Follow) -> Result<Vec<(String, Vec<u8>)>, TreeError> {
+        let fail = |error: io::Error| TreeError::os("listxattr", path, error);
+        let resolved = self.resolve(path.as_bytes(), follow)?;
+        let attributes = match self.open_parent(&resolved).map_err(fail)? {
+            Some((dir, name)) => dir.xattrs(&name),
+            None => self.dir.xattrs(c"."),
+        };
+        let attributes = attributes.map_err(fail)?.into_iter();
+        Ok(attributes
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value)))
+            .collect())
+    }
+
     /// Entries of a directory in byte order.
     ///
     /// # Errors

@@ -1,0 +1,81 @@
+//! What a frontend can ask for: the capabilities that `Ping` announces.
+
+use kiln_llb::caps;
+use kiln_protocol::apicaps::ApiCap;
+
+/// Capabilities of this API, all there.
+const API: [&str; 27] = [
+    "frontend.caps",
+    "frontend.inputs",
+    "gateway.evaluate",
+    "gateway.exec",
+    "gateway.exec.extrahosts",
+    "gateway.exec.filesystem",
+    "gateway.exec.secretenv",
+    "gateway.exec.signals",
+    "gateway.solve.evaluate",
+    "gateway.solve.metadata",
+    "gateway.warnings",
+    "importcaches",
+    "proto.refarray",
+    "readdir",
+    "readfile",
+    "reference.attestations",
+    "reference.output",
+    "resolveimage",
+    "resolveimage.resolvemode",
+    "return",
+    "returnmap",
+    "solve.base",
+    "solve.inlinereturn",
+    "source.metaresolver",
+    "source.metaresolver.http.checksumrequest",
+    "source.metaresolver.image.attestations",
+    "statfile",
+];
+
+/// Beginnings of the names of what is not there yet. They are announced as
+/// switched off, which clients report better than a name that is missing.
+const MISSING: [&str; 8] = [
+    "exec.meta.cdi",
+    "exec.meta.network.proxy",
+    "soruce.http",
+    "source.buildop",
+    "source.git",
+    "source.http",
+    "source.imageblob",
+    "source.policy",
+];
+
+/// The same of this API.
+const MISSING_API: [&str; 3] = [
+    "solve.inlinereturn",
+    "source.metaresolver.http.checksumrequest",
+    "source.metaresolver.image.attestations",
+];
+
+/// The capabilities of this API.
+pub(super) fn api() -> Vec<ApiCap> {
+    let caps = API.iter().map(|name| cap(name, &MISSING_API));
+    caps.collect()
+}
+
+/// The capabilities of LLB.
+pub(super) fn llb() -> Vec<ApiCap> {
+    let mut names = caps::ALL.to_vec();
+    names.sort_unstable();
+    names.into_iter().map(|name| cap(name, &MISSING)).collect()
+}
+
+fn cap(name: &str, missing: &[&str]) -> ApiCap {
+    let is_missing = missing.iter().any(|start| name.starts_with(start));
+    ApiCap {
+        id: name.to_owned(),
+        enabled: !is_missing,
+        disabled_reason_msg: match is_missing {
+            true => "not supported yet".to_owned(),
+            false => String::new(),
+        },
+        ..ApiCap::default()
+    }
+}

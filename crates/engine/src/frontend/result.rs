@@ -1,0 +1,199 @@
+//! What a frontend comes to, in the form in which frontends hand it to each
+//! other and to exporters: results by name and metadata under agreed keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kiln_dockerfile::Lowered;
+use kiln_llb::platform;
+use kiln_protocol::frontend;
+use kiln_solver::Cache;
+use oci_spec::image::Platform;
+use serde::{Deserialize, Serialize};
+
+use super::lazy::LazyRef;
+use crate::bridge::Bridge;
+use crate::ops::Output;
+
+/// Key of an image's config; with `/` and a platform's id that of one of
+/// several.
+pub(crate) const IMAGE_CONFIG: &str = "containerimage.config";
+/// Key of the config of the image at the bottom.
+pub(crate) const BASE_CONFIG: &str = "containerimage.base.config";
+/// Key of the list of platforms.
+pub(crate) const PLATFORMS: &str = "refs.platforms";
+/// Key of SOURCE_DATE_EPOCH, in seconds.
+pub(crate) const EPOCH: &str = "source.date.epoch";
+/// Key of the image's name, for outputs that take it from the frontend.
+pub(crate) const IMAGE_NAME: &str = "image.name";
+
+/// What a frontend comes to.
+#[derive(Clone, Default)]
+pub(crate) struct FrontendResult {
+    pub(crate) refs: Refs,
+    pub(crate) metadata: BTreeMap<String, Bytes>,
+    /// By the key of the result that they are about.
+    pub(crate) attestations: BTreeMap<String, Vec<Attestation>>,
+}
+
+/// The results of a frontend; those that are `None` are empty trees.
+#[derive(Clone)]
+pub(crate) enum Refs {
+    /// One.
+    Single(Option<Arc<LazyRef>>),
+    /// Several, by key: for images the platform's id.
+    Keyed(BTreeMap<String, Option<Arc<LazyRef>>>),
+}
+
+impl Default for Refs {
+    fn default() -> Self {
+        Self::Single(None)
+    }
+}
+
+/// A statement about a result.
+#[derive(Clone)]
+pub(crate) struct Attestation {
+    /// Everything but the files.
+    pub(crate) statement: frontend::Attestation,
+    /// The files that the statement's path lies in.
+    pub(crate) files: Option<Arc<LazyRef>>,
+}
+
+/// The value of [`PLATFORMS`].
+#[derive(Serialize, Deserialize, Default)]
+pub(crate) struct Platforms {
+    /// In the order in which an index lists them.
+    #[serde(rename = "Platforms", default)]
+    pub(crate) platforms: Vec<NamedPlatform>,
+}
+
+/// A platform and the key of its result.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct NamedPlatform {
+    #[serde(rename = "ID", default)]
+    pub(crate) id: String,
+    #[serde(rename = "Platform")]
+    pub(crate) platform: Platform,
+}
+
+impl NamedPlatform {
+    /// The platform under the key that it has by custom.
+    pub(crate) fn new(platform: &Platform) -> Self {
+        let platform = platform::normalize(platform);
+        Self {
+            id: platform::format_all(&platform),
+            platform,
+        }
+    }
+}
+
+impl FrontendResult {
+    /// The answer to a request that is no build.
+    pub(crate) fn answer(metadata: BTreeMap<String, Bytes>) -> Self {
+        Self {
+            metadata,
+            ..Self::default()
+        }
+    }
+
+    /// One result without metadata.
+    pub(crate) fn single(reference: LazyRef) -> Self {
+        let reference = (!reference.definition().is_scratch()).then(|| Arc::new(reference));
+        Self {
+            refs: Refs::Single(reference),
+            ..Self::default()
+        }
+    }
+
+    /// Whether this is an answer in text and no build.
+    pub(crate) fn is_answer(&self) -> bool {
+        let has_text = ["result.json", "result.txt"].map(|key| self.metadata.contains_key(key));
+        matches!(self.refs, Refs::Single(None)) && has_text.contains(&true)
+    }
+
+    /// Every result and every file of a statement that is no empty tree.
+    pub(crate) fn all_refs(&self) -> impl Iterator<Item = &Arc<LazyRef>> {
+        let results: Vec<_> = match &self.refs {
+            Refs::Single(reference) => reference.iter().collect(),
+            Refs::Keyed(references) => references.values().flatten().collect(),
+        };
+        let statements = self.attestations.values().flatten();
+        results
+            .into_iter()
+            .chain(statements.filter_map(|statement| statement.files.as_ref()))
+    }
+
+    /// What the frontend has to say to the client.
+    pub(crate) fn response(&self) -> impl Iterator<Item = (String, String)> {
+        let said = self.metadata.iter();
+        said.filter(|(key, _)| key.starts_with("frontend."))
+            .map(|(key, text)| (key.clone(), String::from_utf8_lossy(text).into_owned()))
+    }
+
+    /// Metadata about one of several platforms, or about all.
+    pub(crate) fn about(&self, key: &str, id: &str) -> Option<&Bytes> {
+        let own = self.metadata.get(&format!("{key}/{id}"));
+        own.or_else(|| self.metadata.get(key))
+    }
+}
+
+/// Puts together the result of a build for one platform or several.
+pub(crate) struct ResultBuilder {
+    bridge: Arc<Bridge>,
+    result: FrontendResult,
+    platforms: Platforms,
+}
+
+impl ResultBuilder {
+    /// `multi_platform`: the result is several even if there is but one.
+    pub(crate) fn new(bridge: Arc<Bridge>, multi_platform: bool) -> Self {
+        let refs = if multi_platform {
+            Refs::Keyed(BTreeMap::new())
+        } else {
+            Refs::default()
+        };
+        Self {
+            bridge,
+            result: FrontendResult {
+                refs,
+                ..FrontendResult::default()
+            },
+            platforms: Platforms::default(),
+        }
+    }
+
+    /// Adds what a Dockerfile comes to for one platform.
+    pub(crate) fn add(&mut self, lowered: Lowered, caches: &[Cache<Output>]) {
+        let named = NamedPlatform::new(&lowered.platform);
+        let reference = LazyRef::new(self.bridge.clone(), lowered.definition, caches.to_vec());
+        let reference = (!reference.definition().is_scratch()).then(|| Arc::new(reference));
+        let suffix = match &mut self.result.refs {
+            Refs::Single(single) => {
+                *single = reference;
+                String::new()
+            }
+            Refs::Keyed(keyed) => {
+                keyed.insert(named.id.clone(), reference);
+                format!("/{}", named.id)
+            }
+        };
+        let facts = [
+            (IMAGE_CONFIG, Some(lowered.image.to_json())),
+            (BASE_CONFIG, lowered.base_image.map(|image| image.to_json())),
+            (EPOCH, lowered.epoch.map(|epoch| epoch.to_string())),
+        ];
+        for (key, value) in facts {
+            let value = value.map(|value| (format!("{key}{suffix}"), value.into()));
+            self.result.metadata.extend(value);
+        }
+        self.platforms.platforms.push(named);
+    }
+
+    pub(crate) fn finish(mut self) -> FrontendResult {
+        let list = serde_json::to_vec(&self.platforms).unwrap_or_default();
+        self.result.metadata.insert(PLATFORMS.into(), list.into());
+        self.result
+    }
+}
