@@ -1,7 +1,9 @@
 //! File metadata as the wire has it: modes with Go's bits.
 
+use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kiln_protocol::fsutil::Stat;
 use kiln_store::tree::{FileKind, Follow, Metadata, Root, TreeError};
 
@@ -18,12 +20,12 @@ const STICKY: u32 = 1 << 20;
 pub(super) fn stat(root: &Root, path: &str, follow: Follow, name: &str) -> Result<Stat, TreeError> {
     let metadata = root.metadata(path, follow)?;
     let linkname = match metadata.kind {
-        FileKind::Symlink => root.read_link(path)?.to_string_lossy().into_owned(),
-        _ => String::new(),
+        FileKind::Symlink => root.read_link(path)?.into_os_string().into_vec(),
+        _ => Vec::new(),
     };
     let xattrs = root.xattrs(path, follow)?.into_iter();
     Ok(Stat {
-        path: name.to_owned(),
+        path: Bytes::copy_from_slice(name.as_bytes()),
         mode: go_mode(&metadata),
         uid: metadata.owner.uid,
         gid: metadata.owner.gid,
@@ -32,7 +34,7 @@ pub(super) fn stat(root: &Root, path: &str, follow: Follow, name: &str) -> Resul
             _ => i64::try_from(metadata.size).unwrap_or(i64::MAX),
         },
         mod_time: nanoseconds(&metadata),
-        linkname,
+        linkname: linkname.into(),
         devmajor: device(&metadata).0,
         devminor: device(&metadata).1,
         xattrs: xattrs.map(|(key, value)| (key, value.into())).collect(),
