@@ -1,9 +1,7 @@
 //! File metadata as the wire has it: modes with Go's bits.
 
-use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
-use bytes::Bytes;
 use kiln_protocol::fsutil::Stat;
 use kiln_store::tree::{FileKind, Follow, Metadata, Root, TreeError};
 
@@ -17,15 +15,16 @@ const CHAR_DEVICE: u32 = 1 << 21;
 const STICKY: u32 = 1 << 20;
 
 /// What is at `path`, called `name`. Blocks.
+#[allow(clippy::useless_conversion)]
 pub(super) fn stat(root: &Root, path: &str, follow: Follow, name: &str) -> Result<Stat, TreeError> {
     let metadata = root.metadata(path, follow)?;
     let linkname = match metadata.kind {
-        FileKind::Symlink => root.read_link(path)?.into_os_string().into_vec(),
-        _ => Vec::new(),
+        FileKind::Symlink => root.read_link(path)?.to_string_lossy().into_owned(),
+        _ => String::new(),
     };
     let xattrs = root.xattrs(path, follow)?.into_iter();
     Ok(Stat {
-        path: Bytes::copy_from_slice(name.as_bytes()),
+        path: name.to_owned().into(),
         mode: go_mode(&metadata),
         uid: metadata.owner.uid,
         gid: metadata.owner.gid,
