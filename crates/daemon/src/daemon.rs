@@ -15,7 +15,7 @@ use crate::life::Life;
 use crate::listen::{self, ListenError};
 use crate::metrics::Metrics;
 use crate::settings::{Environment, Settings, SettingsError};
-use crate::{content, debug, health, logging, notify, serve, traces, worker};
+use crate::{content, debug, gateway, health, logging, notify, serve, traces, worker};
 
 /// How long connections get to take their last messages.
 const LAST_MESSAGES: Duration = Duration::from_secs(2);
@@ -161,6 +161,7 @@ fn routes(control: &Arc<Control>) -> Routes {
     let mut routes = Routes::builder();
     routes
         .add_service(Control::service(control))
+        .add_service(gateway::service(control))
         .add_service(traces::service(control))
         .add_service(content::service(control))
         .add_service(health::service());

@@ -17,6 +17,7 @@ mod serve;
 mod content;
 mod control;
 mod debug;
+mod gateway;
 mod health;
 mod history;
 mod metrics;

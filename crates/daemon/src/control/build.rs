@@ -57,6 +57,7 @@ async fn build(
         id: wanted.id,
         frontend: wanted.frontend,
         options: wanted.options,
+        frontend_inputs: wanted.frontend_inputs,
         exports,
         cache_imports: wanted.cache_imports,
         cache_exports: wanted.cache_exports,

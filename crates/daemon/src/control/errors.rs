@@ -1,18 +1,12 @@
 //! Failed builds as gRPC errors.
 
-use kiln_engine::{BuildError, Kind};
+use kiln_engine::{BuildError, wire_error};
 use kiln_session::SessionError;
 use tonic::{Code, Status};
 
-/// The error as a client sees it.
+/// The error as a client sees it, with details.
 pub(super) fn status(error: &BuildError) -> Status {
-    let code = match error.kind {
-        Kind::Cancelled => Code::Cancelled,
-        Kind::Internal => Code::Internal,
-        // What upstream says of errors that have no code of their own.
-        Kind::Input | Kind::Environment => Code::Unknown,
-    };
-    Status::new(code, error.message.clone())
+    wire_error::to_status(error)
 }
 
 /// Why something of the client's session cannot be had.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_engine::{Attributes, CacheEntry, Entitlement, Frontend};
+use kiln_engine::{Attributes, CacheEntry, Definition, Entitlement, Frontend};
 use kiln_protocol::control::{CacheOptions, CacheOptionsEntry, Exporter, SolveRequest};
 use tonic::Status;
 
@@ -11,15 +11,17 @@ use tonic::Status;
 #[derive(Debug, Clone)]
 pub(super) struct Allowed(pub(super) BTreeSet<Entitlement>);
 
-/// The behaviour that requests can ask for by number: 30 is that of BuildKit
-/// 0.31 and ours.
+/// The behaviours that requests can ask for by number: 30 is that of BuildKit
+/// 0.31 and ours, 20 that of the versions before.
 const COMPATIBILITY: i64 = 30;
+const EARLIER_COMPATIBILITY: i64 = 20;
 
 /// A request that was found sound.
 pub(super) struct Wanted {
     pub(super) id: String,
     pub(super) frontend: Frontend,
     pub(super) options: Attributes,
+    pub(super) frontend_inputs: BTreeMap<String, Definition>,
     /// The client's session; empty if it has none.
     pub(super) session: String,
     pub(super) exporters: Vec<Exporter>,
@@ -46,8 +48,21 @@ impl Wanted {
             request.exporter_attrs_deprecated,
         );
         if let Some(epoch) = epoch {
-            set_epoch(&mut exporters, &epoch);
+            exporters.iter_mut().for_each(|exporter| {
+                set_default(exporter, "source-date-epoch", &epoch);
+            });
         }
+        if request.compatibility_version == EARLIER_COMPATIBILITY {
+            let mut names = request.frontend_attrs.keys();
+            let has_attestations = names.any(|name| name.starts_with("attest:"));
+            exporters
+                .iter_mut()
+                .for_each(|exporter| set_earlier_types(exporter, has_attestations));
+        }
+        let frontend_inputs = request.frontend_inputs.into_iter();
+        let frontend_inputs = frontend_inputs
+            .map(|(name, input)| (name, input.into()))
+            .collect();
         let cache = request.cache.unwrap_or_default();
         let (cache_imports, cache_exports) = caches(cache)?;
         let (frontend, options) =
@@ -56,6 +71,7 @@ impl Wanted {
             id: request.r#ref,
             frontend,
             options,
+            frontend_inputs,
             session: request.session,
             exporters,
             cache_imports,
@@ -92,13 +108,13 @@ fn refuse_unsupported(request: &SolveRequest) -> Result<(), Status> {
         return refuse("inputs of frontends (FrontendInputs) are");
     }
     match request.compatibility_version {
-        0 | COMPATIBILITY => Ok(()),
-        version @ (10 | 20) => refuse(&format!("compatibility-version {version} is")),
+        0 | EARLIER_COMPATIBILITY | COMPATIBILITY => Ok(()),
+        version @ 10 => refuse(&format!("compatibility-version {version} is")),
         version if version > COMPATIBILITY => Err(Status::invalid_argument(format!(
             "unsupported compatibility-version {version}: upgrade buildkit (max supported: {COMPATIBILITY})"
         ))),
         version => Err(Status::invalid_argument(format!(
-            "unsupported compatibility-version {version} (supported: [{COMPATIBILITY}])"
+            "unsupported compatibility-version {version} (supported: [10 20 30])"
         ))),
     }
 }
@@ -133,14 +149,18 @@ fn exporters(
     exporters
 }
 
-/// The time that a build is said to have happened at holds for its exports
-/// too, unless they name their own.
-fn set_epoch(exporters: &mut [Exporter], epoch: &str) {
-    for exporter in exporters {
-        exporter
-            .attrs
-            .entry("source-date-epoch".into())
-            .or_insert_with(|| epoch.to_owned());
+fn set_default(exporter: &mut Exporter, key: &str, value: &str) {
+    let attribute = exporter.attrs.entry(key.to_owned());
+    attribute.or_insert_with(|| value.to_owned());
+}
+
+/// Images had Docker's media types before BuildKit 0.31, unless attestations
+/// were with them, and those were no artifacts.
+fn set_earlier_types(exporter: &mut Exporter, has_attestations: bool) {
+    match (exporter.r#type.as_str(), has_attestations) {
+        ("image", false) => set_default(exporter, "oci-mediatypes", "false"),
+        ("image" | "oci", true) => set_default(exporter, "oci-artifact", "false"),
+        _ => {}
     }
 }
 
@@ -213,28 +233,15 @@ fn frontend(
     }
     let frontend = match (name.as_str(), definition) {
         ("", Some(definition)) => Frontend::Definition(definition.into()),
-        ("", None) => {
-            return Err(Status::unimplemented(
-                "builds that the client drives are not supported yet: send LLB or name a frontend",
-            ));
-        }
+        ("", None) => Frontend::Client,
         (_, Some(definition)) if !definition.def.is_empty() => {
             return Err(Status::invalid_argument(
                 "cannot solve with both Definition and Frontend specified",
             ));
         }
-        ("dockerfile.v0", _) => Frontend::Dockerfile,
-        ("gateway.v0", _) if is_built_in => Frontend::Dockerfile,
-        ("gateway.v0", _) => {
-            return Err(Status::unimplemented(
-                "frontend gateway.v0 is not supported yet; use dockerfile.v0",
-            ));
-        }
-        _ => {
-            return Err(Status::invalid_argument(format!(
-                "invalid frontend: {name}"
-            )));
-        }
+        _ if is_built_in => Frontend::Dockerfile,
+        _ => Frontend::named(&name)
+            .ok_or_else(|| Status::invalid_argument(format!("invalid frontend: {name}")))?,
     };
     Ok((frontend, options))
 }
