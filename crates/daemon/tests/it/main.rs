@@ -2,10 +2,12 @@
 
 mod activation;
 mod builds;
+mod buildx;
 mod calls;
 mod config;
 mod history;
 mod llb;
+mod load;
 mod process;
 mod settings;
 mod stop;
