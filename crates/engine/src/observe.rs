@@ -92,6 +92,9 @@ impl Observer for JobObserver {
                 vertex.cached = true;
             }
             Progress::Failed(error) => {
+                // Also what fails before it runs, such as for a missing file,
+                // is shown.
+                vertex.started.get_or_insert(time);
                 vertex.completed = Some(time);
                 vertex.error = error.to_string();
             }
