@@ -79,7 +79,7 @@ impl Default for HistoryOptions {
         Self {
             max_age: Duration::from_secs(48 * 60 * 60),
             max_entries: 50,
-            max_log: 512 << 20,
+            max_log: 2 << 30,
             attestations: RecordedAttestations::None,
         }
     }
