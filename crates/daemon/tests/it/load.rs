@@ -52,6 +52,8 @@ impl Scene {
         for number in 0..100 {
             std::fs::write(context.join(format!("file{number}")), [b'x'; 2000]).unwrap();
         }
+        // More than one packet holds.
+        std::fs::write(context.join("large"), vec![b'y'; 3 << 20]).unwrap();
         let dockerfile = format!(
             "FROM {}/busybox:latest AS build\nARG NUMBER\nARG LASTS=0\nCOPY . /context\n\
              RUN echo begun && sleep $LASTS && ls /context | wc -l > /count && echo $NUMBER > /number\n\
@@ -110,7 +112,7 @@ impl Scene {
         if ends {
             solve.await.unwrap();
             let read = |name| std::fs::read_to_string(self.output(number).join(name)).unwrap();
-            assert_eq!(read("count"), "101\n");
+            assert_eq!(read("count"), "102\n");
             assert_eq!(read("number"), format!("{argument}\n"));
             return;
         }

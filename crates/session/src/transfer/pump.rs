@@ -66,9 +66,9 @@ async fn fill(mut packets: Rest, inbox: mpsc::Sender<Batch>) -> Rest {
 async fn next_batch(packets: &mut Fuse<Packets>) -> (Vec<Packet>, Option<Status>) {
     let mut batch = Vec::new();
     let mut bytes = 0;
-    let mut next = packets.next().await;
-    while bytes < BATCH && batch.len() < BATCH_PACKETS {
-        match next {
+    let mut next = Some(packets.next().await);
+    while let Some(packet) = next {
+        match packet {
             Some(Ok(packet)) => {
                 bytes += packet.data.len();
                 batch.push(packet);
@@ -76,10 +76,12 @@ async fn next_batch(packets: &mut Fuse<Packets>) -> (Vec<Packet>, Option<Status>
             Some(Err(status)) => return (batch, Some(status)),
             None => break,
         }
-        match packets.next().now_or_never() {
-            Some(more) => next = more,
-            None => return (batch, None),
-        }
+        let is_full = bytes >= BATCH || batch.len() >= BATCH_PACKETS;
+        // What is taken out of the stream must be in the batch: a full one takes no more.
+        next = match is_full {
+            true => None,
+            false => packets.next().now_or_never(),
+        };
     }
     (batch, None)
 }
