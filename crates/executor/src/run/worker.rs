@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
@@ -29,7 +30,11 @@ pub(super) struct Job {
 /// What a worker is told: a step, or to end.
 type Order = Option<Job>;
 
-/// As many threads as there were steps at the same time.
+/// Threads that wait for the next step, beyond the one for each processor: more of them save no
+/// time and hold files and cgroups.
+const SPARE: usize = 4;
+
+/// As many threads as there are steps at the same time, and a few that wait for the next ones.
 #[derive(Debug)]
 pub(super) struct Workers {
     settings: Arc<Settings>,
@@ -76,6 +81,17 @@ impl Workers {
         let _ = sender.send(Some(job));
         Ok(())
     }
+
+    /// Notes that a thread has nothing to do; `false` if there are enough that wait.
+    fn keep(&self, worker: &mpsc::Sender<Order>) -> bool {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let mut idle = lock(&self.idle);
+        let is_wanted = idle.len() < processors + SPARE;
+        if is_wanted {
+            idle.push(worker.clone());
+        }
+        is_wanted
+    }
 }
 
 impl Drop for Workers {
@@ -108,13 +124,9 @@ fn work(
                 (Err(kernel("prepare a thread for steps", error)), Home::Lost)
             }
         };
-        let pool = pool.upgrade();
-        let again = pool.as_ref().filter(|_| home == Home::Reached);
-        if let Some(pool) = again {
-            lock(&pool.idle).push(own.clone());
-        }
+        let waits = home == Home::Reached && pool.upgrade().is_some_and(|pool| pool.keep(own));
         let _ = done.send(result);
-        if again.is_none() {
+        if !waits {
             return;
         }
     }

@@ -97,7 +97,10 @@ fn use_is_shown_and_given_back() {
     buildx.on_base("context", STEP);
     buildx.must(&["build", "context"]);
     let used = buildx.must(&["du", "--verbose"]).stdout;
-    assert_has(&used, "RUN cat /proc/sys/kernel/random/uuid");
+    assert_has(
+        &used,
+        "mount / from exec /bin/sh -c cat /proc/sys/kernel/random/uuid",
+    );
     assert_has(&used, "Total:");
     buildx.must(&["prune", "--all", "--force"]);
     let used = buildx.must(&["du"]).stdout;

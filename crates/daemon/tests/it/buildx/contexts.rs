@@ -53,7 +53,7 @@ fn of_every_kind() {
 fn only_what_changed_is_sent() {
     let buildx = Buildx::start();
     buildx.write("context/Dockerfile", "FROM scratch\nCOPY . /all\n");
-    buildx.write("context/.dockerignore", "*.tmp\n");
+    buildx.write("context/.dockerignore", "**/*.tmp\n");
     buildx.write("context/a/kept", "kept\n");
     buildx.write("context/a/ignored.tmp", "ignored\n");
     buildx.must(&["build", "--output", "files", "context"]);
