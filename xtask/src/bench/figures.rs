@@ -29,6 +29,7 @@ impl Figure {
 #[derive(Default)]
 pub(super) struct Figures {
     list: Vec<Figure>,
+    notes: Vec<String>,
 }
 
 /// Whose sample it is.
@@ -67,6 +68,16 @@ impl Figures {
             "  {name}: {who} {seconds:.4} s, {:.0} MiB",
             memory as f64 / 1048576.0
         );
+    }
+
+    /// Something to be said below the table.
+    pub(super) fn note(&mut self, text: String) {
+        println!("  {text}");
+        self.notes.push(text);
+    }
+
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Figure> {

@@ -117,15 +117,20 @@ fn children(process: u32) -> Vec<u32> {
         .collect()
 }
 
+/// What a process has resident now, in bytes.
+pub(super) fn resident(process: u32) -> u64 {
+    memory(process, "VmRSS:").unwrap_or(0)
+}
+
 /// A process's own peak, which does not depend on when it is looked at.
 fn high_water_mark(process: u32) -> Option<u64> {
+    memory(process, "VmHWM:")
+}
+
+/// A line of a process's status that gives an amount of memory, in bytes.
+fn memory(process: u32, name: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace()
-        .next()?
-        .parse::<u64>()
-        .ok()
-        .map(|kib| kib * 1024)
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib = line.split_whitespace().next()?.parse::<u64>().ok()?;
+    Some(kib * 1024)
 }

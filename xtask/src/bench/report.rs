@@ -38,6 +38,9 @@ pub(super) fn table(figures: &Figures) -> String {
     for figure in figures.iter() {
         text.push_str(&sizes_of_archives(figure));
     }
+    for note in figures.notes() {
+        let _ = write!(text, "\n{note}\n");
+    }
     text
 }
 
@@ -109,6 +112,8 @@ ourselves; memory's is {MEMORY_TARGET}.
 
 - Time is that of the whole client process: `buildctl build` with the engine in it, `docker buildx build` with its
   daemon running. The daemon's own start is not counted.
+- Figures of the daemon: `docker buildx build` on both sides, ours with `buildkitd` behind its remote driver. Its
+  start is measured until it answers; the reference's start is that of all of dockerd.
 - Memory is resident memory at its peak, added up over all processes that take part: ours is `buildctl`, the
   reference's are the client, the daemon, containerd and its shims. Peaks are reset before every build.
 - A RUN step: the time of {steps} steps (`echo`) without cache, less that of 2 steps, divided by the difference.
@@ -124,7 +129,7 @@ cargo xtask setup    # docker-registry, runc and busybox, as root
 cargo xtask bench    # as root; downloads the reference's Debian packages once, into target/reference
 ```
 
-`--rounds N` measures more rounds, `--only steps|context|export|pull` one workload, `--quick` small inputs,
+`--rounds N` measures more rounds, `--only steps|context|export|pull|daemon|soak` one workload, `--quick` small inputs,
 `--binary FILE` another `buildctl`. Without network access for the packages only ours is measured. The document is
 written when all workloads have been measured against the reference.
 ",

@@ -2,11 +2,13 @@
 //! engines in turn; which one is first changes from round to round.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 
+use super::daemon::Daemon;
 use super::engine::{Build, Cache, Engine, Ours, Output};
 use super::figures::{Figures, Side};
 use super::inputs;
-use super::measure::{Sample, measure};
+use super::measure::{Sample, measure, resident};
 use super::process::WorkFolder;
 use super::registry::Registry;
 
@@ -49,7 +51,15 @@ pub(super) const WORKLOADS: &[(&str, Workload)] = &[
     ("export", export),
     ("pull", pull),
     ("daemon", daemon),
+    ("soak", soak),
 ];
+
+/// Builds in a row on one daemon, and after how many of them memory is looked
+/// at for the first time.
+const MANY_BUILDS: usize = 200;
+const FIRST_BUILDS: usize = 20;
+/// Of the builds in a row, so many go on at once.
+const AT_ONCE: usize = 4;
 
 /// Which of our two forms takes part.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -277,4 +287,56 @@ fn pull(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String
             figures.add("pull and unpack of ten layers", 1.0, side, sample);
         },
     )
+}
+
+/// Many small builds on one daemon, each with a context of its own and every
+/// fifth with a step that fails: what the daemon's memory comes to.
+fn soak(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
+    let Some(Engine::Daemon(daemon)) = &bench.daemon else {
+        return Ok(());
+    };
+    if round > 0 {
+        return Ok(());
+    }
+    let mut first = 0;
+    for begin in (0..MANY_BUILDS).step_by(AT_ONCE) {
+        let builds = (begin..begin + AT_ONCE).map(|number| start_small(bench, daemon, number));
+        for (build, fails) in builds.collect::<Result<Vec<_>, String>>()? {
+            let output = build
+                .wait_with_output()
+                .map_err(|error| error.to_string())?;
+            if output.status.success() == fails {
+                return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+            }
+        }
+        if begin < FIRST_BUILDS {
+            first = resident(daemon.id());
+        }
+    }
+    let mebibytes = |bytes: u64| bytes as f64 / 1048576.0;
+    figures.note(format!(
+        "Resident memory of `buildkitd`: {:.1} MiB after {FIRST_BUILDS} builds, {:.1} MiB after {MANY_BUILDS}, \
+         {AT_ONCE} at once, every fifth of them failing.",
+        mebibytes(first),
+        mebibytes(resident(daemon.id())),
+    ));
+    Ok(())
+}
+
+/// Starts a small build, and says whether it is made to fail.
+fn start_small(bench: &Bench, daemon: &Daemon, number: usize) -> Result<(Child, bool), String> {
+    let (context, fails) = (bench.context(&format!("soak{number}")), number % 5 == 4);
+    let step = if fails { "exit 1" } else { "cat /files/*" };
+    let text = format!("FROM {}\nCOPY files /files\nRUN {step}\n", bench.base);
+    inputs::write(&context.join("Dockerfile"), &text)?;
+    inputs::write(&context.join("files/number"), &number.to_string())?;
+    let mut command = daemon.command(&kept(&context, Cache::Use));
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let child = command
+        .spawn()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    Ok((child, fails))
 }
