@@ -51,6 +51,7 @@ pub struct Accepted {
 /// What the daemon answers the `Session` call with. The session ends when this is dropped.
 pub struct OutboundStream {
     messages: mpsc::Receiver<BytesMessage>,
+    closed: CancellationToken,
     _session: DropGuard,
 }
 
@@ -58,6 +59,10 @@ impl Stream for OutboundStream {
     type Item = Result<BytesMessage, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // What comes after a client's end confuses clients of the field, and is for nobody.
+        if self.closed.is_cancelled() {
+            return Poll::Ready(None);
+        }
         self.messages.poll_recv(cx).map(|message| message.map(Ok))
     }
 }
@@ -76,6 +81,7 @@ pub fn accept(
     };
     let outbound = OutboundStream {
         messages,
+        closed: closed.clone(),
         _session: closed.drop_guard(),
     };
     (accepted, outbound)
