@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kiln_frontend::{Failure, Missing};
 use kiln_session::progress::{Range, SourceFile};
 
 use crate::ops::Output;
+
+pub use kiln_frontend::chain;
 
 /// Who has to act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,18 +145,20 @@ pub struct FailedStep {
     pub(crate) mounts: Vec<Output>,
 }
 
-/// The text of an error and its causes in one line. Causes whose text the
-/// outer error shows already are not repeated.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
+impl From<Failure> for BuildError {
+    fn from(failure: Failure) -> Self {
+        let place = failure.place.iter();
+        let missing = failure.missing.iter().map(|missing| match missing {
+            Missing::Cap(name) => Detail::FrontendCap(name.clone()),
+            Missing::Subrequest(name) => Detail::Subrequest(name.clone()),
+        });
+        Self {
+            locations: place
+                .map(|it| Location::new(&it.file, &it.ranges))
+                .collect(),
+            hints: failure.hint.iter().map(|&hint| hint.to_owned()).collect(),
+            details: missing.collect(),
+            ..Self::new(Kind::Input, failure.message)
         }
-        cause = inner.source();
     }
-    text
 }

@@ -9,6 +9,7 @@ const LEVELS: &[&[&str]] = &[
     &["protocol", "solver", "store", "executor"],
     &["llb", "session", "registry"],
     &["client", "dockerfile", "source", "exporter", "remote-cache"],
+    &["frontend"],
     &["engine"],
     &["daemon", "cli"],
 ];

@@ -10,6 +10,7 @@ mod command_line;
 mod dockerfile;
 mod engines;
 mod failures;
+mod frontend_image;
 mod golden;
 mod outputs;
 mod processes;

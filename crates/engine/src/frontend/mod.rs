@@ -1,17 +1,12 @@
 //! Frontends: what turns a build request into definitions and image configs.
 
-mod answers;
 mod attested;
 mod built;
-mod caps;
 mod client;
 mod dockerfile;
-mod excerpt;
 pub(crate) mod gateway;
 mod lazy;
 pub(crate) mod result;
-mod syntax;
-mod warnings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

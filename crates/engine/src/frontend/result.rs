@@ -6,25 +6,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_dockerfile::Lowered;
-use kiln_llb::platform;
+use kiln_frontend::metadata::Metadata;
 use kiln_protocol::frontend;
 use kiln_solver::Cache;
-use oci_spec::image::Platform;
-use serde::{Deserialize, Serialize};
 
 use super::lazy::LazyRef;
 use crate::bridge::Bridge;
 use crate::ops::Output;
 
-/// Key of an image's config; with `/` and a platform's id that of one of
-/// several.
-pub(crate) const IMAGE_CONFIG: &str = "containerimage.config";
-/// Key of the config of the image at the bottom.
-pub(crate) const BASE_CONFIG: &str = "containerimage.base.config";
-/// Key of the list of platforms.
-pub(crate) const PLATFORMS: &str = "refs.platforms";
-/// Key of SOURCE_DATE_EPOCH, in seconds.
-pub(crate) const EPOCH: &str = "source.date.epoch";
+pub(crate) use kiln_frontend::metadata::{
+    BASE_CONFIG, EPOCH, IMAGE_CONFIG, NamedPlatform, PLATFORMS, Platforms,
+};
+
 /// Key of the image's name, for outputs that take it from the frontend.
 pub(crate) const IMAGE_NAME: &str = "image.name";
 
@@ -59,34 +52,6 @@ pub(crate) struct Attestation {
     pub(crate) statement: frontend::Attestation,
     /// The files that the statement's path lies in.
     pub(crate) files: Option<Arc<LazyRef>>,
-}
-
-/// The value of [`PLATFORMS`].
-#[derive(Serialize, Deserialize, Default)]
-pub(crate) struct Platforms {
-    /// In the order in which an index lists them.
-    #[serde(rename = "Platforms", default)]
-    pub(crate) platforms: Vec<NamedPlatform>,
-}
-
-/// A platform and the key of its result.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct NamedPlatform {
-    #[serde(rename = "ID", default)]
-    pub(crate) id: String,
-    #[serde(rename = "Platform")]
-    pub(crate) platform: Platform,
-}
-
-impl NamedPlatform {
-    /// The platform under the key that it has by custom.
-    pub(crate) fn new(platform: &Platform) -> Self {
-        let platform = platform::normalize(platform);
-        Self {
-            id: platform::format_all(&platform),
-            platform,
-        }
-    }
 }
 
 impl FrontendResult {
@@ -142,8 +107,8 @@ impl FrontendResult {
 /// Puts together the result of a build for one platform or several.
 pub(crate) struct ResultBuilder {
     bridge: Arc<Bridge>,
-    result: FrontendResult,
-    platforms: Platforms,
+    refs: Refs,
+    metadata: Metadata,
 }
 
 impl ResultBuilder {
@@ -156,44 +121,29 @@ impl ResultBuilder {
         };
         Self {
             bridge,
-            result: FrontendResult {
-                refs,
-                ..FrontendResult::default()
-            },
-            platforms: Platforms::default(),
+            refs,
+            metadata: Metadata::new(multi_platform),
         }
     }
 
     /// Adds what a Dockerfile comes to for one platform.
     pub(crate) fn add(&mut self, lowered: Lowered, caches: &[Cache<Output>]) {
-        let named = NamedPlatform::new(&lowered.platform);
+        let id = self.metadata.add(&lowered);
         let reference = LazyRef::new(self.bridge.clone(), lowered.definition, caches.to_vec());
         let reference = (!reference.definition().is_scratch()).then(|| Arc::new(reference));
-        let suffix = match &mut self.result.refs {
-            Refs::Single(single) => {
-                *single = reference;
-                String::new()
-            }
+        match &mut self.refs {
+            Refs::Single(single) => *single = reference,
             Refs::Keyed(keyed) => {
-                keyed.insert(named.id.clone(), reference);
-                format!("/{}", named.id)
+                keyed.insert(id, reference);
             }
-        };
-        let facts = [
-            (IMAGE_CONFIG, Some(lowered.image.to_json())),
-            (BASE_CONFIG, lowered.base_image.map(|image| image.to_json())),
-            (EPOCH, lowered.epoch.map(|epoch| epoch.to_string())),
-        ];
-        for (key, value) in facts {
-            let value = value.map(|value| (format!("{key}{suffix}"), value.into()));
-            self.result.metadata.extend(value);
         }
-        self.platforms.platforms.push(named);
     }
 
-    pub(crate) fn finish(mut self) -> FrontendResult {
-        let list = serde_json::to_vec(&self.platforms).unwrap_or_default();
-        self.result.metadata.insert(PLATFORMS.into(), list.into());
-        self.result
+    pub(crate) fn finish(self) -> FrontendResult {
+        FrontendResult {
+            refs: self.refs,
+            metadata: self.metadata.finish(),
+            attestations: BTreeMap::new(),
+        }
     }
 }

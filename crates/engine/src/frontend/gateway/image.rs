@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kiln_dockerfile::image::ImageConfig;
+use kiln_frontend::caps;
 use kiln_llb::Definition;
 use kiln_llb::build::{ImageOptions, ImageRecord, MarshalOptions, State};
 use kiln_registry::Reference;
@@ -15,7 +16,7 @@ use super::container::{self, Program};
 use super::invalid;
 use crate::bridge::Bridge;
 use crate::error::{BuildError, Kind};
-use crate::frontend::{FrontendResult, caps};
+use crate::frontend::FrontendResult;
 use crate::ops::source::source_error;
 use crate::request::Attributes;
 
@@ -142,7 +143,7 @@ impl Image {
             .chain(for_inputs)
             .find(|name| !can(name));
         match missing {
-            Some(name) => Err(caps::unsupported(name)),
+            Some(name) => Err(caps::unsupported(name).into()),
             None => Ok(()),
         }
     }

@@ -5,54 +5,52 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use kiln_dockerfile::subrequest::{self, Answering, Request, Response};
 use kiln_dockerfile::{Known, Options, Source, SyntaxError};
-use kiln_llb::Definition;
 use kiln_llb::build::SourceMap;
+use kiln_llb::{Definition, pb};
 
-use super::dockerfile::{MAX_ROUNDS, ask, too_many_rounds};
-use super::excerpt::lower_error;
-use crate::bridge::Bridge;
-use crate::error::{BuildError, Detail, Kind};
+use crate::door::Door;
+use crate::failure::{Failure, Missing};
+use crate::questions::{MAX_ROUNDS, ask, too_many_rounds};
 
 /// Answers the request that the options name, by file name.
-pub(super) async fn answer(
-    bridge: &Bridge,
+pub(crate) async fn answer<D: Door>(
+    door: &D,
     source: &Source,
     options: &Options,
     mut known: Known,
-) -> Result<BTreeMap<String, Bytes>, BuildError> {
+) -> Result<BTreeMap<String, Bytes>, D::Error> {
     let request = Request::parse(&options.request);
     let request = request.map_err(|error| {
-        let name = Detail::Subrequest(options.request.clone());
-        BuildError::wrap(Kind::Input, error).detail(name)
+        let name = Missing::Subrequest(options.request.clone());
+        Failure::wrap(&error).missing(name)
     })?;
     for _ in 0..MAX_ROUNDS {
         let answering = subrequest::answer(request, source, options, &known);
-        match answering.map_err(|error| lower_error(&error, source))? {
+        match answering.map_err(|error| Failure::lower(&error, source))? {
             Answering::Done(response) => return Ok(files(response)),
-            Answering::Needs(questions) => ask(bridge, questions, &mut known).await?,
+            Answering::Needs(questions) => ask(door, questions, &mut known).await?,
         }
     }
-    Err(too_many_rounds())
+    Err(too_many_rounds().into())
 }
 
 /// Whether the Dockerfile is to be judged, which works without it being
 /// right.
-pub(super) fn is_lint(options: &Options) -> bool {
+pub(crate) fn is_lint(options: &Options) -> bool {
     Request::parse(&options.request) == Ok(Request::Lint)
 }
 
 /// Judges a Dockerfile that cannot even be read.
-pub(super) fn lint_syntax_error(
-    filename: &str,
-    text: Bytes,
+pub(crate) fn lint_syntax_error(
+    file: pb::SourceInfo,
     definition: Definition,
     error: &SyntaxError,
 ) -> BTreeMap<String, Bytes> {
     let map = SourceMap {
         definition: Some(definition),
-        filename: filename.to_owned(),
-        language: "Dockerfile".into(),
-        data: text,
+        filename: file.filename,
+        language: file.language,
+        data: file.data,
     };
     files(subrequest::lint_syntax_error(&map, error))
 }

@@ -1,11 +1,14 @@
 //! `# syntax=` and `BUILDKIT_SYNTAX`: which frontend reads the Dockerfile.
 
-use bytes::Bytes;
-use kiln_dockerfile::directive::detect_syntax;
-use kiln_session::progress::{Position, Range, SourceFile};
+use std::collections::BTreeMap;
 
-use crate::error::{BuildError, Location};
-use crate::request::Attributes;
+use kiln_dockerfile::Location;
+use kiln_dockerfile::directive::detect_syntax;
+use kiln_llb::pb;
+
+use crate::failure::Place;
+
+type Attributes = BTreeMap<String, String>;
 
 /// The built-in frontend's own name.
 const BUILT_IN: &str = "dockerfile.v0";
@@ -19,11 +22,11 @@ const ARGUMENT: &str = "build-arg:BUILDKIT_SYNTAX";
 
 /// Another frontend that a build asks for.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub struct Wanted {
     /// Its image.
-    pub(super) image: String,
+    pub image: String,
     /// The image with the words after it.
-    pub(super) command_line: String,
+    pub command_line: String,
     /// The line of the file that says so; `None` if an argument does.
     line: Option<u32>,
 }
@@ -31,7 +34,7 @@ pub(super) struct Wanted {
 /// The frontend that a Dockerfile or the build's arguments ask for; `None` is
 /// the built-in one. A frontend that was called by another one is what was
 /// asked for, and reads the file itself.
-pub(super) fn wanted(text: &[u8], options: &Attributes) -> Option<Wanted> {
+pub(crate) fn wanted(text: &[u8], options: &Attributes) -> Option<Wanted> {
     if options.contains_key("cmdline") {
         return None;
     }
@@ -56,43 +59,30 @@ pub(super) fn wanted(text: &[u8], options: &Attributes) -> Option<Wanted> {
 
 impl Wanted {
     /// The options to call the other frontend with.
-    pub(super) fn options(&self, options: &Attributes) -> Attributes {
+    pub fn options(&self, options: &Attributes) -> Attributes {
         let mut options = options.clone();
         options.insert("cmdline".into(), self.command_line.clone());
         options.insert("source".into(), self.image.clone());
         options
     }
 
-    /// An error of the other frontend, with what asked for it where the error
-    /// itself speaks of no place.
-    pub(super) fn explain(&self, error: BuildError, filename: &str, text: &Bytes) -> BuildError {
-        if !error.locations.is_empty() {
-            return error;
-        }
-        let Some(line) = self.line else {
-            let argument = &self.command_line;
-            return error.context(format!("failed with {ARGUMENT} = {argument}"));
-        };
-        let position = Position {
-            line: i32::try_from(line).unwrap_or(i32::MAX),
-            character: 0,
-        };
-        let location = Location {
-            file: SourceFile {
-                filename: filename.to_owned(),
-                data: text.to_vec(),
-                language: "Dockerfile".into(),
-            },
-            ranges: vec![Range {
-                start: position,
-                end: position,
-            }],
-        };
-        BuildError {
-            locations: vec![location],
-            ..error
+    /// What asked for the other frontend, for errors that speak of no place
+    /// themselves.
+    pub fn asker(&self, file: pb::SourceInfo) -> Asker {
+        match self.line {
+            Some(line) => Asker::Line(Place::new(file, &[Location::line(line)])),
+            None => Asker::Argument(format!("failed with {ARGUMENT} = {}", self.command_line)),
         }
     }
+}
+
+/// What asked for another frontend.
+#[derive(Debug)]
+pub enum Asker {
+    /// A line of the Dockerfile.
+    Line(Place),
+    /// An argument: what to say in front of an error.
+    Argument(String),
 }
 
 fn is_official(reference: &str) -> bool {

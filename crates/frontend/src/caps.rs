@@ -1,6 +1,6 @@
 //! `frontend.caps`: what a request needs the Dockerfile frontend to be able to.
 
-use crate::error::{BuildError, Detail, Kind};
+use crate::failure::{Failure, Missing};
 
 /// What the built-in frontend can do.
 const KNOWN: [&str; 4] = [
@@ -13,7 +13,7 @@ const KNOWN: [&str; 4] = [
 /// Checks a list of capabilities. One that is missing but marked `+forward`
 /// comes back as the error that it is unless the request is handed on to
 /// another frontend.
-pub(super) fn check(wanted: &str) -> Result<Option<BuildError>, BuildError> {
+pub(crate) fn check(wanted: &str) -> Result<Option<Failure>, Failure> {
     let mut forwardable = None;
     for item in wanted.split(',').filter(|item| !item.is_empty()) {
         let (name, marks) = item.split_once('+').unwrap_or((item, ""));
@@ -29,14 +29,15 @@ pub(super) fn check(wanted: &str) -> Result<Option<BuildError>, BuildError> {
 }
 
 /// The names in a list of capabilities, without what the marks add.
-pub(super) fn names(list: &str) -> impl Iterator<Item = &str> {
+pub fn names(list: &str) -> impl Iterator<Item = &str> {
     let names = list.split(',').filter_map(|item| item.split('+').next());
     names.filter(|name| !name.is_empty())
 }
 
-pub(super) fn unsupported(name: &str) -> BuildError {
+/// One that is missing.
+pub fn unsupported(name: &str) -> Failure {
     let message = format!("unsupported frontend capability {name}");
-    BuildError::new(Kind::Input, message).detail(Detail::FrontendCap(name.into()))
+    Failure::new(message).missing(Missing::Cap(name.into()))
 }
 
 #[cfg(test)]
