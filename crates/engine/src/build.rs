@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::export;
 use crate::frontend::{self, Built, Call};
+use crate::late_exports;
 use crate::observe::JobObserver;
 use crate::provenance::{self, Invocation, Ledger};
 use crate::request::{BuildOutcome, BuildRequest};
@@ -23,7 +24,7 @@ pub(crate) async fn run(
 ) -> Result<BuildOutcome, BuildError> {
     let invocation = Invocation::begin();
     let provenance = provenance::parse_options(&request.options)?;
-    let exports = export::parse(request.exports)?;
+    let mut exports = export::parse(request.exports)?;
     let cache_exports = cache_transfer::parse_exports(&request.cache_exports)?;
     cache_transfer::parse_imports(&request.cache_imports)?;
 
@@ -71,6 +72,9 @@ pub(crate) async fn run(
         let attestations = provenance::attest(engine, &invocation, options, &built.platforms)?;
         built.attest(attestations);
     }
+    let late = request.late_exports.as_ref();
+    let picked = late_exports::pick(late, &result.metadata, built.ref_ids(), exports.len());
+    exports.extend(picked.await?);
     let carrier = Built::inline_carrier(&exports, &cache_exports);
     let input = built.export_input(&bridge, carrier).await?;
     let (exported, pushes) = export::run(engine, &bridge.progress, &input, exports).await?;
@@ -91,5 +95,6 @@ pub(crate) async fn run(
     outcome.response.extend(answers);
     outcome.response.extend(result.response());
     outcome.provenance = origins;
+    late_exports::finish(late, &outcome.response).await?;
     Ok(outcome)
 }

@@ -12,6 +12,7 @@ use kiln_session::{RemoteContent, Session, SessionId};
 use oci_spec::image::Descriptor;
 
 use crate::history::TraceContext;
+use crate::late_exports::LateExports;
 
 /// String options as they stand on command lines: key to value.
 pub type Attributes = BTreeMap<String, String>;
@@ -28,6 +29,8 @@ pub struct BuildRequest {
     pub frontend_inputs: BTreeMap<String, Definition>,
     /// Where results go; may be empty.
     pub exports: Vec<ExportRequest>,
+    /// Picks further exports once the result is there.
+    pub late_exports: Option<Arc<dyn LateExports>>,
     /// Caches to read from, first match wins.
     pub cache_imports: Vec<CacheEntry>,
     /// Caches to write once the build is done.
@@ -54,6 +57,7 @@ impl BuildRequest {
             options: Attributes::new(),
             frontend_inputs: BTreeMap::new(),
             exports: Vec::new(),
+            late_exports: None,
             cache_imports: Vec::new(),
             cache_exports: Vec::new(),
             entitlements: BTreeSet::new(),

@@ -10,6 +10,7 @@ use kiln_session::Session;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
+use super::late_exports::SessionExports;
 use super::request::Wanted;
 use super::{Control, errors, export};
 use crate::steps::StepCounter;
@@ -52,13 +53,15 @@ async fn build(
             Some(session.map_err(|error| errors::session(&error))?)
         }
     };
-    let exports = export::requests(wanted.exporters, session.as_ref())?;
+    let exports = export::requests(wanted.exporters, 0, session.as_ref())?;
+    let picking = session.clone().filter(|_| wanted.picks_exporters);
     let request = BuildRequest {
         id: wanted.id,
         frontend: wanted.frontend,
         options: wanted.options,
         frontend_inputs: wanted.frontend_inputs,
         exports,
+        late_exports: picking.map(|session| Arc::new(SessionExports(session)) as _),
         cache_imports: wanted.cache_imports,
         cache_exports: wanted.cache_exports,
         entitlements: wanted.entitlements,

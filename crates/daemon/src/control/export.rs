@@ -9,16 +9,17 @@ use kiln_session::content::export_store;
 use kiln_session::{ExportStream, RemoteSession};
 use tonic::Status;
 
-/// Gives the exporters of a build their targets.
+/// Gives the exporters of a build their targets; `first` is the number of the first one.
 pub(super) fn requests(
     exporters: Vec<Exporter>,
+    first: usize,
     session: Option<&RemoteSession>,
 ) -> Result<Vec<ExportRequest>, Status> {
     let mut layouts = 0;
     let requests = exporters.into_iter().enumerate().map(|(index, exporter)| {
         let layouts_before = layouts;
         layouts += usize::from(is_layout(&exporter));
-        request(exporter, index, layouts_before, session)
+        request(exporter, first + index, layouts_before, session)
     });
     requests.collect()
 }

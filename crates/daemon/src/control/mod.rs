@@ -3,6 +3,7 @@
 mod build;
 mod errors;
 mod export;
+mod late_exports;
 mod request;
 mod status;
 mod usage;

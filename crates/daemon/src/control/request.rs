@@ -28,6 +28,8 @@ pub(super) struct Wanted {
     pub(super) cache_imports: Vec<CacheEntry>,
     pub(super) cache_exports: Vec<CacheEntry>,
     pub(super) entitlements: BTreeSet<Entitlement>,
+    /// The client picks more of them once the result is there.
+    pub(super) picks_exporters: bool,
     /// Not for the history.
     pub(super) is_internal: bool,
 }
@@ -77,6 +79,7 @@ impl Wanted {
             cache_imports,
             cache_exports,
             entitlements,
+            picks_exporters: request.enable_session_exporter,
             is_internal: request.internal,
         })
     }
@@ -96,9 +99,6 @@ fn refuse_unsupported(request: &SolveRequest) -> Result<(), Status> {
     }
     if request.proxy_network {
         return refuse("a proxy for all steps (ProxyNetwork) is");
-    }
-    if request.enable_session_exporter {
-        return refuse("exporters of a session (EnableSessionExporter) are");
     }
     if request
         .frontend_inputs

@@ -9,6 +9,7 @@ mod history;
 mod llb;
 mod load;
 mod process;
+mod sessions;
 mod settings;
 mod stop;
 mod tls;

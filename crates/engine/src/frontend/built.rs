@@ -83,6 +83,15 @@ impl Built {
             .collect()
     }
 
+    /// The results' refs by id.
+    pub(crate) fn ref_ids(&self) -> Vec<String> {
+        let outputs = self.platforms.iter().map(|built| &built.solution.output);
+        outputs
+            .flatten()
+            .map(|output| output.id().to_owned())
+            .collect()
+    }
+
     /// Adds what is said of each result.
     pub(crate) fn attest(&mut self, attestations: Vec<Attestation>) {
         for (built, attestation) in self.platforms.iter_mut().zip(attestations) {

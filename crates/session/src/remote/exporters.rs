@@ -9,22 +9,13 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use super::Calls;
-use crate::SessionError;
 use crate::tunnel::MESSAGE_LIMIT;
+use crate::{PickedExporter, SessionError};
 
 /// The client's exporter service.
 #[derive(Clone, Debug)]
 pub struct RemoteExporters {
     calls: Calls,
-}
-
-/// One exporter that the client wants to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PickedExporter {
-    /// Such as `image`.
-    pub kind: String,
-    /// Its options.
-    pub attributes: BTreeMap<String, String>,
 }
 
 impl RemoteExporters {

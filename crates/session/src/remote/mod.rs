@@ -21,7 +21,7 @@ use futures::Stream;
 use kiln_protocol::control::BytesMessage;
 use tonic::Status;
 
-pub use exporters::{PickedExporter, RemoteExporters};
+pub use exporters::RemoteExporters;
 pub use file_send::ExportStream;
 
 pub(crate) use calls::Calls;

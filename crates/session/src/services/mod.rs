@@ -3,6 +3,7 @@
 mod agent;
 mod auth;
 mod content;
+mod exporters;
 mod file_send;
 mod health;
 mod secrets;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_protocol::content::content_server::{self, ContentServer};
+use kiln_protocol::exporter::exporter_server::{self, ExporterServer};
 use kiln_protocol::filesync::auth_server::{self, AuthServer};
 use kiln_protocol::filesync::file_send_server;
 use kiln_protocol::filesync::file_sync_server::{self, FileSyncServer};
@@ -28,7 +30,7 @@ use tonic::transport::Channel;
 
 use crate::transfer::LentDirectories;
 use crate::tunnel::{self, MESSAGE_LIMIT};
-use crate::{Credentials, Secrets, SessionError, SessionHeaders, Ssh};
+use crate::{Credentials, PickExporters, Secrets, SessionError, SessionHeaders, Ssh};
 
 /// What a client lends to a build on a daemon. What is empty is not offered at all.
 #[derive(Default)]
@@ -50,6 +52,8 @@ pub struct Services {
     pub ssh: Option<Arc<dyn Ssh>>,
     /// What is done with the outputs of the build, by the number of their exporter.
     pub exports: BTreeMap<usize, Delivery>,
+    /// Picks further exporters once the result is there, where the build asks for that.
+    pub exporters: Option<Arc<dyn PickExporters>>,
     /// Bodies for URLs `http://buildkit-session/ID`, by id; each can be had once.
     pub uploads: BTreeMap<String, Box<dyn Read + Send>>,
 }
@@ -134,6 +138,14 @@ impl Services {
             );
             let stores = ContentServer::new(content::Stores::new(self.stores));
             routes = routes.add_service(stores.max_decoding_message_size(MESSAGE_LIMIT));
+        }
+        if let Some(exporters) = self.exporters {
+            offer(
+                exporter_server::SERVICE_NAME,
+                &["FindExporters", "FinalizeExport"],
+            );
+            let exporters = ExporterServer::new(exporters::Picker(exporters));
+            routes = routes.add_service(exporters.max_decoding_message_size(MESSAGE_LIMIT));
         }
         if !self.uploads.is_empty() {
             offer(upload_server::SERVICE_NAME, &["Pull"]);

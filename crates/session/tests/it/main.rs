@@ -3,6 +3,7 @@
 mod content;
 mod credentials;
 mod export_stream;
+mod exporters;
 mod headers;
 mod pair;
 mod secrets;

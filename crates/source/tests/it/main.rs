@@ -4,6 +4,7 @@ mod filter;
 mod image;
 mod layout;
 mod local;
+mod remote_layout;
 mod tree;
 
 use std::path::Path;
