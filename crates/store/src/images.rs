@@ -99,14 +99,12 @@ fn image((name, text, updated): (String, String, i64)) -> Option<Image> {
     })
 }
 
-/// What any manifest or index may refer to.
+/// What any manifest or index may refer to. Lists without entries may be `null`.
 #[derive(Deserialize)]
 struct References {
     config: Option<Reference>,
-    #[serde(default)]
-    layers: Vec<Reference>,
-    #[serde(default)]
-    manifests: Vec<Reference>,
+    layers: Option<Vec<Reference>>,
+    manifests: Option<Vec<Reference>>,
 }
 
 #[derive(Deserialize)]
@@ -139,8 +137,10 @@ impl Store {
             let attestations = references
                 .layers
                 .into_iter()
+                .flatten()
                 .filter(|layer| layer.media_type.contains("in-toto"));
-            let others = references.config.into_iter().chain(references.manifests);
+            let manifests = references.manifests.into_iter().flatten();
+            let others = references.config.into_iter().chain(manifests);
             pending.extend(attestations.chain(others).map(|reference| reference.digest));
         }
         found
@@ -160,9 +160,10 @@ fn collect(content: &ContentStore, root: Digest, found: &mut HashSet<String>) {
         let Ok(references) = serde_json::from_slice::<References>(&bytes) else {
             continue;
         };
-        let leaves = references.config.into_iter().chain(references.layers);
+        let layers = references.layers.into_iter().flatten();
+        let leaves = references.config.into_iter().chain(layers);
         let (nested, leaves): (Vec<Reference>, Vec<Reference>) = leaves
-            .chain(references.manifests)
+            .chain(references.manifests.into_iter().flatten())
             .partition(|reference| is_manifest(&reference.media_type));
         found.extend(
             leaves

@@ -93,12 +93,12 @@ impl SourceOp {
     /// What it took in: an image is known once it was opened.
     pub(super) fn material(&self) -> Option<Material> {
         let image = |reference: &Reference, platform: &Platform, kind| {
-            Some(Material::Image(ImageSource {
+            Some(Material::Image(Box::new(ImageSource {
                 reference: reference.clone(),
                 platform: Some(platform.clone()),
                 digest: self.image.get()?.digest().clone(),
                 kind,
-            }))
+            })))
         };
         match &self.identifier {
             Identifier::Image(it) => image(&it.reference, &it.platform, PackageKind::Docker),

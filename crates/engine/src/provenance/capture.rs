@@ -30,7 +30,7 @@ pub(super) struct Capture {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Material {
     /// An image.
-    Image(ImageSource),
+    Image(Box<ImageSource>),
     /// A directory of the client.
     Local(String),
 }
@@ -95,7 +95,7 @@ impl Capture {
 
     fn add_source(&mut self, op: &EngineOp) {
         match op.material() {
-            Some(Material::Image(image)) => images::add(&mut self.images, image),
+            Some(Material::Image(image)) => images::add(&mut self.images, *image),
             Some(Material::Local(name)) => {
                 self.locals.insert(name);
             }

@@ -100,11 +100,10 @@ pub(crate) fn parse(options: &Attributes) -> Result<Option<ProvenanceOptions>, B
         match kind.map(str::to_lowercase).as_deref() {
             None => {}
             Some("provenance") => provenance = parse_provenance(value)?,
+            Some("sbom") if is_disabled(value) => {}
             Some("sbom") => {
-                if !is_disabled(value) {
-                    let message = "attestation type \"sbom\" is not supported yet";
-                    return Err(input(message).hint(format!("leave {key} (--sbom) out")));
-                }
+                let message = "attestation type \"sbom\" is not supported yet";
+                return Err(input(message).hint(format!("leave {key} (--sbom) out")));
             }
             Some(other) => return Err(input(format!("unknown attestation type {other:?}"))),
         }

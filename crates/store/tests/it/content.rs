@@ -124,7 +124,7 @@ fn prune_removes_what_nothing_needs() {
     rig.store.attach_blob(&owner, &extra.digest).unwrap();
     let config = content.put(b"{}").unwrap();
     let manifest = format!(
-        r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":2}},"layers":[]}}"#,
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":2}},"layers":null}}"#,
         config.digest
     );
     let manifest = content.put(manifest.as_bytes()).unwrap();
