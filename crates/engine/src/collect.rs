@@ -37,6 +37,15 @@ pub(crate) struct Gauge {
     free: u64,
     /// By how much that must have shrunk to be looked into.
     step: u64,
+    /// What `step` is when nothing speaks against it.
+    usual_step: u64,
+}
+
+impl Gauge {
+    /// What could not be removed before may be removed now.
+    pub(crate) fn be_hopeful(&mut self) {
+        self.step = self.usual_step;
+    }
 }
 
 /// Removes what nobody uses, as the options say, with the cache keys that led
@@ -118,10 +127,12 @@ impl Collector {
                 return Ok(Collected::nothing(gauge));
             }
         }
+        let usual_step = step(&policies);
         let mut gauge = Gauge {
             used: self.used()?,
             free,
-            step: gauge.map_or_else(|| step(&policies), |gauge| gauge.step),
+            step: gauge.map_or(usual_step, |gauge| gauge.step),
+            usual_step,
         };
         if !is_over(&policies, gauge.used, free) {
             return Ok(Collected::nothing(gauge));
@@ -137,7 +148,8 @@ impl Collector {
             gauge: Gauge {
                 used: self.used()?,
                 free: disk::free(self.store.root()).map_err(|error| store_error(error.into()))?,
-                step: step(&policies),
+                step: usual_step,
+                usual_step,
             },
         })
     }

@@ -136,7 +136,9 @@ impl Drop for RunningBuild {
         }
         drop(state);
         // What it used may go now.
-        *lock(&self.0.gauge) = None;
+        if let Some(gauge) = &mut *lock(&self.0.gauge) {
+            gauge.be_hopeful();
+        }
         self.0.build_ended.notify_one();
     }
 }

@@ -207,7 +207,7 @@ fn look(shared: &Shared, only: Option<&str>, known: &Known) -> Result<Found, His
         let before = known.get(&build).copied();
         let is_same_row = before.is_some_and(|before| before.row == version.row);
         if before != Some(version) {
-            // What is deleted in this moment is noticed the next time.
+            // It may have been deleted since.
             let Some(row) = shared.table.get(&build)? else {
                 continue;
             };
