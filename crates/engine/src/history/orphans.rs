@@ -6,11 +6,12 @@ use std::path::Path;
 
 use bytes::BytesMut;
 use kiln_protocol::rpc;
+use tonic::Code;
 
 use super::table::Unfinished;
 use super::tally::Tally;
 use super::writer::Ending;
-use super::{HistoryError, Shared, log, results};
+use super::{HistoryError, Shared, log};
 
 /// What is read at once.
 const CHUNK: usize = 1 << 20;
@@ -43,7 +44,7 @@ impl Shared {
             ending.keep_log(&self.store, &path, length)?;
         }
         let status = rpc::Status {
-            code: results::code::ABORTED,
+            code: Code::Aborted as i32,
             message: "the process that ran this build was stopped before the build ended".into(),
             details: Vec::new(),
         };

@@ -8,7 +8,6 @@ use kiln_store::Store;
 use prost::Message as _;
 
 use super::HistoryError;
-use crate::error::{BuildError, Kind};
 
 /// The media type of errors; the misspelling is BuildKit's.
 const ERROR_TYPE: &str = "application/vnd.googeapis.google.rpc.status+proto";
@@ -42,25 +41,6 @@ pub(super) fn failure(
     let whole = put(store, ERROR_TYPE, &status.encode_to_vec())?;
     status.details.clear();
     Ok((status, whole))
-}
-
-/// A failed build as clients of the API see it.
-pub(super) fn status_of(error: &BuildError) -> rpc::Status {
-    rpc::Status {
-        code: match error.kind {
-            Kind::Cancelled => code::CANCELLED,
-            Kind::Input | Kind::Environment | Kind::Internal => code::UNKNOWN,
-        },
-        message: error.message.clone(),
-        details: Vec::new(),
-    }
-}
-
-/// Codes of gRPC.
-pub(super) mod code {
-    pub(in crate::history) const CANCELLED: i32 = 1;
-    pub(in crate::history) const UNKNOWN: i32 = 2;
-    pub(in crate::history) const ABORTED: i32 = 10;
 }
 
 /// What outputs made, by the place of each in the request, with the blobs to

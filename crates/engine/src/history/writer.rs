@@ -24,6 +24,7 @@ use super::wire::status_response;
 use super::{HistoryError, Shared, results};
 use crate::error::BuildError;
 use crate::request::{Attributes, Provenance};
+use crate::wire_error;
 
 /// Names a build of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -240,7 +241,7 @@ impl Work {
             ending.attest(store, provenance)?;
         }
         if let Some(error) = completion.error {
-            ending.fail(store, results::status_of(&error))?;
+            ending.fail(store, wire_error::to_rpc(&error, |_| String::new()))?;
         }
         let own = trace::of_steps(build.trace, &ending.record, build.tally.steps());
         match build.trace {

@@ -102,6 +102,7 @@ async fn a_failed_build_has_its_error() {
     assert_eq!(error.details, []);
     let whole = blob(&bench, record.external_error.as_ref());
     let whole = rpc::Status::decode(whole.as_slice()).unwrap();
+    assert!(!whole.details.is_empty(), "typed details are in the blob");
     assert_eq!((whole.code, whole.message), (2, message));
     assert!(record.result.is_none() && record.completed_at.is_some());
     assert!(record.num_completed_steps > 0);
