@@ -15,6 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("runc", "runc"),
     ("crun", "crun"),
     ("skopeo", "skopeo"),
+    ("ssh-agent", "openssh-client"),
     ("umoci", "umoci"),
     ("xz", "xz-utils"),
     ("bzip2", "bzip2"),

@@ -71,7 +71,7 @@ fn definitions_come_by_standard_input_and_can_be_dumped() {
 }
 
 /// LLB that makes one file.
-fn kiln_llb_definition() -> Vec<u8> {
+pub(crate) fn kiln_llb_definition() -> Vec<u8> {
     use kiln_llb::pb;
     use prost::Message as _;
     let file = pb::FileActionMkFile {

@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod daemon;
 mod world;
 
 mod cache;
 mod command_line;
+mod daemon_builds;
+mod daemon_commands;
 mod dockerfile;
 mod engines;
 mod failures;
@@ -15,4 +18,5 @@ mod golden;
 mod outputs;
 mod processes;
 mod sources;
+mod ssh;
 mod steps;

@@ -16,7 +16,7 @@ fn wait_for_line(child: &mut Child, part: &str) {
     assert!(found, "the build ended before it said {part:?}");
 }
 
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < PATIENCE, "{what} did not happen");
@@ -25,7 +25,7 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 }
 
 /// Whether a process with this text in its command line is alive.
-fn is_running(part: &str) -> bool {
+pub(crate) fn is_running(part: &str) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes.into_iter().any(|process| {
         std::fs::read(process.path().join("cmdline")).is_ok_and(|line| {

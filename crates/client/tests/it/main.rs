@@ -2,4 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod server;
+
 mod addresses;
+mod calls;
+mod connections;
+mod layouts;
+mod solves;
