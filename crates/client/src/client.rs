@@ -8,6 +8,7 @@ use kiln_protocol::control::control_client::ControlClient;
 use tonic::Code;
 use tonic::transport::Channel;
 
+use crate::command::LastWords;
 use crate::error::DaemonError;
 use crate::{Address, ClientError, Tls, connect};
 
@@ -32,6 +33,7 @@ pub struct ConnectOptions {
 #[derive(Debug, Clone)]
 pub struct Client {
     channel: Channel,
+    words: LastWords,
     address: Address,
 }
 
@@ -66,9 +68,11 @@ impl Client {
                 });
             }
         };
-        let channel = connect::channel(address, loaded).await?;
+        let words = LastWords::default();
+        let channel = connect::channel(address, loaded, &words).await?;
         Ok(Self {
             channel,
+            words,
             address: address.clone(),
         })
     }
@@ -123,9 +127,14 @@ impl Client {
 
     /// What the daemon said about a call that failed.
     pub(crate) fn failed(&self, what: &'static str, status: tonic::Status) -> ClientError {
+        let mut error = DaemonError::from_status(&status);
+        let is_broken = std::error::Error::source(&status).is_some();
+        if let Some(words) = self.words.get().filter(|_| is_broken) {
+            error.message = words;
+        }
         ClientError::Daemon {
             what,
-            error: Box::new(DaemonError::from_status(&status)),
+            error: Box::new(error),
         }
     }
 }

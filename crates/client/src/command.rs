@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
@@ -12,6 +13,24 @@ use tokio::task::AbortHandle;
 /// How much of a program's complaints is kept.
 const STDERR_LIMIT: u64 = 8 * 1024;
 
+/// What a program that carried a connection said when it failed. The
+/// connection's calls only learn that it closed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastWords(Arc<Mutex<Option<String>>>);
+
+impl LastWords {
+    fn say(&self, words: &str) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(words.to_owned());
+    }
+
+    /// What was said, if anything.
+    pub(crate) fn get(&self) -> Option<String> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+}
+
 /// The program's two ends. Dropping it kills the program.
 #[derive(Debug)]
 pub(crate) struct CommandStream {
@@ -19,12 +38,17 @@ pub(crate) struct CommandStream {
     stdout: ChildStdout,
     /// How the program ended, told once; `None` after that.
     ended: Option<oneshot::Receiver<Option<String>>>,
+    words: LastWords,
     watch: AbortHandle,
 }
 
 impl CommandStream {
     /// Starts the program.
-    pub(crate) fn start(program: &str, arguments: &[String]) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        program: &str,
+        arguments: &[String],
+        words: LastWords,
+    ) -> std::io::Result<Self> {
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -49,6 +73,7 @@ impl CommandStream {
             stdin,
             stdout,
             ended: Some(ended),
+            words,
             watch: watch.abort_handle(),
         })
     }
@@ -93,7 +118,10 @@ impl AsyncRead for CommandStream {
         let message = ready!(Pin::new(ended).poll(cx));
         self.ended = None;
         Poll::Ready(match message {
-            Ok(Some(message)) => Err(std::io::Error::other(message)),
+            Ok(Some(message)) => {
+                self.words.say(&message);
+                Err(std::io::Error::other(message))
+            }
             _ => Ok(()),
         })
     }
@@ -105,14 +133,25 @@ impl AsyncWrite for CommandStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stdin).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.stdin).poll_write(cx, buf));
+        Poll::Ready(unless_broken(written, buf.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stdin).poll_flush(cx)
+        let flushed = ready!(Pin::new(&mut self.stdin).poll_flush(cx));
+        Poll::Ready(unless_broken(flushed, ()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stdin).poll_shutdown(cx)
+        let shut = ready!(Pin::new(&mut self.stdin).poll_shutdown(cx));
+        Poll::Ready(unless_broken(shut, ()))
+    }
+}
+
+/// A program that is gone is told by the reading side, with its last words.
+fn unless_broken<T>(outcome: std::io::Result<T>, value: T) -> std::io::Result<T> {
+    match outcome {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(value),
+        outcome => outcome,
     }
 }

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use crate::command::CommandStream;
+use crate::command::{CommandStream, LastWords};
 use crate::error::chain;
 use crate::tls::Loaded;
 use crate::{Address, ClientError};
@@ -35,10 +35,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(crate) async fn channel(
     address: &Address,
     tls: Option<Loaded>,
+    words: &LastWords,
 ) -> Result<Channel, ClientError> {
     let failed = |reason: String| ClientError::Connect {
         address: address.to_string(),
-        reason,
+        reason: words.get().unwrap_or(reason),
     };
     let endpoint = Endpoint::from(uri(address, tls.as_ref()).map_err(failed)?)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -47,10 +48,10 @@ pub(crate) async fn channel(
         .http2_keep_alive_interval(KEEP_ALIVE)
         .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
         .map_err(|error| failed(chain(&error)))?;
-    let target = address.clone();
+    let target = (address.clone(), tls, words.clone());
     let connector = service_fn(move |_: Uri| {
-        let (target, tls) = (target.clone(), tls.clone());
-        async move { dial(&target, tls.as_ref()).await.map(TokioIo::new) }
+        let (address, tls, words) = target.clone();
+        async move { dial(&address, tls.as_ref(), words).await.map(TokioIo::new) }
     });
     let connected = endpoint.connect_with_connector(connector).await;
     connected.map_err(|error| failed(chain(&error)))
@@ -73,7 +74,11 @@ fn uri(address: &Address, tls: Option<&Loaded>) -> Result<Uri, String> {
     uri.map_err(|error| format!("{authority:?} cannot be named in calls: {error}"))
 }
 
-async fn dial(address: &Address, tls: Option<&Loaded>) -> std::io::Result<Box<dyn Stream>> {
+async fn dial(
+    address: &Address,
+    tls: Option<&Loaded>,
+    words: LastWords,
+) -> std::io::Result<Box<dyn Stream>> {
     let stream: Box<dyn Stream> = match address {
         Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
         Address::Tcp { host, port } => {
@@ -83,7 +88,7 @@ async fn dial(address: &Address, tls: Option<&Loaded>) -> std::io::Result<Box<dy
         }
         Address::Command {
             program, arguments, ..
-        } => Box::new(CommandStream::start(program, arguments)?),
+        } => Box::new(CommandStream::start(program, arguments, words)?),
     };
     let Some(tls) = tls else {
         return Ok(stream);

@@ -108,7 +108,15 @@ impl DaemonError {
     /// skipped: the message says what happened also without it.
     pub fn from_status(status: &Status) -> Self {
         let details = rpc::Status::decode(status.details()).unwrap_or_default();
-        Self::read(status.code(), status.message(), &details)
+        // A connection that broke says why underneath.
+        let mut message = status.message().to_owned();
+        if let Some(cause) = std::error::Error::source(status) {
+            let cause = chain(cause);
+            if !message.contains(&cause) {
+                message = format!("{message}: {cause}");
+            }
+        }
+        Self::read(status.code(), &message, &details)
     }
 
     /// Reads an error as it is stored in a build's history.

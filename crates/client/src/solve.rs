@@ -17,6 +17,9 @@ use crate::{Client, ClientError, layouts};
 /// to be over.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// How long news may take to begin after the build's end.
+const LATE: Duration = Duration::from_secs(1);
+
 /// What a failed build is said to have failed at.
 pub(crate) const WHAT: &str = "failed to solve";
 
@@ -87,13 +90,20 @@ impl Client {
     /// so trouble here only gets logged.
     async fn follow(&self, reference: &str, progress: ProgressSink, end: oneshot::Receiver<()>) {
         let mut end = pin!(end);
+        let mut asked = pin!(self.status(reference));
         let updates = tokio::select! {
-            updates = self.status(reference) => updates,
-            // A build that was refused has no news.
-            _ = &mut end => return,
+            updates = &mut asked => updates,
+            _ = &mut end => {
+                // A short build may be over before its news begin; one that
+                // was refused has none.
+                let Ok(Ok(updates)) = tokio::time::timeout(LATE, asked).await else {
+                    return;
+                };
+                return pass_on(pin!(updates), &progress, None::<oneshot::Receiver<()>>).await;
+            }
         };
         match updates {
-            Ok(updates) => pass_on(pin!(updates), &progress, end).await,
+            Ok(updates) => pass_on(pin!(updates), &progress, Some(end)).await,
             Err(error) => tracing::warn!(%error, "the build's progress cannot be shown"),
         }
     }
@@ -102,17 +112,21 @@ impl Client {
 async fn pass_on(
     mut updates: impl Stream<Item = Result<Update, ClientError>> + Unpin,
     progress: &ProgressSink,
-    mut end: impl Future + Unpin,
+    mut end: Option<impl Future + Unpin>,
 ) {
-    let mut is_running = true;
     loop {
+        let over = async {
+            match &mut end {
+                Some(end) => _ = end.await,
+                None => tokio::time::sleep(SILENCE).await,
+            }
+        };
         let next = tokio::select! {
             next = updates.next() => next,
-            _ = &mut end, if is_running => {
-                is_running = false;
-                continue;
-            }
-            () = tokio::time::sleep(SILENCE), if !is_running => return,
+            () = over => match end.take() {
+                Some(_) => continue,
+                None => return,
+            },
         };
         match next {
             Some(Ok(update)) => progress.update(update),
