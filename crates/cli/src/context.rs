@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use kiln_client::Client;
-use kiln_engine::Engine;
+use kiln_engine::{Engine, OpenFiles};
 
 use crate::arguments::Arguments;
 use crate::failure::Failure;
@@ -15,6 +15,8 @@ use crate::{connection, root};
 pub(crate) struct Context {
     pub(crate) arguments: Arguments,
     pub(crate) target: Target,
+    /// What the limit of open files was at the start.
+    open_files: OpenFiles,
 }
 
 /// An engine that is ready.
@@ -28,18 +30,27 @@ pub(crate) enum Opened {
 impl Context {
     /// Chooses the engine and, if it is the one in this process, makes the
     /// process ready for it. Must be called before any thread is started.
-    pub(crate) fn prepare(mut arguments: Arguments) -> Result<Self, Failure> {
+    pub(crate) fn prepare(
+        mut arguments: Arguments,
+        open_files: OpenFiles,
+    ) -> Result<Self, Failure> {
         let target = target::choose(&arguments, &Surroundings::of_process())?;
         if target == Target::Embedded {
             root::prepare(&mut arguments)?;
         }
-        Ok(Self { arguments, target })
+        Ok(Self {
+            arguments,
+            target,
+            open_files,
+        })
     }
 
     /// Opens or connects to the engine. Must be called within a tokio runtime.
     pub(crate) async fn open(&self) -> Result<Opened, Failure> {
         match &self.target {
-            Target::Embedded => root::open_engine(&self.arguments).map(Opened::Embedded),
+            Target::Embedded => {
+                root::open_engine(&self.arguments, self.open_files).map(Opened::Embedded)
+            }
             Target::Daemon(address) => {
                 let client = connection::connect(address, &self.arguments.daemon).await?;
                 Ok(Opened::Daemon(client))

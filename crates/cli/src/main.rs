@@ -7,7 +7,6 @@ mod connection;
 mod context;
 mod embedded;
 mod failure;
-mod open_files;
 mod root;
 mod target;
 
@@ -34,8 +33,8 @@ use context::Context;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     init_logging(&arguments);
-    open_files::raise();
-    match Context::prepare(arguments).and_then(|context| run(&context)) {
+    let open_files = kiln_engine::raise_open_files();
+    match Context::prepare(arguments, open_files).and_then(|context| run(&context)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kiln_engine::rootless::{self, Entered};
-use kiln_engine::{Engine, EngineOptions, ExecutorChoice};
+use kiln_engine::{Engine, EngineOptions, ExecutorChoice, OpenFiles};
 
 use crate::arguments::Arguments;
 use crate::failure::Failure;
@@ -30,7 +30,7 @@ pub(crate) fn prepare(arguments: &mut Arguments) -> Result<(), Failure> {
 
 /// The engine that the command line asks for. Must be called within a tokio
 /// runtime.
-pub(crate) fn open_engine(arguments: &Arguments) -> Result<Engine, Failure> {
+pub(crate) fn open_engine(arguments: &Arguments, open_files: OpenFiles) -> Result<Engine, Failure> {
     let root = arguments
         .root
         .as_ref()
@@ -39,6 +39,7 @@ pub(crate) fn open_engine(arguments: &Arguments) -> Result<Engine, Failure> {
     if let Some(binary) = &arguments.oci_worker_binary {
         options.executor = ExecutorChoice::OciRuntime(binary.clone());
     }
+    options.open_files = Some(open_files);
     options.proxies = kiln_engine::Proxies::from_variables(|name| std::env::var(name).ok());
     Ok(Engine::open(options)?)
 }

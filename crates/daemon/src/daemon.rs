@@ -20,9 +20,6 @@ use crate::{content, debug, gateway, health, logging, notify, serve, traces, wor
 /// How long connections get to take their last messages.
 const LAST_MESSAGES: Duration = Duration::from_secs(2);
 
-/// Open files that many builds at the same time need.
-const OPEN_FILES: u64 = 1 << 20;
-
 /// Why the daemon did not start, or ended otherwise than asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -54,13 +51,13 @@ pub enum DaemonError {
 /// Runs a daemon until it is told to stop. To be called before any thread is
 /// started.
 pub fn run(arguments: &Arguments, environment: &Environment) -> Result<(), DaemonError> {
-    let settings = Settings::load(arguments, environment)?;
+    let mut settings = Settings::load(arguments, environment)?;
     logging::start(settings.log);
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
     enter(settings.rootless)?;
-    raise_open_files();
+    settings.engine.open_files = Some(kiln_engine::raise_open_files());
     // Fails only if it was done before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -92,24 +89,6 @@ fn enter(rootless: Option<bool>) -> Result<(), DaemonError> {
             Ok(())
         }
         (_, Ok(_)) => Ok(()),
-    }
-}
-
-/// Each connection, layer and pipe is an open file.
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit
-        .maximum
-        .map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES));
-    if limit.current.is_some_and(|current| current < wanted) {
-        let raised = Rlimit {
-            current: Some(wanted),
-            ..limit
-        };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::debug!(%error, "cannot raise the limit of open files");
-        }
     }
 }
 

@@ -80,6 +80,7 @@ impl Engine {
             dns: options.dns,
             frontends: options.frontends,
             provenance: options.provenance,
+            open_files: options.open_files,
             parallelism: options
                 .max_parallelism
                 .map(|limit| Arc::new(Semaphore::new(limit))),

@@ -9,6 +9,7 @@ use kiln_session::SessionId;
 
 use crate::gc::{GcSettings, Upkeep};
 use crate::history::HistoryOptions;
+use crate::open_files::OpenFiles;
 use crate::provenance::ProvenanceEnvironment;
 
 /// How to open an engine. Start from [`EngineOptions::new`].
@@ -40,6 +41,9 @@ pub struct EngineOptions {
     pub frontends: Frontends,
     /// What provenance says of this machine.
     pub provenance: ProvenanceEnvironment,
+    /// How many files steps may open unless they ask for another limit; the
+    /// engine's own limit if absent.
+    pub open_files: Option<OpenFiles>,
 }
 
 impl EngineOptions {
@@ -58,6 +62,7 @@ impl EngineOptions {
             dns: Dns::default(),
             frontends: Frontends::default(),
             provenance: ProvenanceEnvironment::default(),
+            open_files: None,
         }
     }
 }

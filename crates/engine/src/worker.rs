@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::checksums::ChecksumCache;
 use crate::jobs::Jobs;
+use crate::open_files::OpenFiles;
 use crate::ops::source::OpenedImages;
 use crate::options::Frontends;
 use crate::provenance::ProvenanceEnvironment;
@@ -38,6 +39,8 @@ pub(crate) struct Worker {
     pub(crate) dns: Dns,
     /// Which frontends builds may use.
     pub(crate) frontends: Frontends,
+    /// How many files steps may open unless they ask for another limit.
+    pub(crate) open_files: Option<OpenFiles>,
     /// How many steps may run at once; `None` means as many as there are.
     pub(crate) parallelism: Option<Arc<Semaphore>>,
 }

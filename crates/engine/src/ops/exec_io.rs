@@ -13,12 +13,20 @@ use tokio::sync::mpsc;
 use super::exec::ExecOp;
 use super::exec_mounts::{Prepared, find_secret};
 use crate::error::{BuildError, Kind};
+<<<<<<< HEAD
 use crate::jobs::{Lenders, Reporter};
+=======
+use crate::jobs::Reporter;
+use crate::open_files::OpenFiles;
+>>>>>>> b5cbf33 (Steps keep the limit of open files that the engine was started with)
 use crate::worker::Worker;
 
 /// What a process finds in `PATH` if nothing sets it.
 pub(crate) const DEFAULT_PATH: &str =
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The limit of open files, by its name.
+const NOFILE: &str = "nofile";
 
 /// How many chunks of output may wait for a slow client before the process
 /// is made to wait too.
@@ -43,7 +51,7 @@ pub(super) async fn request(
     request.hostname = meta.hostname.clone();
     request.extra_hosts = extra_hosts(&meta.extra_hosts)?;
     request.dns = worker.dns.clone();
-    request.rlimits = meta.ulimit.iter().map(rlimit).collect();
+    request.rlimits = rlimits(meta, worker.open_files);
     request.cgroup_parent = Some(meta.cgroup_parent.clone()).filter(|parent| !parent.is_empty());
     request.resources = op
         .resources
@@ -139,6 +147,22 @@ pub(crate) fn extra_hosts(hosts: &[pb::HostIp]) -> Result<Vec<HostAddress>, Buil
         })
     });
     parsed.collect()
+}
+
+/// What the step asks for, and the usual limit of open files: the engine's own
+/// may be higher than programs can do with.
+fn rlimits(meta: &pb::Meta, open_files: Option<OpenFiles>) -> Vec<Rlimit> {
+    let mut limits = meta.ulimit.iter().map(rlimit).collect::<Vec<_>>();
+    let is_asked = limits
+        .iter()
+        .any(|limit| limit.name.eq_ignore_ascii_case(NOFILE));
+    let usual = open_files.filter(|_| !is_asked).map(|limit| Rlimit {
+        name: NOFILE.into(),
+        soft: limit.soft,
+        hard: limit.hard,
+    });
+    limits.extend(usual);
+    limits
 }
 
 /// Negative limits mean none, which the kernel spells as the largest number.
