@@ -39,6 +39,9 @@ impl Failure {
                     eprint!("{}", excerpt(&place.file, &place.ranges));
                 }
                 eprintln!("error: {error}");
+                for hint in error.daemon().into_iter().flat_map(|error| &error.hints) {
+                    eprintln!("hint: {hint}");
+                }
             }
         }
     }

@@ -86,6 +86,8 @@ pub struct DaemonError {
     pub message: String,
     /// Places in source files that it is about, innermost last.
     pub places: Vec<Place>,
+    /// What to try.
+    pub hints: Vec<String>,
     /// Types of the details that came with it, such as `errdefs.Source`.
     pub details: Vec<String>,
 }
@@ -102,6 +104,9 @@ pub struct Place {
 /// Prefix and suffix of the types that BuildKit's details have.
 const DETAIL_PREFIX: &str = "github.com/moby/buildkit/";
 const DETAIL_SUFFIX: &str = "+json";
+
+/// What only Kiln's daemon tells.
+const OWN_DETAIL: &str = "kiln.Error";
 
 impl DaemonError {
     /// Reads a status with its details. A detail that cannot be read is
@@ -132,6 +137,7 @@ impl DaemonError {
         let details = status.details.iter();
         let named = details.map(|detail| (name(&detail.type_url), &detail.value));
         let sources = named.clone().filter(|(name, _)| name == "errdefs.Source");
+        let own = named.clone().filter(|(name, _)| name == OWN_DETAIL);
         Self {
             code,
             message: match message.is_empty() {
@@ -139,6 +145,7 @@ impl DaemonError {
                 false => message.to_owned(),
             },
             places: sources.filter_map(|(_, json)| place(json)).collect(),
+            hints: own.flat_map(|(_, json)| hints(json)).collect(),
             details: named.map(|(name, _)| name).collect(),
         }
     }
@@ -172,6 +179,17 @@ struct WireRange {
 struct WirePosition {
     line: i32,
     character: i32,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct OwnError {
+    hints: Vec<String>,
+}
+
+fn hints(json: &[u8]) -> Vec<String> {
+    let own = serde_json::from_slice::<OwnError>(json);
+    own.unwrap_or_default().hints
 }
 
 fn place(json: &[u8]) -> Option<Place> {

@@ -18,7 +18,7 @@ use crate::{Client, ClientError, layouts};
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long news may take to begin after the build's end.
-const LATE: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_millis(500);
 
 /// What a failed build is said to have failed at.
 pub(crate) const WHAT: &str = "failed to solve";

@@ -162,7 +162,9 @@ fn metadata_can_be_dumped() {
     assert!(dump.success, "{}", dump.stderr);
     assert_has(&dump.stdout, "table \"refs\":\n");
     assert_has(&dump.stdout, "  row=");
-    let nothing = world.run(&["--root", "elsewhere", "debug", "dump-metadata"]);
+    let mut command = world.bare_command();
+    command.args(["--root", "elsewhere", "debug", "dump-metadata"]);
+    let nothing = ran(command.output().unwrap());
     assert!(!nothing.success);
     assert_has(&nothing.stderr, "elsewhere/kiln.db");
 }

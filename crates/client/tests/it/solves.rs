@@ -91,6 +91,10 @@ async fn errors_bring_their_places() {
             detail("stack.Stack", "{}"),
             detail("errdefs.Source", json),
             detail("errdefs.Source", "broken"),
+            prost_types::Any {
+                type_url: "kiln.Error+json".into(),
+                value: br#"{"kind":"input","hints":["look"]}"#.to_vec(),
+            },
         ],
     };
     let details = details.encode_to_vec();
@@ -115,6 +119,7 @@ async fn errors_bring_their_places() {
     assert_eq!(place.file.data, b"FROM a");
     assert_eq!(place.ranges[0].end.character, 6);
     assert_eq!(error.details[0], "stack.Stack");
+    assert_eq!(error.hints, ["look"]);
 }
 
 #[tokio::test]
