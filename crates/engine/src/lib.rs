@@ -62,12 +62,8 @@ pub use kiln_store::RecordType;
 pub use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
 pub use late_exports::LateExports;
 pub use metadata::dump_metadata;
-<<<<<<< HEAD
-pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies, WorkerInfo};
-=======
 pub use open_files::{OpenFiles, raise_open_files};
-pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies};
->>>>>>> b5cbf33 (Steps keep the limit of open files that the engine was started with)
+pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies, WorkerInfo};
 pub use provenance::ProvenanceEnvironment;
 pub use request::{
     Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,

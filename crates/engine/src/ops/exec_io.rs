@@ -13,12 +13,8 @@ use tokio::sync::mpsc;
 use super::exec::ExecOp;
 use super::exec_mounts::{Prepared, find_secret};
 use crate::error::{BuildError, Kind};
-<<<<<<< HEAD
 use crate::jobs::{Lenders, Reporter};
-=======
-use crate::jobs::Reporter;
 use crate::open_files::OpenFiles;
->>>>>>> b5cbf33 (Steps keep the limit of open files that the engine was started with)
 use crate::worker::Worker;
 
 /// What a process finds in `PATH` if nothing sets it.
