@@ -66,10 +66,18 @@ impl From<pb::Definition> for Definition {
 
 impl From<Definition> for pb::Definition {
     fn from(definition: Definition) -> Self {
+        let mut source = definition.source;
+        // Encoded, an empty value of a map is no value, which clients of the
+        // field take for a null pointer and follow.
+        if let Some(source) = &mut source {
+            source
+                .locations
+                .retain(|_, locations| !locations.locations.is_empty());
+        }
         Self {
             def: definition.ops,
             metadata: definition.metadata,
-            source: definition.source,
+            source,
         }
     }
 }

@@ -67,6 +67,14 @@ async fn everybody_sees_all_progress_however_early_or_late() {
             .any(|vertex| vertex.completed.is_some())
     );
 
+    let internal = SolveRequest {
+        internal: true,
+        ..llb::solve("internal", llb::file("x"))
+    };
+    client.clone().solve(internal).await.unwrap();
+    let late = status(client.clone(), "internal").await;
+    assert!(!late.vertexes.is_empty());
+
     let request = StatusRequest {
         r#ref: "never".into(),
     };

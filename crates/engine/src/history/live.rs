@@ -14,6 +14,9 @@ pub(super) struct LiveBuilds(Mutex<State>);
 pub(super) struct State {
     /// Logs by the build's ref.
     pub(super) logs: HashMap<String, Arc<LiveLog>>,
+    /// Logs of builds that ended a moment ago and that no record tells of:
+    /// clients may ask for the progress of a short build after its end.
+    pub(super) late: HashMap<String, Arc<LiveLog>>,
     /// Builds that are over, but whose traces are still to come.
     pub(super) finalizers: HashMap<String, Arc<Finalizer>>,
     /// Whether listeners go once nothing is live.
@@ -43,7 +46,9 @@ impl LiveBuilds {
     }
 
     pub(super) fn log(&self, build: &str) -> Option<Arc<LiveLog>> {
-        self.lock().logs.get(build).cloned()
+        let state = self.lock();
+        let late = || state.late.get(build);
+        state.logs.get(build).or_else(late).cloned()
     }
 
     pub(super) fn finalizer(&self, build: &str) -> Option<Arc<Finalizer>> {

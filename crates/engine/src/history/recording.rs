@@ -19,6 +19,9 @@ use crate::request::{BuildOutcome, BuildRequest, Recorded};
 /// sends.
 const SPAN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
+/// How long the progress of a build without record can be had after its end.
+const LATE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// A build that is being recorded. Dropped before it is finished, the build
 /// counts as cancelled.
 pub(crate) struct Recording {
@@ -28,6 +31,8 @@ pub(crate) struct Recording {
     key: Option<BuildKey>,
     /// Set if spans of the client may follow.
     finalizer: Option<Arc<Finalizer>>,
+    /// Set if no record will tell of the build.
+    unlisted: Option<Arc<LiveLog>>,
 }
 
 impl History {
@@ -38,6 +43,7 @@ impl History {
             build: request.id.clone(),
             key: None,
             finalizer: None,
+            unlisted: None,
         };
         let log = Arc::new(LiveLog::new());
         {
@@ -49,6 +55,7 @@ impl History {
             live.logs.insert(request.id.clone(), log.clone());
         }
         let is_listed = request.recorded == Recorded::Listed;
+        recording.unlisted = (!is_listed).then(|| log.clone());
         if let Some(trace) = request.trace.filter(|_| is_listed) {
             self.shared.spans.expect(trace);
             recording.finalizer = Some(Finalizer::new());
@@ -112,6 +119,9 @@ impl Recording {
             return;
         };
         let queue = self.history.writer.queue();
+        if let Some(log) = self.unlisted.take() {
+            keep_for_late_readers(&self.history, &self.build, log);
+        }
         let finalizer = self.finalizer.take();
         if let Some(finalizer) = &finalizer {
             let mut live = self.history.shared.live.lock();
@@ -139,6 +149,27 @@ impl Recording {
             }
         }
     }
+}
+
+/// Without a runtime the program is ending, and nobody can be late.
+fn keep_for_late_readers(history: &History, build: &str, log: Arc<LiveLog>) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return;
+    };
+    let (shared, build) = (Arc::downgrade(&history.shared), build.to_owned());
+    let mut live = history.shared.live.lock();
+    live.late.insert(build.clone(), log.clone());
+    runtime.spawn(async move {
+        tokio::time::sleep(LATE).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let late = &mut shared.live.lock().late;
+        // A later build of the same name is kept for its own time.
+        if late.get(&build).is_some_and(|kept| Arc::ptr_eq(kept, &log)) {
+            late.remove(&build);
+        }
+    });
 }
 
 impl Drop for Recording {

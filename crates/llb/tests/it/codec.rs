@@ -152,3 +152,23 @@ fn the_action_comes_last() {
     };
     assert_eq!(encode_op(&op).as_ref(), b"\x5a\x00\x1a\x03\x0a\x01a");
 }
+
+/// Clients of the field crash on an op whose source lines are an empty message.
+#[test]
+fn ops_without_source_lines_are_not_listed() {
+    let mut source = pb::Source::default();
+    source
+        .locations
+        .insert("nowhere".into(), pb::Locations::default());
+    let somewhere = pb::Locations {
+        locations: vec![pb::Location::default()],
+    };
+    source.locations.insert("somewhere".into(), somewhere);
+    let definition = Definition {
+        source: Some(source),
+        ..Definition::default()
+    };
+    let wire = pb::Definition::from(definition);
+    let listed = wire.source.unwrap().locations.into_keys();
+    assert_eq!(listed.collect::<Vec<_>>(), ["somewhere"]);
+}
