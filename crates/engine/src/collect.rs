@@ -1,5 +1,6 @@
 //! Garbage collection: what the rules ask for, and whether it is needed.
 
+use std::ops::ControlFlow;
 use std::time::SystemTime;
 
 use kiln_solver::KeyStore;
@@ -55,10 +56,21 @@ pub(crate) fn prune(
     keys: &DatabaseKeys,
     options: &PruneOptions,
 ) -> Result<Vec<UsageRecord>, BuildError> {
+    prune_and_tell(store, keys, options, &mut |_| ControlFlow::Continue(()))
+}
+
+/// The same, telling of each record as it goes. Whoever is told may stop it.
+pub(crate) fn prune_and_tell(
+    store: &Store,
+    keys: &DatabaseKeys,
+    options: &PruneOptions,
+    told: &mut dyn FnMut(&UsageRecord) -> ControlFlow<()>,
+) -> Result<Vec<UsageRecord>, BuildError> {
     let mut removed = Vec::new();
     let pruned = store.prune(options, &mut |record| {
+        let go_on = told(&record).is_continue();
         removed.push(record);
-        true
+        go_on
     });
     for record in &removed {
         let released = keys.release(&record.id);

@@ -1,5 +1,6 @@
 //! The engine: one store with everything that builds on it.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use kiln_exporter::Exporter;
@@ -156,9 +157,20 @@ impl Engine {
     /// Removes what nobody uses, as the options say, and answers what that
     /// was.
     pub async fn prune(&self, options: PruneOptions) -> Result<Vec<UsageRecord>, BuildError> {
+        self.prune_and_tell(options, |_| ControlFlow::Continue(()))
+            .await
+    }
+
+    /// The same, telling of each record as it goes. Whoever is told may block,
+    /// and may stop it.
+    pub async fn prune_and_tell(
+        &self,
+        options: PruneOptions,
+        mut told: impl FnMut(&UsageRecord) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<Vec<UsageRecord>, BuildError> {
         let (store, keys) = (self.worker.store.clone(), self.keys.clone());
         blocking(move || {
-            let removed = collect::prune(&store, &keys, &options)?;
+            let removed = collect::prune_and_tell(&store, &keys, &options, &mut told)?;
             store.settle();
             Ok(removed)
         })

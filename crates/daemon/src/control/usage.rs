@@ -1,13 +1,19 @@
 //! Disk usage and what frees it.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-use futures::stream::{self, StreamExt as _};
+use futures::StreamExt as _;
 use kiln_engine::{PruneOptions, UsageOptions};
 use kiln_protocol::control::{DiskUsageRequest, DiskUsageResponse, PruneRequest, UsageRecord};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
 use super::{Answers, Control, errors};
+
+/// Records that wait for a client to take them.
+const QUEUE: usize = 64;
 
 /// `DiskUsage`: what the store holds.
 pub(super) async fn disk_usage(
@@ -26,7 +32,8 @@ pub(super) async fn disk_usage(
     }))
 }
 
-/// `Prune`: removes what nobody uses and says what that was.
+/// `Prune`: removes what nobody uses and says what that is as it goes. It stops
+/// when the client leaves.
 pub(super) async fn prune(
     control: &Control,
     request: PruneRequest,
@@ -39,10 +46,22 @@ pub(super) async fn prune(
         max_used_space: bytes(request.max_used_space),
         min_free_space: bytes(request.min_free_space),
     };
-    let removed = control.engine.prune(options).await;
-    let removed = removed.map_err(|error| errors::status(&error))?;
-    let records = removed.into_iter().map(|removed| Ok(record(removed)));
-    Ok(Response::new(stream::iter(records).boxed()))
+    let engine = control.engine.clone();
+    let (sender, records) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let told = sender.clone();
+        let pruned = engine.prune_and_tell(options, move |removed| {
+            match told.blocking_send(Ok(record(removed.clone()))) {
+                Ok(()) => ControlFlow::Continue(()),
+                // The client has left.
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        if let Err(error) = pruned.await {
+            let _ = sender.send(Err(errors::status(&error))).await;
+        }
+    });
+    Ok(Response::new(ReceiverStream::new(records).boxed()))
 }
 
 /// Negative amounts mean none, as zero does.
