@@ -9,5 +9,8 @@ mod pair;
 mod secrets;
 mod sessions;
 mod ssh;
+mod transfer;
+mod transfer_hostile;
+mod transfer_random;
 mod upload;
 mod vanishing;

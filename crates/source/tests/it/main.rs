@@ -5,6 +5,7 @@ mod image;
 mod layout;
 mod local;
 mod remote_layout;
+mod remote;
 mod tree;
 
 use std::path::Path;

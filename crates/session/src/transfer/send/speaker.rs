@@ -96,10 +96,12 @@ impl Speaker<'_> {
         let Err(error) = outcome else { return };
         self.queue.close();
         let report = report(&error.to_string());
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(error);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        // That nobody takes packets any more has a reason, which is heard of otherwise.
+        if matches!(*failure, None | Some(TransferError::Ended)) {
+            *failure = Some(error);
+        }
+        drop(failure);
         self.outbound.blocking_send(Ok(vec![report])).ok();
     }
 
