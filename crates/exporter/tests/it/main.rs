@@ -10,6 +10,7 @@ mod fixture;
 mod layers;
 mod layout;
 mod local;
+mod local_remote;
 mod options;
 mod push;
 mod reference;

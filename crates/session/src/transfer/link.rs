@@ -9,6 +9,9 @@ use kiln_protocol::fsutil::Packet;
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::error::TransferError;
+use super::pump::report;
+
 /// Batches that may wait to be sent. A batch is about [`BATCH`] bytes at most.
 const WAITING: usize = 8;
 
@@ -67,6 +70,16 @@ impl Link {
             outbound: sender,
         };
         (here, there)
+    }
+}
+
+impl Link {
+    /// Ends the transfer before it has begun.
+    pub(super) async fn refuse(self, error: &TransferError) {
+        let report = report(&error.to_string());
+        for batch in [Ok(vec![report]), Err(error.to_status())] {
+            self.outbound.send(batch).await.ok();
+        }
     }
 }
 

@@ -31,10 +31,15 @@ use file::DeliveredFile;
 /// # Errors
 /// The other side fails, or something cannot be written.
 pub async fn deliver(link: Link, path: PathBuf, others: Others) -> Result<(), TransferError> {
-    let destination = tokio::task::spawn_blocking(move || Destination::open(&path));
-    let destination = destination
-        .await
-        .map_err(|error| TransferError::Internal(error.to_string()))??;
+    let opened = tokio::task::spawn_blocking(move || Destination::open(&path)).await;
+    let opened = opened.unwrap_or_else(|error| Err(TransferError::Internal(error.to_string())));
+    let destination = match opened {
+        Ok(destination) => destination,
+        Err(error) => {
+            link.refuse(&error).await;
+            return Err(error);
+        }
+    };
     let directories = OpenDirectories::new(Arc::clone(&destination));
     let delivery = Delivery {
         destination,
