@@ -177,11 +177,7 @@ async fn only_what_changed_is_sent_again() {
     // The first one is as it was.
     assert_eq!(fs::read_to_string(of(&first).join("a")).expect("read"), "1");
 
-    // Linked names whose file changed, although both say the same of themselves as before.
-    let time = fs::metadata(source.join("also-b"))
-        .expect("stat")
-        .modified()
-        .expect("time");
+    // A file with two names.
     fs::write(source.join("also-b"), "3333").expect("write");
     let third = snapshot(&fixture, &client, &context())
         .await
@@ -192,7 +188,6 @@ async fn only_what_changed_is_sent_again() {
         .await
         .expect("snapshot");
     assert_eq!(checksum(&third), checksum(&direct));
-    assert!(time <= SystemTime::now());
 }
 
 #[tokio::test]
