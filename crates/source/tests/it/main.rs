@@ -4,8 +4,8 @@ mod filter;
 mod image;
 mod layout;
 mod local;
-mod remote_layout;
 mod remote;
+mod remote_layout;
 mod tree;
 
 use std::path::Path;
