@@ -27,6 +27,18 @@ pub struct Definition {
 pub struct DecodeError(#[from] prost::DecodeError);
 
 impl Definition {
+    /// The message as clients of the field can take it. Encoded, an empty value of a map is no
+    /// value, which they take for a null pointer and follow: ops without source lines are left out.
+    pub fn to_wire(&self) -> pb::Definition {
+        let mut wire = pb::Definition::from(self.clone());
+        if let Some(source) = &mut wire.source {
+            source
+                .locations
+                .retain(|_, locations| !locations.locations.is_empty());
+        }
+        wire
+    }
+
     /// Reads an encoded `pb.Definition`.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         Ok(pb::Definition::decode(bytes)?.into())
@@ -66,18 +78,10 @@ impl From<pb::Definition> for Definition {
 
 impl From<Definition> for pb::Definition {
     fn from(definition: Definition) -> Self {
-        let mut source = definition.source;
-        // Encoded, an empty value of a map is no value, which clients of the
-        // field take for a null pointer and follow.
-        if let Some(source) = &mut source {
-            source
-                .locations
-                .retain(|_, locations| !locations.locations.is_empty());
-        }
         Self {
             def: definition.ops,
             metadata: definition.metadata,
-            source,
+            source: definition.source,
         }
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn parse(template: &str) -> Result<Vec<Node>, TemplateError> {
     match end {
         End::Template => Ok(nodes),
         End::Else(_) => Err(TemplateError::syntax("unexpected {{else}}")),
-        End::End => Err(TemplateError::syntax("unexpected {{end}}")),
+        End::Word => Err(TemplateError::syntax("unexpected {{end}}")),
     }
 }
 
@@ -123,7 +123,8 @@ enum End {
     Template,
     /// `else`, or `else if …` with what stands behind `else`.
     Else(String),
-    End,
+    /// `end`.
+    Word,
 }
 
 fn block(
@@ -147,7 +148,7 @@ fn block(
             .unwrap_or((&action, ""));
         match word {
             _ if action.starts_with("/*") => {}
-            "end" => return Ok((nodes, End::End)),
+            "end" => return Ok((nodes, End::Word)),
             "else" => return Ok((nodes, End::Else(rest.trim().to_owned()))),
             "if" | "range" | "with" => nodes.push(control(word, rest, pieces, depth)?),
             "define" | "template" | "block" | "break" | "continue" => {
@@ -168,10 +169,10 @@ fn control(
     let subject = pipeline(rest)?;
     let (body, end) = block(pieces, depth + 1)?;
     let otherwise = match end {
-        End::End => Vec::new(),
+        End::Word => Vec::new(),
         End::Template => return Err(unfinished(word)),
         End::Else(next) if next.is_empty() => match block(pieces, depth + 1)? {
-            (nodes, End::End) => nodes,
+            (nodes, End::Word) => nodes,
             _ => return Err(unfinished(word)),
         },
         End::Else(next) => match next.split_once(char::is_whitespace) {

@@ -161,7 +161,7 @@ async fn images_are_named_in_their_directory() {
         "image.name",
         "example.com:5000/a/b:v1,docker.io/library/c@sha256:1".to_owned(),
     );
-    solve(request(), services(), &[image.clone()])
+    solve(request(), services(), std::slice::from_ref(&image))
         .await
         .unwrap();
     solve(request(), services(), &[image, name]).await.unwrap();

@@ -1,5 +1,7 @@
 //! The daemon from outside: its settings as data, and the program on sockets.
 
+#![allow(clippy::unwrap_used)]
+
 mod activation;
 mod builds;
 mod buildx;

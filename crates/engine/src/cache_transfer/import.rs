@@ -27,9 +27,12 @@ pub(crate) fn parse_imports(entries: &[CacheEntry]) -> Result<Vec<ImportOptions>
     parsed.collect()
 }
 
+/// A cache that is read once; `None` if it cannot be.
+type Import = Arc<OnceCell<Option<Cache<Output>>>>;
+
 /// The caches that one build has read, whoever named them.
 #[derive(Default)]
-pub(crate) struct Imports(Mutex<BTreeMap<CacheEntry, Arc<OnceCell<Option<Cache<Output>>>>>>);
+pub(crate) struct Imports(Mutex<BTreeMap<CacheEntry, Import>>);
 
 impl Imports {
     /// Reads all caches, side by side and each once. Those that cannot be

@@ -168,7 +168,7 @@ fn ops_without_source_lines_are_not_listed() {
         source: Some(source),
         ..Definition::default()
     };
-    let wire = pb::Definition::from(definition);
+    let wire = definition.to_wire();
     let listed = wire.source.unwrap().locations.into_keys();
     assert_eq!(listed.collect::<Vec<_>>(), ["somewhere"]);
 }

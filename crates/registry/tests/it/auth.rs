@@ -432,7 +432,10 @@ async fn a_user_may_fetch_the_token_and_keep_the_secret() {
         service: "fake".into(),
         scopes: vec!["repository:test/image:pull".into()],
     };
-    assert_eq!(*one.fetched.lock().expect("lock"), [request.clone()]);
+    assert_eq!(
+        *one.fetched.lock().expect("lock"),
+        std::slice::from_ref(&request)
+    );
     assert_eq!(
         *same.fetched.lock().expect("lock"),
         [],

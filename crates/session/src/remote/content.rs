@@ -136,7 +136,13 @@ impl RemoteContent for Store {
         let fed = writing.feed(data, messages);
         let (fed, answered) = tokio::join!(fed, self.calls.ask(&what, call));
         match (fed, answered) {
-            (_, Err(SessionError::Refused { code, .. })) if code == Code::AlreadyExists => Ok(()),
+            (
+                _,
+                Err(SessionError::Refused {
+                    code: Code::AlreadyExists,
+                    ..
+                }),
+            ) => Ok(()),
             (_, Err(error)) => Err(error),
             (Err(error), Ok(_)) => {
                 // What is left behind there is no reason to hide the first error.

@@ -31,11 +31,7 @@ fn tables(connection: &Connection) -> rusqlite::Result<String> {
         // The name comes from the database itself.
         let mut all =
             connection.prepare(&format!("SELECT * FROM \"{}\"", name.replace('"', "\"\"")))?;
-        let columns = all
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>();
+        let columns = all.column_names().map(str::to_owned).collect::<Vec<_>>();
         let mut rows = all.query([])?;
         while let Some(row) = rows.next()? {
             out.push(' ');

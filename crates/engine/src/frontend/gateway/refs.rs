@@ -61,7 +61,7 @@ impl RefTable {
         };
         Ok(frontend::Ref {
             id: self.insert(Held::Lazy(reference.clone()))?,
-            def: Some(reference.definition().clone().into()),
+            def: Some(reference.definition().to_wire()),
         })
     }
 

@@ -189,7 +189,7 @@ impl LlbBridge for LlbBridgeService {
     ) -> Result<Response<InputsResponse>, Status> {
         let inputs = self.0.inputs.clone().into_iter();
         Ok(Response::new(InputsResponse {
-            definitions: inputs.map(|(name, it)| (name, it.into())).collect(),
+            definitions: inputs.map(|(name, it)| (name, it.to_wire())).collect(),
         }))
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kiln_engine::history::{HistoryError, ListenOptions};
+use kiln_engine::history::ListenOptions;
 use kiln_engine::{ExportTarget, GcPolicy, HistoryOptions, Recorded};
 use kiln_protocol::control::Descriptor;
 use kiln_protocol::rpc;
@@ -215,13 +215,9 @@ async fn unlisted_builds_can_be_followed_and_are_forgotten() {
     build.await.unwrap().unwrap();
     assert!(!rest(stream).await.vertexes.is_empty());
     assert_eq!(listed(&bench.engine, ListenOptions::default()).await, []);
-    let error = bench
-        .engine
-        .history()
-        .status(&name, Duration::ZERO)
-        .await
-        .err();
-    assert!(matches!(error, Some(HistoryError::NoSuchBuild { .. })));
+    // For a moment, who comes late still finds it.
+    let late = bench.engine.history().status(&name, Duration::ZERO).await;
+    assert!(!rest(late.unwrap()).await.vertexes.is_empty());
     let spools = std::fs::read_dir(bench.root().join("history")).unwrap();
     assert_eq!(spools.count(), 0, "no log is left");
 }
