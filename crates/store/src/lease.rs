@@ -44,7 +44,7 @@ impl Lease {
         })
     }
 
-    /// The name under which [`Lease::lives`] finds it.
+    /// The name under which `Lease::lives` finds it.
     pub fn id(&self) -> &str {
         let name = self.path.file_name().and_then(|name| name.to_str());
         name.unwrap_or_default()

@@ -55,7 +55,7 @@ pub(crate) struct BuildArguments {
     pub(crate) allow: Vec<String>,
 
     /// Allow forwarding SSH agent or a raw Unix socket to the builder. Format
-    /// default|<id>[=<socket>[,raw=false]|<key>[,<key>]]
+    /// `default|ID[=SOCKET[,raw=false]|KEY[,KEY]]`
     #[arg(long, value_name = "ID[=SOCKET]")]
     pub(crate) ssh: Vec<String>,
 

@@ -1,5 +1,5 @@
 //! `buildkitd.toml`: every key BuildKit knows, read and checked. What the keys
-//! mean here, and which are refused, is decided in [`crate::settings`].
+//! mean here, and which are refused, is decided in `settings`.
 
 mod load;
 mod size;
