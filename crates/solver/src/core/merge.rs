@@ -5,7 +5,8 @@ use std::sync::PoisonError;
 
 use super::edge::{Asker, Content, Edge, EdgeState};
 use super::index::Trait;
-use super::{Action, Core, EdgeId, VertexId};
+use super::{Action, Core, EdgeId, Purpose, Query, VertexId};
+use crate::digest::root_key;
 use crate::key::KeyUse;
 
 impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
@@ -108,6 +109,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
         self.merged.insert(id, target);
         let wants = std::mem::take(&mut edge.wants);
         let extra = other_ways(edge, self.edges.get(target).map(|target| &**target));
+        self.link_late(target, &extra);
         let Some(into) = self.edges.get_mut(target) else {
             return;
         };
@@ -140,6 +142,49 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
         edge.forget_search();
         self.touch(target);
     }
+
+    /// Has the caches link further ways to an edge whose keys are on their way
+    /// to them, or there. The keys of other edges take such ways along.
+    fn link_late(&mut self, id: EdgeId, extra: &[(usize, KeyUse)]) {
+        let Some(edge) = self.edges.get(id) else {
+            return;
+        };
+        if matches!(edge.state, EdgeState::Probing | EdgeState::Executing) {
+            return;
+        }
+        let vertex = edge.vertex;
+        let queries: Vec<Query> = (0..edge.deps.len())
+            .filter_map(|input| late_ways(edge, input, extra))
+            .collect();
+        for query in queries {
+            let task = self.task(Purpose::Link);
+            self.actions.push(Action::Query {
+                task,
+                vertex,
+                query,
+            });
+        }
+    }
+}
+
+/// The question whose answer a cache gives by linking the ways of one input.
+fn late_ways<T, E: std::error::Error + 'static>(
+    edge: &Edge<T, E>,
+    input: usize,
+    extra: &[(usize, KeyUse)],
+) -> Option<Query> {
+    let Content::Probed(Some(content)) = &edge.deps[input].content else {
+        return None;
+    };
+    let ways = extra.iter().filter(|(of, _)| *of == input);
+    let equal: Vec<KeyUse> = ways.map(|(_, used)| used.clone()).collect();
+    let digest = root_key(&edge.map.as_ref()?.digest, i64::try_from(edge.output).ok()?);
+    (!equal.is_empty()).then(|| Query {
+        keys: vec![content.used(None)],
+        equal,
+        input,
+        digest,
+    })
 }
 
 /// The keys of inputs which lead to the edge but not to the one it becomes.
@@ -147,7 +192,11 @@ fn other_ways<T, E: std::error::Error + 'static>(
     edge: &Edge<T, E>,
     target: Option<&Edge<T, E>>,
 ) -> Vec<(usize, KeyUse)> {
-    let mut ways = Vec::new();
+    let mut ways = edge
+        .extra
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     for (index, dep) in edge.deps.iter().enumerate() {
         let same = target
             .and_then(|target| target.deps.get(index))

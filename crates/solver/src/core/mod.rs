@@ -65,6 +65,8 @@ enum Purpose {
     Commit(EdgeId),
     Query(EdgeId, Lookup),
     Records(EdgeId, Arc<Key>),
+    /// Linking keys that nobody waits for.
+    Link,
 }
 
 impl<T, E: std::error::Error + 'static> Default for Core<T, E> {
@@ -108,6 +110,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
             return;
         };
         match (purpose, outcome) {
+            (Purpose::Link, _) => {}
             (Purpose::Call(vertex, call), outcome) => self.called(vertex, call, outcome),
             (Purpose::Load(edge), Outcome::Loaded(output)) => self.loaded(edge, output),
             (Purpose::Commit(edge), Outcome::Committed(records)) => self.committed(edge, records),

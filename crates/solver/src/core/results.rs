@@ -1,6 +1,6 @@
 //! How an edge gets its result: from a cache, or by running its vertex.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::edge::{Edge, EdgeState, Reach};
 use super::vertex::{Call, Slot};
@@ -104,9 +104,15 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
 
     /// The keys of a result that was made here.
     fn keys_to_save(&self, edge: &Edge<T, E>) -> Vec<Arc<Key>> {
-        let inputs: Vec<_> = (0..edge.deps.len())
+        let mut inputs: Vec<_> = (0..edge.deps.len())
             .map(|index| edge.input_keys(index))
             .collect();
+        let mut extra = edge.extra.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, used) in extra.drain(..) {
+            if let Some(uses) = inputs.get_mut(index) {
+                uses.push(used);
+            }
+        }
         let output = i64::try_from(edge.output).unwrap_or_default();
         // With inputs there is one map; without, each map names the result.
         let digests = if inputs.is_empty() {
