@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
+use kiln_llb::git_url::parse_bool;
 
 use crate::config::{Config, DiskSpace};
 use crate::version;
@@ -160,11 +161,7 @@ pub struct ContainerdArguments {
 
 /// A flag's value in any of the forms that Go's tools take.
 fn flag(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("write true or false".into()),
-    }
+    parse_bool(text).ok_or_else(|| "write true or false".into())
 }
 
 /// `true`, `false` or `auto`, which is `None`.

@@ -44,7 +44,6 @@ pub(crate) async fn run(
         .lease()
         .map_err(crate::tree::store_error)?;
 
-    let options = request.options.clone();
     let call = Call {
         frontend: request.frontend,
         options: request.options,
@@ -86,7 +85,7 @@ pub(crate) async fn run(
     let solved = built.solved();
     let (session, progress) = (&bridge.session, &bridge.progress);
     let caches = cache_transfer::export_all(engine, session, progress, &solved, cache_exports);
-    let origins = provenance::for_history(engine, &invocation, &options, &built);
+    let origins = provenance::for_history(engine, &invocation, provenance.as_ref(), &built);
     let ((), answers, origins) =
         futures::try_join!(async { pushes.await.map(drop) }, caches, async {
             Ok(origins.await)

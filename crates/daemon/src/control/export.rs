@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use kiln_engine::{ExportRequest, ExportTarget};
+use kiln_llb::git_url::parse_bool;
 use kiln_protocol::control::Exporter;
 use kiln_session::content::export_store;
 use kiln_session::{ExportStream, RemoteSession};
@@ -27,8 +28,7 @@ pub(super) fn requests(
 /// Whether an image is delivered blob by blob. Values that say neither are refused later.
 fn is_layout(exporter: &Exporter) -> bool {
     let tar = exporter.attrs.get("tar").map(String::as_str);
-    matches!(exporter.r#type.as_str(), "oci" | "docker")
-        && matches!(tar, Some("0" | "f" | "F" | "false" | "FALSE" | "False"))
+    matches!(exporter.r#type.as_str(), "oci" | "docker") && tar.and_then(parse_bool) == Some(false)
 }
 
 /// Gives an exporter, the `index`-th of its build, its target.

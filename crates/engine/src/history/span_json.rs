@@ -7,8 +7,6 @@ use kiln_protocol::otlp_trace::{Span, Status, span, status};
 use kiln_session::progress::Timestamp;
 use serde_json::{Value, json};
 
-use super::trace::hex;
-
 /// A span of the engine's own.
 pub(super) struct SpanText<'a> {
     pub(super) trace: [u8; 16],
@@ -85,7 +83,7 @@ pub(super) fn of_span(
 fn context(trace: &[u8], span: &[u8], state: &str) -> Value {
     let is_valid = !span.is_empty();
     let id = |bytes: &[u8], length: usize| match is_valid {
-        true => hex(bytes),
+        true => hex::encode(bytes),
         false => "0".repeat(2 * length),
     };
     json!({

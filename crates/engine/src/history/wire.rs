@@ -6,12 +6,12 @@ use kiln_session::progress::{
 };
 
 /// A batch of news as clients of the API get it.
-pub fn status_response(update: &Update) -> control::StatusResponse {
+pub fn status_response(update: Update) -> control::StatusResponse {
     control::StatusResponse {
-        vertexes: update.vertexes.iter().map(vertex).collect(),
-        statuses: update.statuses.iter().map(status).collect(),
-        logs: update.logs.iter().map(log).collect(),
-        warnings: update.warnings.iter().map(warning).collect(),
+        vertexes: update.vertexes.into_iter().map(vertex).collect(),
+        statuses: update.statuses.into_iter().map(status).collect(),
+        logs: update.logs.into_iter().map(log).collect(),
+        warnings: update.warnings.into_iter().map(warning).collect(),
     }
 }
 
@@ -28,32 +28,32 @@ pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     }
 }
 
-fn vertex(vertex: &Vertex) -> control::Vertex {
+fn vertex(vertex: Vertex) -> control::Vertex {
     control::Vertex {
-        digest: vertex.digest.clone(),
-        inputs: vertex.inputs.clone(),
-        name: vertex.name.clone(),
+        digest: vertex.digest,
+        inputs: vertex.inputs,
+        name: vertex.name,
         cached: vertex.cached,
         started: vertex.started.map(timestamp),
         completed: vertex.completed.map(timestamp),
-        error: vertex.error.clone(),
-        progress_group: vertex.progress_group.as_ref().map(progress_group),
+        error: vertex.error,
+        progress_group: vertex.progress_group.map(progress_group),
     }
 }
 
-fn progress_group(group: &ProgressGroup) -> pb::ProgressGroup {
+fn progress_group(group: ProgressGroup) -> pb::ProgressGroup {
     pb::ProgressGroup {
-        id: group.id.clone(),
-        name: group.name.clone(),
+        id: group.id,
+        name: group.name,
         weak: group.weak,
     }
 }
 
-fn status(status: &Status) -> control::VertexStatus {
+fn status(status: Status) -> control::VertexStatus {
     control::VertexStatus {
-        id: status.id.clone(),
-        vertex: status.vertex.clone(),
-        name: status.name.clone(),
+        id: status.id,
+        vertex: status.vertex,
+        name: status.name,
         current: status.current,
         total: status.total,
         timestamp: Some(timestamp(status.timestamp)),
@@ -62,41 +62,37 @@ fn status(status: &Status) -> control::VertexStatus {
     }
 }
 
-fn log(log: &Log) -> control::VertexLog {
+fn log(log: Log) -> control::VertexLog {
     control::VertexLog {
-        vertex: log.vertex.clone(),
+        vertex: log.vertex,
         timestamp: Some(timestamp(log.timestamp)),
         stream: i64::from(log.stream),
-        msg: log.data.clone().into(),
+        msg: log.data.into(),
     }
 }
 
-fn warning(warning: &Warning) -> control::VertexWarning {
+fn warning(warning: Warning) -> control::VertexWarning {
     control::VertexWarning {
-        vertex: warning.vertex.clone(),
+        vertex: warning.vertex,
         level: i64::from(warning.level),
-        short: warning.short.clone().into(),
-        detail: warning
-            .detail
-            .iter()
-            .map(|line| line.clone().into())
-            .collect(),
-        url: warning.url.clone(),
-        info: warning.source.as_ref().map(source_info),
-        ranges: warning.ranges.iter().map(range).collect(),
+        short: warning.short.into(),
+        detail: warning.detail.into_iter().map(Into::into).collect(),
+        url: warning.url,
+        info: warning.source.map(source_info),
+        ranges: warning.ranges.into_iter().map(range).collect(),
     }
 }
 
-fn source_info(file: &SourceFile) -> pb::SourceInfo {
+fn source_info(file: SourceFile) -> pb::SourceInfo {
     pb::SourceInfo {
-        filename: file.filename.clone(),
-        data: file.data.clone().into(),
+        filename: file.filename,
+        data: file.data.into(),
         definition: None,
-        language: file.language.clone(),
+        language: file.language,
     }
 }
 
-fn range(range: &Range) -> pb::Range {
+fn range(range: Range) -> pb::Range {
     let position = |position: Position| pb::Position {
         line: position.line,
         character: position.character,

@@ -150,7 +150,7 @@ impl Work {
             Job::News(key, update) => {
                 // News of a build that is over already have no place to go.
                 if let Some(build) = self.builds.get_mut(&key) {
-                    let message = status_response(&update);
+                    let message = status_response(update);
                     build.tally.add(&message);
                     if let Some(log) = &mut build.log {
                         log.append(&message);
@@ -241,7 +241,7 @@ impl Work {
             ending.attest(store, provenance)?;
         }
         if let Some(error) = completion.error {
-            ending.fail(store, wire_error::to_rpc(&error, |_| String::new()))?;
+            ending.fail(store, wire_error::to_rpc(&error))?;
         }
         let own = trace::of_steps(build.trace, &ending.record, build.tally.steps());
         match build.trace {

@@ -122,11 +122,7 @@ impl ExecOp {
         match status {
             Ok(status) if self.is_success(status) => Ok(()),
             Ok(status) => Err(failed(Kind::Input, status.to_string())),
-            Err(ExecError::Cancelled) => Err(failed(Kind::Cancelled, "context canceled".into())),
-            Err(error @ (ExecError::Invalid(_) | ExecError::Program { .. })) => {
-                Err(failed(Kind::Input, crate::error::chain(&error)))
-            }
-            Err(error) => Err(failed(Kind::Environment, crate::error::chain(&error))),
+            Err(error) => Err(failed(exec_io::kind(&error), crate::error::chain(&error))),
         }
     }
 

@@ -28,6 +28,15 @@ const NOFILE: &str = "nofile";
 /// is made to wait too.
 pub(crate) const OUTPUT_QUEUE: usize = 64;
 
+/// Who has to act when a process could not be run.
+pub(crate) fn kind(error: &ExecError) -> Kind {
+    match error {
+        ExecError::Cancelled => Kind::Cancelled,
+        ExecError::Invalid(_) | ExecError::Program { .. } => Kind::Input,
+        _ => Kind::Environment,
+    }
+}
+
 pub(super) async fn request(
     op: &ExecOp,
     worker: &Worker,

@@ -23,7 +23,7 @@ use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::frontend::{Built, BuiltPlatform};
 use crate::ops::Output;
-use crate::request::{Attributes, Provenance};
+use crate::request::Provenance;
 
 /// One run of a build: all its predicates agree on this.
 #[derive(Debug)]
@@ -66,18 +66,18 @@ pub(crate) fn attest(
     attestations.collect()
 }
 
-/// Provenance of each result as build records keep it, whatever the request's `options` ask for. Records do without
-/// what cannot be had.
+/// Provenance of each result as build records keep it, whatever is `asked` for. Records do without what cannot be
+/// had.
 pub(crate) async fn for_history(
     engine: &Engine,
     invocation: &Arc<Invocation>,
-    options: &Attributes,
+    asked: Option<&ProvenanceOptions>,
     built: &Built,
 ) -> Vec<Provenance> {
     if !engine.history().wants_provenance() {
         return Vec::new();
     }
-    let options = ProvenanceOptions::for_history(options);
+    let options = ProvenanceOptions::for_history(asked);
     let mut records = Vec::with_capacity(built.platforms.len());
     let findings = Finding::all(engine, invocation, &options, &built.platforms);
     for (finding, of) in findings.into_iter().zip(&built.platforms) {

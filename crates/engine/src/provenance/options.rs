@@ -2,6 +2,7 @@
 
 use kiln_dockerfile::options::fields;
 use kiln_dockerfile::suggest::{Casing, closest};
+use kiln_llb::git_url::parse_bool;
 
 use crate::error::{BuildError, Kind};
 use crate::request::Attributes;
@@ -81,10 +82,9 @@ impl Default for ProvenanceOptions {
 
 impl ProvenanceOptions {
     /// What a build record holds: everything, under the name that the client gives the builder.
-    pub(crate) fn for_history(options: &Attributes) -> Self {
-        let asked = parse(options).ok().flatten();
+    pub(crate) fn for_history(asked: Option<&Self>) -> Self {
         Self {
-            builder_id: asked.unwrap_or_default().builder_id,
+            builder_id: asked.map_or_else(String::new, |asked| asked.builder_id.clone()),
             ..Self::default()
         }
     }
@@ -183,14 +183,13 @@ fn filename(value: String) -> Result<String, BuildError> {
 
 /// Reads a boolean in any of the field's spellings; nothing at all is true.
 fn switch(key: &str, value: &str) -> Result<bool, BuildError> {
-    match value {
-        "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => {
-            let message = format!("failed to parse {key} flag {value:?} of attest:provenance");
-            Err(input(message).hint(format!("use {key}=true or {key}=false")))
-        }
+    if value.is_empty() {
+        return Ok(true);
     }
+    parse_bool(value).ok_or_else(|| {
+        let message = format!("failed to parse {key} flag {value:?} of attest:provenance");
+        input(message).hint(format!("use {key}=true or {key}=false"))
+    })
 }
 
 fn unknown_key(key: &str) -> BuildError {

@@ -38,6 +38,8 @@ const SPARE: usize = 4;
 #[derive(Debug)]
 pub(super) struct Workers {
     settings: Arc<Settings>,
+    /// How many may wait.
+    most_idle: usize,
     idle: Mutex<Vec<mpsc::Sender<Order>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     count: AtomicUsize,
@@ -45,8 +47,10 @@ pub(super) struct Workers {
 
 impl Workers {
     pub(super) fn new(settings: Arc<Settings>) -> Workers {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
         Workers {
             settings,
+            most_idle: processors + SPARE,
             idle: Mutex::default(),
             threads: Mutex::default(),
             count: AtomicUsize::new(0),
@@ -84,9 +88,8 @@ impl Workers {
 
     /// Notes that a thread has nothing to do; `false` if there are enough that wait.
     fn keep(&self, worker: &mpsc::Sender<Order>) -> bool {
-        let processors = thread::available_parallelism().map_or(1, NonZero::get);
         let mut idle = lock(&self.idle);
-        let is_wanted = idle.len() < processors + SPARE;
+        let is_wanted = idle.len() < self.most_idle;
         if is_wanted {
             idle.push(worker.clone());
         }

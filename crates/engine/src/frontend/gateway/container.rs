@@ -20,6 +20,7 @@ use crate::bridge::Bridge;
 use crate::error::{BuildError, Kind, chain};
 use crate::frontend::FrontendResult;
 use crate::jobs::Lenders;
+use crate::ops::exec_io;
 use crate::ops::exec_mounts::{Prepared, Setting};
 use crate::request::Attributes;
 use crate::step::Step;
@@ -216,11 +217,7 @@ impl Program<'_> {
         match status {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => failed(Kind::Input, status.to_string()),
-            Err(ExecError::Cancelled) => failed(Kind::Cancelled, "context canceled".into()),
-            Err(error @ (ExecError::Invalid(_) | ExecError::Program { .. })) => {
-                failed(Kind::Input, chain(&error))
-            }
-            Err(error) => failed(Kind::Environment, chain(&error)),
+            Err(error) => failed(exec_io::kind(&error), chain(&error)),
         }
     }
 

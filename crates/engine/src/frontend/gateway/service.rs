@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::Stream;
 use kiln_llb::platform;
 use kiln_protocol::frontend::{
-    EvaluateRequest, EvaluateResponse, ExecMessage, InputsRequest, InputsResponse,
+    EvaluateRequest, EvaluateResponse, ExecMessage, FileRange, InputsRequest, InputsResponse,
     NewContainerRequest, NewContainerResponse, PingRequest, PongResponse, ReadDirRequest,
     ReadDirResponse, ReadFileRequest, ReadFileResponse, ReleaseContainerRequest,
     ReleaseContainerResponse, ResolveImageConfigRequest, ResolveImageConfigResponse,
@@ -24,10 +24,19 @@ use super::{Gateway, containers, features, files, returned, solve, warning};
 use crate::engine::blocking;
 use crate::error::BuildError;
 use crate::tree;
+use crate::wire_error::to_status;
 
 /// `LLBBridge` over one build. Cheap to clone.
 #[derive(Clone)]
 pub struct LlbBridgeService(Arc<Gateway>);
+
+/// Where files are looked at.
+enum Place<'a> {
+    /// In the result of this id.
+    Result(&'a str),
+    /// In a mount of the container of this id, by the mount's number.
+    Container(&'a str, i32),
+}
 
 impl std::fmt::Debug for LlbBridgeService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -41,51 +50,73 @@ impl LlbBridgeService {
         Self(gateway)
     }
 
-    /// Answers with what `work` comes to, unless the build ends meanwhile.
+    /// What `work` comes to, unless the build ends meanwhile.
     async fn answer<T>(
         &self,
         work: impl Future<Output = Result<T, BuildError>>,
-    ) -> Result<Response<T>, Status> {
-        let gateway = &self.0;
-        let work = async { work.await.map_err(|error| gateway.status(&error)) };
-        gateway.answer(work).await.map(Response::new)
+    ) -> Result<T, Status> {
+        let work = async { work.await.map_err(|error| to_status(&error)) };
+        self.0.answer(work).await
     }
 
-    /// Looks into a result.
+    /// Looks into the files of a place.
     async fn look<T: Send + 'static>(
         &self,
-        reference: &str,
+        place: Place<'_>,
         look: impl FnOnce(&Root) -> Result<T, BuildError> + Send + 'static,
     ) -> Result<T, Status> {
         let gateway = &self.0;
-        let held = gateway.refs.get(reference)?;
-        let looked = async {
-            let output = held.output().await?;
-            if let Some(reference) = &output {
-                reference.materialize().await.map_err(tree::store_error)?;
+        let worker = gateway.bridge.engine.worker.clone();
+        match place {
+            Place::Result(id) => {
+                let reference = gateway.refs.get(id)?;
+                let looked = async {
+                    let output = reference.output().await?;
+                    if let Some(reference) = &output {
+                        reference.materialize().await.map_err(tree::store_error)?;
+                    }
+                    blocking(move || look(&tree::open(&worker.store, output.as_ref())?.root)).await
+                };
+                self.answer(looked).await
             }
-            let worker = gateway.bridge.engine.worker.clone();
-            blocking(move || look(&tree::open(&worker.store, output.as_ref())?.root)).await
-        };
-        let looked = async { looked.await.map_err(|error| gateway.status(&error)) };
-        gateway.answer(looked).await
+            Place::Container(id, mount) => {
+                let container = gateway.containers.get(id)?;
+                let looked = blocking(move || container.look(&worker.store, mount, look));
+                self.answer(looked).await
+            }
+        }
     }
 
-    /// Looks into a mount of a container.
-    async fn look_into_container<T: Send + 'static>(
+    async fn read(
         &self,
-        container: &str,
-        mount: i32,
-        look: impl FnOnce(&Root) -> Result<T, BuildError> + Send + 'static,
-    ) -> Result<T, Status> {
-        let gateway = &self.0;
-        let container = gateway.containers.get(container)?;
-        let worker = gateway.bridge.engine.worker.clone();
-        let looked = async {
-            let looked = blocking(move || container.look(&worker.store, mount, look)).await;
-            looked.map_err(|error| gateway.status(&error))
-        };
-        gateway.answer(looked).await
+        place: Place<'_>,
+        path: String,
+        range: Option<FileRange>,
+    ) -> Result<Response<ReadFileResponse>, Status> {
+        let read = move |root: &Root| files::read(root, &path, range);
+        let data = self.look(place, read).await?;
+        Ok(Response::new(ReadFileResponse { data }))
+    }
+
+    async fn list(
+        &self,
+        place: Place<'_>,
+        path: String,
+        pattern: String,
+    ) -> Result<Response<ReadDirResponse>, Status> {
+        let list = move |root: &Root| files::list(root, &path, &pattern);
+        let entries = self.look(place, list).await?;
+        Ok(Response::new(ReadDirResponse { entries }))
+    }
+
+    async fn stat(
+        &self,
+        place: Place<'_>,
+        path: String,
+    ) -> Result<Response<StatFileResponse>, Status> {
+        let stat = move |root: &Root| files::stat(root, &path);
+        let stat = Some(self.look(place, stat).await?);
+        Ok(Response::new(StatFileResponse { stat }))
     }
 }
 
@@ -98,7 +129,7 @@ impl LlbBridge for LlbBridgeService {
         request: Request<ResolveImageConfigRequest>,
     ) -> Result<Response<ResolveImageConfigResponse>, Status> {
         let resolved = self.0.resolve_image_config(request.into_inner());
-        self.answer(resolved).await
+        self.answer(resolved).await.map(Response::new)
     }
 
     async fn resolve_source_meta(
@@ -106,7 +137,7 @@ impl LlbBridge for LlbBridgeService {
         request: Request<ResolveSourceMetaRequest>,
     ) -> Result<Response<ResolveSourceMetaResponse>, Status> {
         let resolved = self.0.resolve_source_meta(request.into_inner());
-        self.answer(resolved).await
+        self.answer(resolved).await.map(Response::new)
     }
 
     async fn solve(
@@ -122,9 +153,8 @@ impl LlbBridge for LlbBridgeService {
         request: Request<ReadFileRequest>,
     ) -> Result<Response<ReadFileResponse>, Status> {
         let request = request.into_inner();
-        let read = move |root: &Root| files::read(root, &request.file_path, request.range);
-        let data = self.look(&request.r#ref, read).await?;
-        Ok(Response::new(ReadFileResponse { data }))
+        let place = Place::Result(&request.r#ref);
+        self.read(place, request.file_path, request.range).await
     }
 
     async fn read_dir(
@@ -132,10 +162,9 @@ impl LlbBridge for LlbBridgeService {
         request: Request<ReadDirRequest>,
     ) -> Result<Response<ReadDirResponse>, Status> {
         let request = request.into_inner();
-        let list =
-            move |root: &Root| files::list(root, &request.dir_path, &request.include_pattern);
-        let entries = self.look(&request.r#ref, list).await?;
-        Ok(Response::new(ReadDirResponse { entries }))
+        let place = Place::Result(&request.r#ref);
+        self.list(place, request.dir_path, request.include_pattern)
+            .await
     }
 
     async fn stat_file(
@@ -143,9 +172,8 @@ impl LlbBridge for LlbBridgeService {
         request: Request<StatFileRequest>,
     ) -> Result<Response<StatFileResponse>, Status> {
         let request = request.into_inner();
-        let stat = move |root: &Root| files::stat(root, &request.path);
-        let stat = Some(self.look(&request.r#ref, stat).await?);
-        Ok(Response::new(StatFileResponse { stat }))
+        let place = Place::Result(&request.r#ref);
+        self.stat(place, request.path).await
     }
 
     async fn evaluate(
@@ -157,7 +185,7 @@ impl LlbBridge for LlbBridgeService {
             held.output().await?;
             Ok(EvaluateResponse {})
         };
-        self.answer(evaluated).await
+        self.answer(evaluated).await.map(Response::new)
     }
 
     async fn ping(&self, _request: Request<PingRequest>) -> Result<Response<PongResponse>, Status> {
@@ -224,10 +252,8 @@ impl LlbBridge for LlbBridgeService {
         request: Request<ReadFileRequest>,
     ) -> Result<Response<ReadFileResponse>, Status> {
         let request = request.into_inner();
-        let read = move |root: &Root| files::read(root, &request.file_path, request.range);
-        let data = self.look_into_container(&request.r#ref, request.mount_index, read);
-        let data = data.await?;
-        Ok(Response::new(ReadFileResponse { data }))
+        let place = Place::Container(&request.r#ref, request.mount_index);
+        self.read(place, request.file_path, request.range).await
     }
 
     async fn read_dir_container(
@@ -235,11 +261,9 @@ impl LlbBridge for LlbBridgeService {
         request: Request<ReadDirRequest>,
     ) -> Result<Response<ReadDirResponse>, Status> {
         let request = request.into_inner();
-        let list =
-            move |root: &Root| files::list(root, &request.dir_path, &request.include_pattern);
-        let entries = self.look_into_container(&request.r#ref, request.mount_index, list);
-        let entries = entries.await?;
-        Ok(Response::new(ReadDirResponse { entries }))
+        let place = Place::Container(&request.r#ref, request.mount_index);
+        self.list(place, request.dir_path, request.include_pattern)
+            .await
     }
 
     async fn stat_file_container(
@@ -247,10 +271,8 @@ impl LlbBridge for LlbBridgeService {
         request: Request<StatFileRequest>,
     ) -> Result<Response<StatFileResponse>, Status> {
         let request = request.into_inner();
-        let stat = move |root: &Root| files::stat(root, &request.path);
-        let stat = self.look_into_container(&request.r#ref, request.mount_index, stat);
-        let stat = Some(stat.await?);
-        Ok(Response::new(StatFileResponse { stat }))
+        let place = Place::Container(&request.r#ref, request.mount_index);
+        self.stat(place, request.path).await
     }
 
     async fn warn(&self, request: Request<WarnRequest>) -> Result<Response<WarnResponse>, Status> {

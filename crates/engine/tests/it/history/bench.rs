@@ -180,7 +180,7 @@ pub(crate) struct Memory(Mutex<StatusResponse>);
 
 impl Progress for Memory {
     fn update(&self, update: Update) {
-        join(&mut self.0.lock().unwrap(), status_response(&update));
+        join(&mut self.0.lock().unwrap(), status_response(update));
     }
 }
 

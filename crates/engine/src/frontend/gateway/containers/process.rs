@@ -8,7 +8,6 @@ use kiln_executor::{Control, ExecError, ExecIo, ExecRequest, ExitStatus, StubRem
 use kiln_llb::pb::Meta;
 use kiln_protocol::frontend::exec_message::Input;
 use kiln_protocol::frontend::{DoneMessage, ExitMessage, FdMessage, InitMessage, StartedMessage};
-use kiln_protocol::rpc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::io::StreamReader;
 
@@ -18,7 +17,7 @@ use crate::error::{BuildError, Kind};
 use crate::frontend::gateway::Gateway;
 use crate::jobs::Lenders;
 use crate::load::check_privileges;
-use crate::ops::exec_io::{DEFAULT_PATH, OUTPUT_QUEUE, secret_variables, security};
+use crate::ops::exec_io::{self, DEFAULT_PATH, OUTPUT_QUEUE, secret_variables, security};
 use crate::wire_error;
 
 /// The code of a process of which nothing better is known.
@@ -203,16 +202,10 @@ fn exit(status: Result<ExitStatus, ExecError>) -> ExitMessage {
             error: Some(wire_error::exit_status(status.code, status.to_string())),
         },
         Err(error) => {
-            let kind = match error {
-                ExecError::Cancelled => Kind::Cancelled,
-                ExecError::Invalid(_) | ExecError::Program { .. } => Kind::Input,
-                _ => Kind::Environment,
-            };
-            let error = BuildError::wrap(kind, error);
-            let wire: rpc::Status = wire_error::to_rpc(&error, |_| String::new());
+            let error = BuildError::wrap(exec_io::kind(&error), error);
             ExitMessage {
                 code: UNKNOWN_EXIT,
-                error: Some(wire),
+                error: Some(wire_error::to_rpc(&error)),
             }
         }
     }
