@@ -15,10 +15,11 @@ mod workloads;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::run::{self, built, top};
 use daemon::Daemon;
-use engine::{Engine, Ours};
+use engine::{Client, Engine, Ours, Place};
 use figures::Figures;
 use machine::Machine;
 use process::WorkFolder;
@@ -129,21 +130,23 @@ fn prepare(binary: PathBuf, sizes: Sizes) -> Result<(Bench, Vec<String>), String
     let registry = Registry::start(&work)?;
     let workshop = Ours {
         binary: binary.clone(),
-        root: work.join("workshop"),
+        engine: Place::Root(work.join("workshop")),
     };
     let base = registry.name("base:1");
     inputs::base(&work.join("base"))?;
     workshop.push(&work.join("base"), &base, &work.join("push.log"))?;
     let embedded = Engine::Ours(Ours {
         binary: binary.clone(),
-        root: work.join("root"),
+        engine: Place::Root(work.join("root")),
     });
-    let (reference, daemon) = match Reference::start(&work) {
+    let (reference, daemons) = match Reference::start(&work) {
         Ok(reference) => {
             versions.push(reference.version());
-            let daemon = Daemon::start(&binary, reference.tools(), &work)?;
+            let daemon = Rc::new(Daemon::start(&binary, reference.tools(), &work)?);
+            let daemons =
+                [Client::Own, Client::Buildx].map(|client| Engine::Daemon(daemon.clone(), client));
             let reference = Engine::Reference(Box::new(reference));
-            (Some(reference), Some(Engine::Daemon(Box::new(daemon))))
+            (Some(reference), Some(daemons))
         }
         Err(error) => {
             eprintln!(
@@ -154,7 +157,7 @@ fn prepare(binary: PathBuf, sizes: Sizes) -> Result<(Bench, Vec<String>), String
     };
     let bench = Bench {
         embedded,
-        daemon,
+        daemons,
         reference,
         sizes,
         registry,

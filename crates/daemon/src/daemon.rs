@@ -100,6 +100,7 @@ async fn serve_until_told(settings: &Settings) -> Result<(), DaemonError> {
         listen::listen(&settings.addresses, settings.owner, settings.tls.as_ref()).await?;
     let engine = Engine::open(settings.engine.clone())?;
     let worker = worker::describe(&engine, settings)?;
+    let engine = engine.presented_as(worker.info());
     tracing::info!(
         worker = %worker.id,
         root = %settings.engine.root.display(),

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use kiln_engine::Engine;
+use kiln_engine::{Engine, WorkerInfo};
 use kiln_llb::{pb, platform};
 use kiln_protocol::types::{BuildkitVersion, GcPolicy, WorkerRecord};
 use kiln_store::filter::Filters;
@@ -73,6 +73,14 @@ impl Worker {
             gc_policy: self.gc.iter().map(policy).collect(),
             buildkit_version: Some(buildkit_version()),
             ..WorkerRecord::default()
+        }
+    }
+
+    /// What frontends are told.
+    pub(crate) fn info(&self) -> WorkerInfo {
+        WorkerInfo {
+            id: self.id.clone(),
+            labels: self.labels.clone(),
         }
     }
 

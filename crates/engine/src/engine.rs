@@ -147,11 +147,10 @@ impl Engine {
         self.caretaker.policies()
     }
 
-    /// Removes what nobody uses by those rules if the store is over one of
-    /// their limits, and answers what that was. While builds run, the engine
-    /// looks every second by itself.
-    pub async fn collect_if_over(&self) -> Result<Vec<UsageRecord>, BuildError> {
-        self.caretaker.collect_if_over().await
+    /// Removes what nobody uses by those rules now, and answers what that was.
+    /// While builds run, the engine looks every second by itself.
+    pub async fn collect_garbage(&self) -> Result<Vec<UsageRecord>, BuildError> {
+        self.caretaker.collect().await
     }
 
     /// Removes what nobody uses, as the options say, and answers what that

@@ -103,9 +103,9 @@ impl Caretaker {
     }
 
     /// Removes what nobody uses if the store is over its limits.
-    pub(crate) async fn collect_if_over(&self) -> Result<Vec<UsageRecord>, BuildError> {
+    pub(crate) async fn collect(&self) -> Result<Vec<UsageRecord>, BuildError> {
         let shared = self.shared.clone();
-        blocking(move || shared.collect_if_over(None)).await
+        blocking(move || shared.collector.collect()).await
     }
 
     /// The rules of garbage collection.

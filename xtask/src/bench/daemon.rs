@@ -1,4 +1,4 @@
-//! Our `buildkitd`, driven by the same client as the reference.
+//! Our `buildkitd`, driven by our own client or by the reference's.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::docker::Docker;
-use super::engine::Build;
+use super::engine::{Build, Client, Ours, Place, address};
 use super::process::{Service, WorkFolder, mortal};
 use crate::run::{at, run_quietly};
 
 /// A started `buildkitd`.
 pub(super) struct Daemon {
     binary: PathBuf,
-    client: Docker,
+    own: Ours,
+    buildx: Docker,
     service: Service,
 }
 
@@ -26,15 +27,19 @@ impl Daemon {
         work: &WorkFolder,
     ) -> Result<Daemon, String> {
         let (binary, data) = (buildctl.with_file_name("buildkitd"), work.join("daemon"));
-        let client = Docker::new(tools, &data.join("client"), &socket(&data))?;
+        let buildx = Docker::new(tools, &data.join("client"), &socket(&data))?;
         let service = serve(&binary, &data)?;
-        let mut create = client.command();
+        let mut create = buildx.command();
         create.args(["buildx", "create", "--use", "--driver", "remote"]);
-        create.arg(format!("unix://{}", socket(&data).display()));
+        create.arg(address(&socket(&data)));
         run_quietly(&mut create, &data.join("client.log"))?;
         Ok(Daemon {
             binary,
-            client,
+            own: Ours {
+                binary: buildctl.to_owned(),
+                engine: Place::Socket(socket(&data)),
+            },
+            buildx,
             service,
         })
     }
@@ -48,8 +53,11 @@ impl Daemon {
         serve(&self.binary, data)
     }
 
-    pub(super) fn command(&self, build: &Build<'_>) -> Command {
-        self.client.build(build)
+    pub(super) fn command(&self, client: Client, build: &Build<'_>) -> Command {
+        match client {
+            Client::Own => self.own.command(build),
+            Client::Buildx => self.buildx.build(build),
+        }
     }
 }
 
@@ -63,9 +71,7 @@ fn serve(binary: &Path, data: &Path) -> Result<Service, String> {
     let socket = socket(data);
     let mut command = mortal(binary);
     command.arg("--root").arg(data.join("root"));
-    command
-        .arg("--addr")
-        .arg(format!("unix://{}", socket.display()));
+    command.args(["--addr", &address(&socket)]);
     command.args(["--config", "/dev/null"]);
     command.args(["--allow-insecure-entitlement", "network.host"]);
     let is_ready = || UnixStream::connect(&socket).is_ok();

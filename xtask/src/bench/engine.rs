@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::daemon::Daemon;
@@ -38,12 +39,21 @@ pub(super) struct Build<'a> {
     pub(super) output: Output<'a>,
 }
 
+/// What drives our daemon.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Client {
+    /// Our `buildctl`.
+    Own,
+    /// The reference's client.
+    Buildx,
+}
+
 /// What is measured.
 pub(super) enum Engine {
     /// Our `buildctl` with the engine in its own process.
     Ours(Ours),
-    /// Our `buildkitd` with the reference's client.
-    Daemon(Box<Daemon>),
+    /// Our `buildkitd`.
+    Daemon(Rc<Daemon>, Client),
     /// The reference's daemon and client.
     Reference(Box<Reference>),
 }
@@ -52,7 +62,7 @@ impl Engine {
     pub(super) fn command(&self, build: &Build<'_>) -> Command {
         match self {
             Engine::Ours(ours) => ours.command(build),
-            Engine::Daemon(daemon) => daemon.command(build),
+            Engine::Daemon(daemon, client) => daemon.command(*client, build),
             Engine::Reference(reference) => reference.command(build),
         }
     }
@@ -64,7 +74,7 @@ impl Engine {
         let start = Instant::now();
         let started = match self {
             Engine::Ours(_) => return Ok(None),
-            Engine::Daemon(daemon) => daemon.again(&folder)?,
+            Engine::Daemon(daemon, _) => daemon.again(&folder)?,
             Engine::Reference(reference) => reference.again(&folder)?,
         };
         let seconds = start.elapsed().as_secs_f64();
@@ -82,30 +92,40 @@ impl Engine {
     pub(super) fn daemons(&self) -> Vec<u32> {
         match self {
             Engine::Ours(_) => Vec::new(),
-            Engine::Daemon(daemon) => vec![daemon.id()],
+            Engine::Daemon(daemon, _) => vec![daemon.id()],
             Engine::Reference(reference) => vec![reference.daemon()],
         }
     }
 }
 
-/// Our release binary with a state of its own.
+/// Our client's release binary, and the engine that it uses.
 pub(super) struct Ours {
     pub(super) binary: PathBuf,
-    pub(super) root: PathBuf,
+    pub(super) engine: Place,
+}
+
+/// Where our engine is.
+pub(super) enum Place {
+    /// In the client's process, with its state in this folder.
+    Root(PathBuf),
+    /// In the daemon that listens here.
+    Socket(PathBuf),
 }
 
 impl Ours {
     pub(super) fn command(&self, build: &Build<'_>) -> Command {
         let mut command = Command::new(&self.binary);
+        match &self.engine {
+            Place::Root(root) => command.arg("--root").arg(root),
+            Place::Socket(socket) => command.args(["--addr", &address(socket)]),
+        };
         command.args([
             "build",
             "--progress",
             "plain",
             "--frontend",
             "dockerfile.v0",
-            "--root",
         ]);
-        command.arg(&self.root);
         for name in ["context", "dockerfile"] {
             command
                 .arg("--local")
@@ -150,4 +170,9 @@ impl Ours {
             .arg(format!("type=image,name={name},push=true"));
         run_quietly(&mut command, log).map_err(|error| format!("cannot push {name}: {error}"))
     }
+}
+
+/// A socket as clients name it.
+pub(super) fn address(socket: &Path) -> String {
+    format!("unix://{}", socket.display())
 }

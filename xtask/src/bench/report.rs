@@ -112,8 +112,9 @@ ourselves; memory's is {MEMORY_TARGET}.
 
 - Time is that of the whole client process: `buildctl build` with the engine in it, `docker buildx build` with its
   daemon running. The daemon's own start is not counted.
-- Figures of the daemon: `docker buildx build` on both sides, ours with `buildkitd` behind its remote driver. Its
-  start is measured until it answers; the reference's start is that of all of dockerd.
+- Figures of the daemon: ours is `buildctl build` with `buildkitd`. Its start is measured until it answers; the
+  reference's start is that of all of dockerd. In the figures called buildx `docker buildx build` is the client on
+  both sides, ours with `buildkitd` behind its remote driver: most of such a time is that client's own.
 - Memory is resident memory at its peak, added up over all processes that take part: ours is `buildctl`, the
   reference's are the client, the daemon, containerd and its shims. Peaks are reset before every build.
 - A RUN step: the time of {steps} steps (`echo`) without cache, less that of 2 steps, divided by the difference.

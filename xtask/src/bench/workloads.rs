@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use super::daemon::Daemon;
-use super::engine::{Build, Cache, Engine, Ours, Output};
+use super::engine::{Build, Cache, Client, Engine, Ours, Output};
 use super::figures::{Figures, Side};
 use super::inputs;
 use super::measure::{Sample, measure, resident};
@@ -28,8 +28,8 @@ const LAYERS: u64 = 10;
 pub(super) struct Bench {
     /// Our engine in the client's process.
     pub(super) embedded: Engine,
-    /// Our engine behind its daemon, for the reference's client.
-    pub(super) daemon: Option<Engine>,
+    /// Our engine behind its daemon, with our own client and with the reference's.
+    pub(super) daemons: Option<[Engine; 2]>,
     pub(super) reference: Option<Engine>,
     pub(super) sizes: Sizes,
     pub(super) registry: Registry,
@@ -51,6 +51,7 @@ pub(super) const WORKLOADS: &[(&str, Workload)] = &[
     ("export", export),
     ("pull", pull),
     ("daemon", daemon),
+    ("buildx", buildx),
     ("soak", soak),
 ];
 
@@ -65,7 +66,7 @@ const AT_ONCE: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Embedded,
-    Daemon,
+    Daemon(Client),
 }
 
 impl Bench {
@@ -88,7 +89,8 @@ impl Bench {
     fn in_turn(&self, form: Form, round: usize) -> impl Iterator<Item = (Side, &Engine)> {
         let ours = match form {
             Form::Embedded => Some(&self.embedded),
-            Form::Daemon => self.daemon.as_ref(),
+            Form::Daemon(Client::Own) => self.daemons.as_ref().map(|[own, _]| own),
+            Form::Daemon(Client::Buildx) => self.daemons.as_ref().map(|[_, buildx]| buildx),
         };
         let reference = self.reference.as_ref();
         let mut engines: Vec<_> = ours
@@ -169,7 +171,12 @@ fn small_files(
     figures: &mut Figures,
 ) -> Result<(), String> {
     let (form, round) = turn;
-    let number = round * 2 + usize::from(form == Form::Daemon);
+    let kind = match form {
+        Form::Embedded => 0,
+        Form::Daemon(Client::Own) => 1,
+        Form::Daemon(Client::Buildx) => 2,
+    };
+    let number = round * 3 + kind;
     let context = bench.context(&format!("many{number}"));
     let dockerfile = format!("FROM {}\nCOPY files /files\n", bench.base);
     inputs::write(&context.join("Dockerfile"), &dockerfile)?;
@@ -198,20 +205,18 @@ fn small_files(
 /// What clients of a daemon wait for: its start, cached steps, and files
 /// through the session.
 fn daemon(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
-    for (side, engine) in bench.in_turn(Form::Daemon, round) {
+    let turn = (Form::Daemon(Client::Own), round);
+    for (side, engine) in bench.in_turn(turn.0, round) {
         if let Some(sample) = engine.start_again(&bench.work)? {
             figures.add("daemon: start", 0.5, side, sample);
         }
     }
-    let long = bench.context("long");
-    inputs::steps(&long, &bench.base, bench.sizes.steps)?;
-    let (turn, build) = ((Form::Daemon, round), kept(&long, Cache::Use));
-    bench.each(turn, &build, |_, _| {})?;
-    for _ in 0..3 {
-        bench.each(turn, &build, |side, sample| {
-            figures.add("daemon: cached build of all steps", 0.5, side, sample);
-        })?;
-    }
+    cached_steps(
+        bench,
+        turn,
+        ("daemon: cached build of all steps", 0.5),
+        figures,
+    )?;
     let names = [
         "daemon: context of small files, first",
         "daemon: the same, unchanged",
@@ -219,6 +224,43 @@ fn daemon(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), Stri
         "daemon: local export of small files",
     ];
     small_files(bench, turn, (names, 0.5), figures)
+}
+
+/// The same with the reference's client on both sides, whose own time counts
+/// twice.
+fn buildx(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
+    let turn = (Form::Daemon(Client::Buildx), round);
+    cached_steps(
+        bench,
+        turn,
+        ("buildx: cached build of all steps", 1.0),
+        figures,
+    )?;
+    let names = [
+        "buildx: context of small files, first",
+        "buildx: the same, unchanged",
+        "buildx: the same, one file changed",
+        "buildx: local export of small files",
+    ];
+    small_files(bench, turn, (names, 1.0), figures)
+}
+
+fn cached_steps(
+    bench: &Bench,
+    turn: (Form, usize),
+    (name, target): (&'static str, f64),
+    figures: &mut Figures,
+) -> Result<(), String> {
+    let long = bench.context("long");
+    inputs::steps(&long, &bench.base, bench.sizes.steps)?;
+    let build = kept(&long, Cache::Use);
+    bench.each(turn, &build, |_, _| {})?;
+    for _ in 0..3 {
+        bench.each(turn, &build, |side, sample| {
+            figures.add(name, target, side, sample);
+        })?;
+    }
+    Ok(())
 }
 
 /// Real files as an OCI archive, from a layer that has no blob yet, and as files.
@@ -292,7 +334,7 @@ fn pull(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String
 /// Many small builds on one daemon, each with a context of its own and every
 /// fifth with a step that fails: what the daemon's memory comes to.
 fn soak(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
-    let Some(Engine::Daemon(daemon)) = &bench.daemon else {
+    let Some([Engine::Daemon(daemon, _), _]) = &bench.daemons else {
         return Ok(());
     };
     if round > 0 {
@@ -330,7 +372,7 @@ fn start_small(bench: &Bench, daemon: &Daemon, number: usize) -> Result<(Child, 
     let text = format!("FROM {}\nCOPY files /files\nRUN {step}\n", bench.base);
     inputs::write(&context.join("Dockerfile"), &text)?;
     inputs::write(&context.join("files/number"), &number.to_string())?;
-    let mut command = daemon.command(&kept(&context, Cache::Use));
+    let mut command = daemon.command(Client::Own, &kept(&context, Cache::Use));
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

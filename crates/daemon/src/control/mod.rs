@@ -75,11 +75,7 @@ impl Control {
     /// Applies the rules of garbage collection now, and says how many records
     /// are gone.
     pub(crate) async fn collect_garbage(&self) -> Result<usize, BuildError> {
-        let mut removed = 0;
-        for policy in self.engine.gc_policies()? {
-            removed += self.engine.prune(policy).await?.len();
-        }
-        Ok(removed)
+        Ok(self.engine.collect_garbage().await?.len())
     }
 }
 

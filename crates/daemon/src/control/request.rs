@@ -100,13 +100,6 @@ fn refuse_unsupported(request: &SolveRequest) -> Result<(), Status> {
     if request.proxy_network {
         return refuse("a proxy for all steps (ProxyNetwork) is");
     }
-    if request
-        .frontend_inputs
-        .values()
-        .any(|input| !input.def.is_empty())
-    {
-        return refuse("inputs of frontends (FrontendInputs) are");
-    }
     match request.compatibility_version {
         0 | EARLIER_COMPATIBILITY | COMPATIBILITY => Ok(()),
         version @ 10 => refuse(&format!("compatibility-version {version} is")),

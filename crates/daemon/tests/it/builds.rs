@@ -83,6 +83,29 @@ async fn everybody_sees_all_progress_however_early_or_late() {
     assert_eq!(error.message(), "no such job never");
 }
 
+#[tokio::test]
+async fn a_frontend_builds_on_definitions_that_come_with_the_request() {
+    let daemon = Daemon::start(&[]);
+    let client = daemon.client().await;
+    let inputs = [
+        ("dockerfile", llb::file("FROM scratch\nCOPY file copy\n")),
+        ("context", llb::file("content")),
+    ];
+    let request = SolveRequest {
+        r#ref: "build".into(),
+        frontend: "dockerfile.v0".into(),
+        frontend_attrs: [("filename".into(), "file".into())].into(),
+        frontend_inputs: inputs.map(|(name, it)| (name.into(), it)).into(),
+        ..SolveRequest::default()
+    };
+    client.clone().solve(request).await.unwrap();
+    let steps = status(client, "build").await.vertexes;
+    let copy = steps
+        .iter()
+        .find(|step| step.name.ends_with("COPY file copy"));
+    assert!(copy.is_some(), "{steps:?}");
+}
+
 fn op(op: pb::Op) -> bytes::Bytes {
     op.encode_to_vec().into()
 }

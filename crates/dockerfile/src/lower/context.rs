@@ -56,13 +56,13 @@ pub fn load_dockerfile(options: &Options, known: &Known) -> Result<DockerfileLoc
     let own = options.context.dockerfile_key.is_some();
     let (state, filename) = match context {
         Some(context) if !own => (context.dockerfile, context.filename),
-        _ => match options.context.inputs.get(DOCKERFILE).filter(|_| !own) {
-            Some(input) => (
-                input_state(DOCKERFILE, input)?,
+        _ => {
+            let input = options.context.inputs.get(DOCKERFILE).filter(|_| !own);
+            (
+                dockerfile(options, input)?,
                 options.context.filename.clone(),
-            ),
-            None => (local_dockerfile(options), options.context.filename.clone()),
-        },
+            )
+        }
     };
     let definition = state
         .marshal(&marshal_options(options))
@@ -104,6 +104,14 @@ pub(crate) fn target_marshal_options(options: &Options, target: &Platform) -> Ma
     MarshalOptions {
         constraints: Constraints::new().platform(target.clone()),
         caps: Some(options.caps.clone()),
+    }
+}
+
+/// The files with the Dockerfile: those given, else the client's.
+fn dockerfile(options: &Options, input: Option<&Definition>) -> Result<State, LowerError> {
+    match input {
+        Some(input) => input_state(DOCKERFILE, input),
+        None => Ok(local_dockerfile(options)),
     }
 }
 
@@ -170,7 +178,7 @@ fn given(options: &Options) -> Result<Option<RemoteContext>, LowerError> {
     };
     let state = input_state(CONTEXT, input)?;
     Ok(Some(RemoteContext {
-        dockerfile: state.clone(),
+        dockerfile: dockerfile(options, options.context.inputs.get(DOCKERFILE))?,
         filename: options.context.filename.clone(),
         source: state.clone(),
         state,

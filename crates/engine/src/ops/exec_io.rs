@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use kiln_executor::{
-    ExecError, ExecIo, ExecRequest, ExitStatus, HostAddress, Network, Resources, Rlimit, Security,
-    StubRemoval,
+    ExecError, ExecIo, ExecRequest, ExitStatus, HostAddress, Mount, Network, Resources, Rlimit,
+    Security, StubRemoval,
 };
 use kiln_llb::pb::{self, NetMode, SecurityMode};
 use kiln_session::SessionId;
@@ -14,7 +14,6 @@ use super::exec::ExecOp;
 use super::exec_mounts::{Prepared, find_secret};
 use crate::error::{BuildError, Kind};
 use crate::jobs::{Lenders, Reporter};
-use crate::open_files::OpenFiles;
 use crate::worker::Worker;
 
 /// What a process finds in `PATH` if nothing sets it.
@@ -44,9 +43,8 @@ pub(super) async fn request(
     prepared: &mut Prepared,
 ) -> Result<ExecRequest, BuildError> {
     let meta = &op.meta;
-    let id = SessionId::random();
     let root = std::mem::take(&mut prepared.root);
-    let mut request = ExecRequest::new(id.as_str(), root, meta.args.iter().cloned());
+    let mut request = usual(worker, root, meta.args.clone());
     request.root_access = prepared.root_access;
     request.mounts = std::mem::take(&mut prepared.mounts);
     request.files = std::mem::take(&mut prepared.files);
@@ -55,8 +53,7 @@ pub(super) async fn request(
     request.user = meta.user.clone();
     request.hostname = meta.hostname.clone();
     request.extra_hosts = extra_hosts(&meta.extra_hosts)?;
-    request.dns = worker.dns.clone();
-    request.rlimits = rlimits(meta, worker.open_files);
+    set_limits(&mut request.rlimits, &meta.ulimit);
     request.cgroup_parent = Some(meta.cgroup_parent.clone()).filter(|parent| !parent.is_empty());
     request.resources = op
         .resources
@@ -75,6 +72,21 @@ pub(super) async fn request(
         return Err(BuildError::new(Kind::Input, message));
     }
     Ok(request)
+}
+
+/// A process in `root`, with what holds for all processes of this worker: the
+/// name servers, and the usual limit of open files, since the engine's own may
+/// be higher than programs can do with.
+pub(crate) fn usual(worker: &Worker, root: Vec<Mount>, args: Vec<String>) -> ExecRequest {
+    let mut request = ExecRequest::new(SessionId::random().as_str(), root, args);
+    request.dns = worker.dns.clone();
+    let open_files = worker.open_files.map(|limit| Rlimit {
+        name: NOFILE.into(),
+        soft: limit.soft,
+        hard: limit.hard,
+    });
+    request.rlimits.extend(open_files);
+    request
 }
 
 async fn environment(
@@ -154,20 +166,12 @@ pub(crate) fn extra_hosts(hosts: &[pb::HostIp]) -> Result<Vec<HostAddress>, Buil
     parsed.collect()
 }
 
-/// What the step asks for, and the usual limit of open files: the engine's own
-/// may be higher than programs can do with.
-fn rlimits(meta: &pb::Meta, open_files: Option<OpenFiles>) -> Vec<Rlimit> {
-    let mut limits = meta.ulimit.iter().map(rlimit).collect::<Vec<_>>();
-    let is_asked = limits
-        .iter()
-        .any(|limit| limit.name.eq_ignore_ascii_case(NOFILE));
-    let usual = open_files.filter(|_| !is_asked).map(|limit| Rlimit {
-        name: NOFILE.into(),
-        soft: limit.soft,
-        hard: limit.hard,
-    });
-    limits.extend(usual);
-    limits
+/// Adds limits in place of those of the same name.
+fn set_limits(limits: &mut Vec<Rlimit>, wanted: &[pb::Ulimit]) {
+    for limit in wanted {
+        limits.retain(|known| !known.name.eq_ignore_ascii_case(&limit.name));
+        limits.push(rlimit(limit));
+    }
 }
 
 /// Negative limits mean none, which the kernel spells as the largest number.

@@ -79,12 +79,12 @@ async fn a_limit_holds_while_a_build_runs() {
     let engine = limited(&dir.path().join("root"));
     let context = dir.path().join("context");
     let (key, build) = fill(&engine, &context).await;
-    engine.collect_if_over().await.unwrap();
+    engine.collect_garbage().await.unwrap();
     let left = used(&engine).await;
     assert!(left <= LIMIT, "{left}");
     assert!(left >= 8 * MEGABYTE, "what the build needs stays: {left}");
     // Nothing more is to be had.
-    assert!(engine.collect_if_over().await.unwrap().is_empty());
+    assert!(engine.collect_garbage().await.unwrap().is_empty());
     key.open();
     build.await.unwrap().unwrap();
 }
@@ -126,7 +126,7 @@ async fn nothing_is_removed_within_the_limits_or_without_any() {
         let engine = open(&root, options);
         engine.build(request(&context, DOCKERFILE)).await.unwrap();
         let before = used(&engine).await;
-        assert!(engine.collect_if_over().await.unwrap().is_empty());
+        assert!(engine.collect_garbage().await.unwrap().is_empty());
         assert_eq!(used(&engine).await, before, "{name}");
     }
 }

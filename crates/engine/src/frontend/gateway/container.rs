@@ -9,7 +9,6 @@ use bytes::Bytes;
 use kiln_dockerfile::image::RunConfig;
 use kiln_executor::{ExecError, ExecIo, ExecRequest, ExitStatus, MemoryFile, Network, StubRemoval};
 use kiln_llb::{Definition, pb};
-use kiln_session::SessionId;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -167,7 +166,7 @@ impl Program<'_> {
             entrypoint => entrypoint.to_vec(),
         };
         let root = std::mem::take(&mut prepared.root);
-        let mut request = ExecRequest::new(SessionId::random().as_str(), root, args);
+        let mut request = exec_io::usual(&bridge.engine.worker, root, args);
         request.env = self.environment(bridge)?;
         request.cwd = Path::new("/").join(&self.config.working_dir);
         request.stubs = StubRemoval::Recursive;

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kiln_executor::ExecRequest;
 use kiln_llb::pb::Mount;
 use kiln_protocol::frontend::NewContainerRequest;
-use kiln_session::SessionId;
 use kiln_store::Store;
 use kiln_store::tree::Root;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +23,7 @@ use crate::error::BuildError;
 use crate::jobs::Lenders;
 use crate::load::check_privileges;
 use crate::ops::Output;
-use crate::ops::exec_io::{extra_hosts, network};
+use crate::ops::exec_io::{self, extra_hosts, network};
 use crate::ops::exec_mounts::{Prepared, Setting};
 use crate::tree;
 use crate::wire_error::to_status;
@@ -163,9 +162,8 @@ async fn container(
         lenders: Lenders::One(&bridge.session),
     };
     let mut prepared = Prepared::new(setting, inputs).await?;
-    let id = SessionId::random();
     let root = std::mem::take(&mut prepared.root);
-    let mut request = ExecRequest::new(id.as_str(), root, Vec::<String>::new());
+    let mut request = exec_io::usual(&bridge.engine.worker, root, Vec::new());
     request.root_access = prepared.root_access;
     request.mounts = std::mem::take(&mut prepared.mounts);
     request.files = std::mem::take(&mut prepared.files);
