@@ -7,6 +7,7 @@ use crate::run::{check, command, has};
 /// A program that tests use, and the Debian package it comes from.
 const PROGRAMS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
+    ("containerd", "containerd"),
     ("debootstrap", "debootstrap"),
     ("docker-registry", "docker-registry"),
     ("htpasswd", "apache2-utils"),

@@ -19,6 +19,22 @@ mod generated {
     pub mod apicaps;
     /// Access to a content store (`containerd.services.content.v1`).
     pub mod content;
+    /// containerd: layers to files (`containerd.services.diff.v1`).
+    pub mod containerd_diff;
+    /// containerd: names of images (`containerd.services.images.v1`).
+    pub mod containerd_images;
+    /// containerd: what it says of itself (`containerd.services.introspection.v1`).
+    pub mod containerd_introspection;
+    /// containerd: leases (`containerd.services.leases.v1`).
+    pub mod containerd_leases;
+    /// containerd: namespaces (`containerd.services.namespaces.v1`).
+    pub mod containerd_namespaces;
+    /// containerd: snapshots (`containerd.services.snapshots.v1`).
+    pub mod containerd_snapshots;
+    /// containerd: messages that its services share (`containerd.types`).
+    pub mod containerd_types;
+    /// containerd: its version (`containerd.services.version.v1`).
+    pub mod containerd_version;
     /// The daemon's API (`moby.buildkit.v1`).
     pub mod control;
     /// Details of build errors (`errdefs`); on the wire they are JSON, not protobuf.

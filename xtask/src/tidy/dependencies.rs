@@ -7,7 +7,7 @@ use crate::run::output;
 /// Crates by level, lowest first (ARCHITECTURE.md explains the table).
 const LEVELS: &[&[&str]] = &[
     &["protocol", "solver", "store", "executor"],
-    &["llb", "session", "registry"],
+    &["llb", "session", "registry", "containerd"],
     &["client", "dockerfile", "source", "exporter", "remote-cache"],
     &["frontend"],
     &["engine"],
