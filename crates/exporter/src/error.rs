@@ -65,6 +65,9 @@ pub enum ExportError {
     /// The store failed.
     #[error("{0}")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// containerd, which keeps images, failed.
+    #[error(transparent)]
+    Containerd(#[from] kiln_containerd::ContainerdError),
     /// A push failed.
     #[error("failed to push {name}: {source}")]
     Push {

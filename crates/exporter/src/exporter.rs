@@ -10,6 +10,7 @@ use kiln_store::{Ref, Store};
 use crate::attestation::{self, Said, StatementFiles};
 use crate::cancel::Cancelled;
 use crate::compression::{Compression, Pool};
+use crate::containerd::ImageStore;
 use crate::error::ExportError;
 use crate::input::{ExportInput, Shape, Target};
 use crate::layers::{LayerBlob, LayerError, LayerWork, Wanted};
@@ -44,6 +45,8 @@ impl Default for Settings {
 pub struct Exporter {
     pub(crate) store: Store,
     pub(crate) layers: Arc<LayerWork>,
+    /// Keeps images in place of the store.
+    pub(crate) images: Option<ImageStore>,
     threads: usize,
 }
 
@@ -75,7 +78,16 @@ impl Exporter {
         Self {
             store,
             layers,
+            images: None,
             threads: settings.threads.max(1),
+        }
+    }
+
+    /// The same exporter; images get their names in a containerd, not in the store.
+    pub fn with_images(self, images: ImageStore) -> Self {
+        Self {
+            images: Some(images),
+            ..self
         }
     }
 

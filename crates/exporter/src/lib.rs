@@ -24,6 +24,8 @@ mod image;
 mod push;
 mod stored;
 
+mod containerd;
+
 mod local;
 mod opened;
 mod tree_tar;
@@ -36,6 +38,7 @@ pub use attestation::{
     MakePredicate, PackageKind, PredicateError, REASON, SBOM_CORE, SubjectKind, package_url,
 };
 pub use compression::{Algorithm, Compression};
+pub use containerd::ImageStore;
 pub use error::ExportError;
 pub use exporter::{ExportRequest, Exported, Exporter, Settings};
 pub use input::{ExportInput, PlatformResult, Shape, Target};

@@ -14,6 +14,7 @@ use kiln_session::RemoteContent;
 use crate::archive::{Archive, Sink, put_in_index, send_blobs, write_directory, write_tarball};
 use crate::attestation::{self, Chosen};
 use crate::cancel::Cancelled;
+use crate::containerd::{self, Delivery};
 use crate::exporter::{blocking, unfit};
 use crate::image::{self, Assembled, Assembly, json, names};
 use crate::layers::Wanted;
@@ -55,28 +56,49 @@ impl Exporter {
             response.insert("image.name".into(), all.join(","));
         }
         if options.store {
-            let store = self.store.clone();
-            let mut stored_as: Vec<_> = all.iter().map(|name| stored::name_of(name)).collect();
-            if canonical {
-                let digest = &assembled.root.digest;
-                let plain = all.iter().filter(|name| !name.contains('@'));
-                stored_as.extend(plain.map(|name| format!("{}@{digest}", stored::name_of(name))));
-            }
-            let root = assembled.root.clone();
-            let steps: Vec<_> = all
-                .iter()
-                .map(|name| progress.start(format!("naming to {name}")))
-                .collect();
-            let outcome = blocking(move || stored::put(&store, &stored_as, &root)).await;
-            for step in steps {
-                step.end(outcome.as_ref()).ok();
-            }
-            outcome?;
+            let naming = Naming {
+                options: &options,
+                names: &all,
+                canonical,
+                epoch: options.image.epoch.resolve(input.epoch),
+            };
+            self.keep_image(&assembled, naming, progress).await?;
         }
         let push = options
             .push
             .then(|| Push::new(self, assembled, references, &options, lease));
         Ok(Exported { response, push })
+    }
+
+    /// Gives an image its names: in containerd if that keeps images, else in the store.
+    async fn keep_image(
+        &self,
+        image: &Assembled,
+        naming: Naming<'_>,
+        progress: &Progress,
+    ) -> Result<(), ExportError> {
+        let Naming { names, options, .. } = naming;
+        if let Some(images) = &self.images {
+            let delivery = Delivery {
+                image,
+                names: &naming.with_canonical(str::to_owned, &image.root.digest),
+                unpack: options.unpack,
+                epoch: naming.epoch,
+            };
+            let content = self.store.content();
+            return containerd::deliver(images, content, delivery, progress).await;
+        }
+        let store = self.store.clone();
+        let stored_as = naming.with_canonical(stored::name_of, &image.root.digest);
+        let root = image.root.clone();
+        let steps = names.iter();
+        let steps = steps.map(|name| progress.start(format!("naming to {name}")));
+        let steps = steps.collect::<Vec<_>>();
+        let outcome = blocking(move || stored::put(&store, &stored_as, &root)).await;
+        for step in steps {
+            step.end(outcome.as_ref()).ok();
+        }
+        outcome
     }
 
     pub(crate) async fn export_archive(
@@ -275,6 +297,28 @@ impl Place {
                 &target,
             )),
         }
+    }
+}
+
+/// How an image is to be known.
+#[derive(Clone, Copy)]
+struct Naming<'a> {
+    options: &'a StoredImageOptions,
+    names: &'a [String],
+    /// Whether each gets a second form with the digest.
+    canonical: bool,
+    epoch: Option<i64>,
+}
+
+impl Naming<'_> {
+    /// All names, each in the form that the keeper of images has them in.
+    fn with_canonical(&self, form: impl Fn(&str) -> String, digest: &str) -> Vec<String> {
+        let mut all: Vec<_> = self.names.iter().map(|name| form(name)).collect();
+        if self.canonical {
+            let plain = self.names.iter().filter(|name| !name.contains('@'));
+            all.extend(plain.map(|name| format!("{}@{digest}", form(name))));
+        }
+        all
     }
 }
 

@@ -1,5 +1,7 @@
 //! The client against a real containerd.
 
+#![allow(clippy::unwrap_used)]
+
 mod connection;
 mod images;
 mod scene;

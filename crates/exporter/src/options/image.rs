@@ -42,6 +42,8 @@ pub struct StoredImageOptions {
     pub insecure: bool,
     /// `store`: whether the image gets its names in the store.
     pub store: bool,
+    /// `unpack`: whether a containerd that keeps the image also unpacks it.
+    pub unpack: bool,
     /// `dangling-name-prefix`: also name the image `PREFIX@DIGEST`.
     pub dangling_prefix: Option<String>,
     /// `danging-name-empty-only`, also in its right spelling: do so only if there is no other name.
@@ -140,6 +142,7 @@ impl StoredImageOptions {
             push_by_digest: attrs.switch("push-by-digest")?.unwrap_or(false),
             insecure: attrs.switch("registry.insecure")?.unwrap_or(false),
             store: attrs.switch("store")?.unwrap_or(true),
+            unpack,
             dangling_prefix: attrs
                 .text("dangling-name-prefix")
                 .filter(|prefix| !prefix.is_empty()),
