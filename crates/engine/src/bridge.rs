@@ -210,12 +210,18 @@ fn vertex_error(failure: &VertexFailure<BuildError>, definition: &Definition) ->
     let mut error = BuildError::clone(&failure.error);
     error.vertex = Some(failure.name.to_string());
     error.locations = locations(definition, failure.vertex.as_ref());
+    let debris = error.details.iter().find_map(|detail| match detail {
+        Detail::Step(step) => Some(FailedStep::clone(step)),
+        _ => None,
+    });
+    error.details.retain(|it| !matches!(it, Detail::Step(_)));
     let mut ops = definition.digests();
     let op = ops.find_map(|(digest, op)| (digest == failure.vertex).then(|| op.clone()));
     let metadata = definition.metadata.get(failure.vertex.as_ref());
     let step = FailedStep {
         op: op.unwrap_or_default(),
         description: metadata.map_or_else(Default::default, |it| it.description.clone()),
+        ..debris.unwrap_or_default()
     };
     error
         .detail(Detail::Vertex(failure.vertex.to_string()))

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use kiln_frontend::{Failure, Missing};
 use kiln_session::progress::{Range, SourceFile};
 
+use crate::ops::Output;
+
 pub use kiln_frontend::chain;
 
 /// Who has to act on an error.
@@ -104,7 +106,7 @@ impl BuildError {
 pub enum Detail {
     /// Digest of the step that failed.
     Vertex(String),
-    /// What the step was.
+    /// What the step was, and what it worked on.
     Step(Arc<FailedStep>),
     /// The frontend that failed, and for `gateway.v0` its image.
     Frontend {
@@ -135,6 +137,12 @@ pub struct FailedStep {
     pub(crate) op: Bytes,
     /// What its client said about it.
     pub(crate) description: BTreeMap<String, String>,
+    /// For a file op: which of its actions failed.
+    pub(crate) file_action: Option<i64>,
+    /// For an exec op: what its mounts showed, in their order.
+    pub(crate) inputs: Vec<Output>,
+    /// For an exec op: what its mounts were like when it failed.
+    pub(crate) mounts: Vec<Output>,
 }
 
 impl From<Failure> for BuildError {

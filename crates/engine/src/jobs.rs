@@ -14,6 +14,14 @@ use oci_spec::image::Digest;
 struct Client {
     session: Session,
     progress: ProgressSink,
+    scrutiny: Scrutiny,
+}
+
+/// Whether anybody may look into what a failed step leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scrutiny {
+    None,
+    Inspected,
 }
 
 /// All builds in flight. Ops ask here, through the jobs that want them at
@@ -45,11 +53,32 @@ impl Jobs {
         session: Session,
         progress: ProgressSink,
     ) -> Registration {
-        self.lock().insert(id.clone(), Client { session, progress });
+        let client = Client {
+            session,
+            progress,
+            scrutiny: Scrutiny::None,
+        };
+        self.lock().insert(id.clone(), client);
         Registration {
             jobs: self.clone(),
             id,
         }
+    }
+
+    /// From now on what failed steps of a build leave is kept.
+    pub(crate) fn inspect(&self, id: &JobId) {
+        if let Some(client) = self.lock().get_mut(id) {
+            client.scrutiny = Scrutiny::Inspected;
+        }
+    }
+
+    /// Whether one of the builds that want a vertex now may look into what it
+    /// leaves.
+    pub(crate) fn are_inspected(&self, cx: &OpContext) -> bool {
+        let clients = self.lock();
+        let live = cx.jobs.list();
+        let mut live = live.iter().filter_map(|id| clients.get(id));
+        live.any(|client| client.scrutiny == Scrutiny::Inspected)
     }
 
     /// The sessions of the builds that want a vertex now.

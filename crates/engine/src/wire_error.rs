@@ -13,11 +13,18 @@ use prost::Message as _;
 use tonic::{Code, Status};
 
 use crate::error::{BuildError, Detail, Kind};
+use crate::ops::Output;
 use detail::Own;
 
 /// A build error as a gRPC status.
 pub fn to_status(error: &BuildError) -> Status {
-    let wire = to_rpc(error);
+    status_with(error, |_| String::new())
+}
+
+/// The same; `hold` keeps what a failed step worked on and answers the id
+/// under which a frontend finds it.
+pub(crate) fn status_with(error: &BuildError, hold: impl Fn(&Output) -> String) -> Status {
+    let wire = to_rpc(error, hold);
     let (code, message) = (Code::from_i32(wire.code), wire.message.clone());
     if wire.details.is_empty() {
         return Status::new(code, message);
@@ -40,9 +47,10 @@ pub fn from_status(status: &Status) -> BuildError {
 }
 
 /// A build error as a message in itself.
-pub(crate) fn to_rpc(error: &BuildError) -> rpc::Status {
+pub(crate) fn to_rpc(error: &BuildError, hold: impl Fn(&Output) -> String) -> rpc::Status {
     let mut details = vec![detail::stack()];
-    details.extend(error.details.iter().filter_map(detail::encode));
+    let typed = error.details.iter();
+    details.extend(typed.filter_map(|it| detail::encode(it, &hold)));
     details.extend(error.locations.iter().map(source::encode));
     details.push(Own::of(error).encode());
     rpc::Status {

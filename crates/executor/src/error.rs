@@ -63,6 +63,14 @@ pub enum InvalidRequest {
     /// There is nothing to run.
     #[error("no command: the argument list is empty; name a program to run")]
     NoArgs,
+    /// There is nothing to join.
+    #[error("no process of container {0:?} runs that another one could join")]
+    NotRunning(String),
+    /// The runtime does not do this.
+    #[error(
+        "a second process in a container is not supported with an OCI runtime: use the built-in executor"
+    )]
+    CannotJoin,
     /// There is nowhere to run it.
     #[error("no root filesystem: the request has no mounts for it")]
     NoRootfs,

@@ -20,6 +20,17 @@ pub trait Executor: Send + Sync + 'static {
         io: ExecIo,
         cancel: CancellationToken,
     ) -> Result<ExitStatus, ExecError>;
+
+    /// Runs a further process inside of the step called `step`, which must be running: in its namespaces and
+    /// with its files. What `request` says of mounts, network and names of the host is not looked at. The
+    /// process ends with the step.
+    async fn join(
+        &self,
+        step: &str,
+        request: ExecRequest,
+        io: ExecIo,
+        cancel: CancellationToken,
+    ) -> Result<ExitStatus, ExecError>;
 }
 
 /// How a step's process ended.

@@ -23,6 +23,13 @@ impl Figure {
     pub(super) fn medians(&self) -> (Option<Medians>, Option<Medians>) {
         (medians(&self.ours), medians(&self.reference))
     }
+
+    /// Our time as a share of the reference's: the median over pairs of
+    /// neighbouring samples, since what slows the machine slows both of a pair.
+    pub(super) fn time_ratio(&self) -> Option<f64> {
+        let pairs = self.ours.iter().zip(&self.reference);
+        median(pairs.map(|(ours, reference)| ours.seconds / reference.seconds))
+    }
 }
 
 /// All figures in the order in which they came.

@@ -20,7 +20,6 @@ pub(super) fn table(figures: &Figures) -> String {
     for figure in figures.iter() {
         let (ours, reference) = figure.medians();
         let pair = ours.zip(reference);
-        let time = pair.map(|(ours, reference)| ours.seconds / reference.seconds);
         let memory = pair.map(|(ours, reference)| ours.memory / reference.memory);
         let _ = writeln!(
             text,
@@ -28,7 +27,7 @@ pub(super) fn table(figures: &Figures) -> String {
             figure.name,
             show(ours, |it| seconds(it.seconds)),
             show(reference, |it| seconds(it.seconds)),
-            show(time, |ratio| judged(ratio, figure.target)),
+            show(figure.time_ratio(), |ratio| judged(ratio, figure.target)),
             figure.target,
             show(ours, |it| mebibytes(it.memory)),
             show(reference, |it| mebibytes(it.memory)),
@@ -100,7 +99,7 @@ pub(super) fn document(
         "# Benchmarks
 
 Written by `cargo xtask bench`. Every figure is the median of {rounds} rounds (a cached build: three in each round) in
-which both engines make the same build in turn. A target is the share of the reference's time or memory that we allow
+which both engines make the same build in turn, and a ratio of times is the median of the rounds' ratios. A target is the share of the reference's time or memory that we allow
 ourselves; memory's is {MEMORY_TARGET}.
 
 {table}

@@ -1,7 +1,8 @@
 //! Builds through our own daemon: the same results as without it.
 
 use std::io::Write as _;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -41,6 +42,78 @@ fn outputs(folder: &str) -> Vec<String> {
         .chain(metadata)
         .chain(EPOCH.map(str::to_owned))
         .collect()
+}
+
+/// Runs docker-buildx, with settings of its own, against a daemon.
+fn buildx(world: &World, arguments: &[&str]) {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let program = top.join("target/tools/tools/usr/libexec/docker/cli-plugins/docker-buildx");
+    let output = Command::new(&program)
+        .current_dir(world.path("."))
+        .env("BUILDX_CONFIG", world.path("buildx"))
+        .env("DOCKER_CONFIG", world.path("docker"))
+        .env_remove("SOURCE_DATE_EPOCH")
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}; run cargo xtask setup", program.display()));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn docker_buildx_makes_the_same_image() {
+    let world = world();
+    let daemon = Daemon::start(&world);
+    let output = |file: &str| format!("type=oci,dest={file},rewrite-timestamp=true");
+    let digest = |metadata: &str| -> Value {
+        let metadata: Value = serde_json::from_str(&world.read(metadata)).unwrap();
+        metadata["containerimage.digest"].clone()
+    };
+    let own = [
+        &[
+            "--output",
+            &output("own.tar"),
+            "--metadata-file",
+            "own.json",
+        ],
+        &EPOCH[..],
+    ];
+    world.must_build(&own.concat());
+    let own = digest("own.json");
+    assert!(own.is_string(), "{own}");
+
+    buildx(
+        &world,
+        &[
+            "create",
+            "--name",
+            "kiln",
+            "--driver",
+            "remote",
+            &daemon.address,
+        ],
+    );
+    let output = output("theirs.tar");
+    buildx(
+        &world,
+        &[
+            "build",
+            "--builder",
+            "kiln",
+            "--provenance=false",
+            "--build-arg",
+            "SOURCE_DATE_EPOCH=1700000000",
+            "--output",
+            &output,
+            "--metadata-file",
+            "theirs.json",
+            "context",
+        ],
+    );
+    assert_eq!(digest("theirs.json"), own);
 }
 
 #[test]

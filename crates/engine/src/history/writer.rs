@@ -241,7 +241,7 @@ impl Work {
             ending.attest(store, provenance)?;
         }
         if let Some(error) = completion.error {
-            ending.fail(store, wire_error::to_rpc(&error))?;
+            ending.fail(store, wire_error::to_rpc(&error, |_| String::new()))?;
         }
         let own = trace::of_steps(build.trace, &ending.record, build.tally.steps());
         match build.trace {

@@ -13,7 +13,7 @@ use super::content::dedupe_paths;
 use super::exec_mounts::{Prepared, Setting};
 use super::{Output, digest, exec_io};
 use crate::checksums::Selector;
-use crate::error::{BuildError, Kind};
+use crate::error::{BuildError, Detail, FailedStep, Kind};
 use crate::jobs::Lenders;
 use crate::worker::Worker;
 
@@ -109,8 +109,26 @@ impl ExecOp {
         let mut prepared = Prepared::new(setting, &inputs).await?;
         let request = exec_io::request(self, worker, cx, &mut prepared).await?;
         let status = exec_io::run(worker, cx, request).await;
-        self.check(status)?;
-        prepared.commit()
+        match self.check(status) {
+            Ok(()) => prepared.commit(),
+            Err(error) if worker.jobs.are_inspected(cx) => {
+                Err(error.detail(self.debris(prepared, &inputs)?))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a failed run leaves, for those who look into it.
+    fn debris(&self, prepared: Prepared, inputs: &[Output]) -> Result<Detail, BuildError> {
+        let input = |mount: &pb::Mount| usize::try_from(mount.input).ok();
+        let shown = self.op.mounts.iter();
+        let shown = shown.map(|mount| inputs.get(input(mount)?).cloned().flatten());
+        let shown: Vec<Output> = shown.collect();
+        Ok(Detail::Step(Arc::new(FailedStep {
+            mounts: prepared.debris(&shown)?,
+            inputs: shown,
+            ..FailedStep::default()
+        })))
     }
 
     fn check(&self, status: Result<ExitStatus, ExecError>) -> Result<(), BuildError> {

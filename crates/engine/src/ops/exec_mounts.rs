@@ -28,8 +28,9 @@ pub(crate) struct Prepared {
     pub(crate) mounts: Vec<MountPoint>,
     /// Secrets shown as files.
     pub(crate) files: Vec<MemoryFile>,
-    outputs: Vec<Product>,
-    _discarded: Vec<MutableRef>,
+    outputs: Vec<(usize, Product)>,
+    /// Trees that are thrown away unless the process fails.
+    discarded: Vec<(usize, MutableRef)>,
     _caches: Vec<CacheMount>,
     _sockets: Vec<Box<dyn SshSocket>>,
 }
@@ -66,12 +67,12 @@ impl Prepared {
             mounts: Vec::new(),
             files: Vec::new(),
             outputs: Vec::new(),
-            _discarded: Vec::new(),
+            discarded: Vec::new(),
             _caches: Vec::new(),
             _sockets: Vec::new(),
         };
-        for mount in setting.mounts {
-            prepared.add(&setting, mount, inputs).await?;
+        for (index, mount) in setting.mounts.iter().enumerate() {
+            prepared.add(&setting, (index, mount), inputs).await?;
         }
         if prepared.root.is_empty() {
             return Err(BuildError::new(
@@ -86,7 +87,7 @@ impl Prepared {
     async fn add(
         &mut self,
         setting: &Setting<'_>,
-        mount: &pb::Mount,
+        (index, mount): (usize, &pb::Mount),
         inputs: &[Output],
     ) -> Result<(), BuildError> {
         let kind = MountType::try_from(mount.mount_type).map_err(|_| {
@@ -105,8 +106,11 @@ impl Prepared {
             Err(_) => None,
         };
         match kind {
-            MountType::Bind => self.add_bind(setting, mount, input),
-            MountType::Cache => self.add_cache(setting, mount, input.flatten()).await,
+            MountType::Bind => self.add_bind(setting, (index, mount), input),
+            MountType::Cache => {
+                let seed = input.flatten();
+                self.add_cache(setting, (index, mount), seed).await
+            }
             MountType::Tmpfs => {
                 self.add_tmpfs(setting, mount);
                 Ok(())
@@ -121,7 +125,7 @@ impl Prepared {
     fn add_bind(
         &mut self,
         setting: &Setting<'_>,
-        mount: &pb::Mount,
+        (index, mount): (usize, &pb::Mount),
         input: Option<Output>,
     ) -> Result<(), BuildError> {
         let is_root = mount.dest == "/";
@@ -138,7 +142,7 @@ impl Prepared {
         if mount.output != NO_OUTPUT && mount.readonly && !is_root && reference.is_some() {
             let sources = reference.as_ref().map_or(Ok(Vec::new()), mounts_of)?;
             self.mounts.push(mount_point(setting, mount, sources));
-            self.outputs.push(Product::Input(reference));
+            self.outputs.push((index, Product::Input(reference)));
             return Ok(());
         }
         let description = format!("mount {} from {}", mount.dest, setting.user);
@@ -168,8 +172,8 @@ impl Prepared {
             self.mounts.push(mount_point(setting, mount, sources));
         }
         match mount.output {
-            NO_OUTPUT => self._discarded.push(made),
-            _ => self.outputs.push(Product::Made(made)),
+            NO_OUTPUT => self.discarded.push((index, made)),
+            _ => self.outputs.push((index, Product::Made(made))),
         }
         Ok(())
     }
@@ -177,7 +181,7 @@ impl Prepared {
     async fn add_cache(
         &mut self,
         setting: &Setting<'_>,
-        mount: &pb::Mount,
+        (index, mount): (usize, &pb::Mount),
         seed: Option<Ref>,
     ) -> Result<(), BuildError> {
         let options = mount.cache_opt.as_ref().ok_or_else(|| {
@@ -215,7 +219,7 @@ impl Prepared {
         self.mounts.push(mount_point(setting, mount, sources));
         self._caches.push(cache);
         if mount.output != NO_OUTPUT && seed.is_some() {
-            self.outputs.push(Product::Input(seed));
+            self.outputs.push((index, Product::Input(seed)));
         }
         Ok(())
     }
@@ -286,11 +290,31 @@ impl Prepared {
 
     /// Makes the outputs immutable, in the order of their mounts.
     pub(super) fn commit(self) -> Result<Vec<Output>, BuildError> {
-        let outputs = self.outputs.into_iter().map(|product| match product {
-            Product::Input(input) => Ok(input),
-            Product::Made(made) => made.commit().map(Some).map_err(store_error),
-        });
-        outputs.collect()
+        let outputs = self.outputs.into_iter();
+        outputs.map(|(_, product)| product.finish()).collect()
+    }
+
+    /// What the mounts are like after a failure, in their order, for those
+    /// who look into it; `inputs` is what they showed before.
+    pub(crate) fn debris(self, inputs: &[Output]) -> Result<Vec<Output>, BuildError> {
+        let mut mounts = inputs.to_vec();
+        let discarded = self.discarded.into_iter();
+        let discarded = discarded.map(|(index, made)| (index, Product::Made(made)));
+        for (index, product) in self.outputs.into_iter().chain(discarded) {
+            if let Some(mount) = mounts.get_mut(index) {
+                *mount = product.finish()?;
+            }
+        }
+        Ok(mounts)
+    }
+}
+
+impl Product {
+    fn finish(self) -> Result<Output, BuildError> {
+        match self {
+            Self::Input(input) => Ok(input),
+            Self::Made(made) => made.commit().map(Some).map_err(store_error),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use kiln_store::user::{self, NameOrId};
 use kiln_store::{MountedDir, MutableOptions, MutableRef, Ref};
 
 use super::{Output, file_copy};
-use crate::error::{BuildError, Kind};
+use crate::error::{BuildError, Detail, FailedStep, Kind};
 use crate::tree::{self, OpenTree, store_error, tree_error};
 use crate::worker::Worker;
 
@@ -82,7 +82,12 @@ impl Run {
         let mut outputs = std::collections::BTreeMap::new();
         for (position, action) in actions.iter().enumerate() {
             let uses = uses(actions, (first + position) as i64);
-            let done = self.perform(action)?;
+            let done = self.perform(action).map_err(|error| {
+                error.detail(Detail::Step(Arc::new(FailedStep {
+                    file_action: i64::try_from(position).ok(),
+                    ..FailedStep::default()
+                })))
+            })?;
             let is_output = action.output >= 0;
             let slot = if is_output || uses.must_be_finished() {
                 Slot::Done(Some(done.commit()?))

@@ -9,6 +9,7 @@ use prost_types::Any;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{BuildError, Detail, FailedStep, Kind};
+use crate::ops::Output;
 
 /// What stands in front of the names of BuildKit's types.
 const PACKAGE: &str = "github.com/moby/buildkit/";
@@ -41,13 +42,24 @@ struct Frontend {
     source: String,
 }
 
-/// In protobuf's JSON form.
+/// protobuf's JSON form, which has 64-bit numbers as strings.
 #[derive(Serialize)]
 struct Solve<O> {
+    #[serde(rename = "inputIDs", skip_serializing_if = "Vec::is_empty")]
+    inputs: Vec<String>,
+    #[serde(rename = "mountIDs", skip_serializing_if = "Vec::is_empty")]
+    mounts: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     op: Option<O>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<FileAction>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     description: BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct FileAction {
+    index: String,
 }
 
 #[derive(Serialize)]
@@ -63,7 +75,7 @@ struct Stack {
 }
 
 /// A detail as it travels; `None` for what is not said by a detail.
-pub(super) fn encode(detail: &Detail) -> Option<Any> {
+pub(super) fn encode(detail: &Detail, hold: impl Fn(&Output) -> String) -> Option<Any> {
     match detail {
         Detail::Vertex(digest) => any(
             VERTEX,
@@ -71,7 +83,7 @@ pub(super) fn encode(detail: &Detail) -> Option<Any> {
                 digest: digest.clone(),
             },
         ),
-        Detail::Step(step) => solve(step),
+        Detail::Step(step) => solve(step, hold),
         Detail::Frontend { name, source } => any(
             FRONTEND,
             &Frontend {
@@ -109,10 +121,15 @@ pub(super) fn decode(any: Any) -> Option<Detail> {
     }))
 }
 
-fn solve(step: &FailedStep) -> Option<Any> {
+fn solve(step: &FailedStep, hold: impl Fn(&Output) -> String) -> Option<Any> {
     let op = pb::Op::decode(step.op.clone()).ok();
     let solve = Solve {
+        inputs: step.inputs.iter().map(&hold).collect(),
+        mounts: step.mounts.iter().map(&hold).collect(),
         op: op.map(|op| proto_op(&op)),
+        file: step.file_action.map(|index| FileAction {
+            index: index.to_string(),
+        }),
         description: step.description.clone(),
     };
     any(SOLVE, &solve)

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod engine;
+mod gateway;
 mod history;
 mod keys;
 mod provenance;

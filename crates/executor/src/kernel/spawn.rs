@@ -26,6 +26,8 @@ use super::calls::{default_signals, install_filter, last_errno, set_signal_mask}
 /// Everything the child needs. The calling thread must already be in the step's other namespaces, with the
 /// step's root filesystem as its root directory.
 pub(crate) struct Plan {
+    /// Whether the child is the first of a process namespace.
+    pub(crate) processes: ProcessNamespace,
     /// The root directory that the step must not see, to be unmounted.
     pub(crate) old_root: Option<OwnedFd>,
     /// cgroup v2 directory that the child is born in.
@@ -56,11 +58,34 @@ pub(crate) struct Plan {
     pub(crate) env: Vec<CString>,
 }
 
+/// Where the child's process namespace comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProcessNamespace {
+    /// It is made for the child, which mounts `/proc` for it.
+    New,
+    /// The calling thread has joined it.
+    Joined,
+}
+
 /// Whether standard input is a terminal to be made the session's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ControllingTerminal {
     None,
     Stdin,
+}
+
+impl Plan {
+    /// The same for a process whose namespaces are there already, with all that is mounted in them.
+    pub(crate) fn joined(self) -> Plan {
+        Plan {
+            processes: ProcessNamespace::Joined,
+            old_root: None,
+            cgroup_view: None,
+            masked: Vec::new(),
+            read_only: Vec::new(),
+            ..self
+        }
+    }
 }
 
 /// What the child was doing when it failed.
@@ -159,7 +184,11 @@ pub(crate) fn spawn(plan: &Plan) -> Result<OwnedFd, SpawnError> {
         errno: AtomicI32::new(0),
     };
     let mut pidfd: i32 = -1;
-    let mut flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::CLONE_NEWPID)
+    let own = match plan.processes {
+        ProcessNamespace::New => libc::CLONE_NEWPID,
+        ProcessNamespace::Joined => 0,
+    };
+    let mut flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | own)
         .cast_unsigned()
         .into();
     let mut cgroup = 0;
@@ -296,8 +325,10 @@ fn stages(shared: &Shared<'_>) -> Result<Infallible, Errno> {
         rustix::mount::mount(c"cgroup", c"/sys/fs/cgroup", c"cgroup2", flags, c"")?;
     }
     let sealed = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
-    stage(Stage::MountProc);
-    rustix::mount::mount(c"proc", c"/proc", c"proc", sealed, c"")?;
+    if plan.processes == ProcessNamespace::New {
+        stage(Stage::MountProc);
+        rustix::mount::mount(c"proc", c"/proc", c"proc", sealed, c"")?;
+    }
     stage(Stage::LeaveRoot);
     if let Some(root) = &plan.old_root {
         rustix::process::fchdir(root)?;

@@ -15,7 +15,7 @@ use crate::run::step::kernel;
 use crate::view::devices::{self, Kind};
 use crate::view::root::{Node, Root, proc_path};
 use crate::view::stubs::Stubs;
-use crate::view::user::Identity;
+use crate::view::user::{self, Identity};
 use crate::view::{mounts, system};
 use crate::{Access, ExecError, ExecRequest, Mount, MountPoint, Network, RootAccess};
 
@@ -74,8 +74,29 @@ pub(super) fn enter_root(view: &View) -> Result<OwnedFd, ExecError> {
     enter().map_err(|error| kernel("enter the root filesystem", error))
 }
 
-/// Opens a terminal of the step's own devpts: our end, and the three descriptors for the process.
+/// What a further process of a step sees, whose root directory the calling thread has.
+pub(super) fn joined(request: &ExecRequest) -> Result<View, ExecError> {
+    let root = Root::open(Path::new("/"));
+    let root = root.map_err(|error| kernel("open the root filesystem", error))?;
+    let identity = user::resolve(&root, &request.user, &request.additional_gids)?;
+    Ok(View { root, identity })
+}
+
+/// Opens a terminal of the step's own devpts and makes it the console: our end, and the three descriptors for
+/// the process.
 pub(super) fn terminal(view: &View) -> Result<(OwnedFd, [OwnedFd; 3]), ExecError> {
+    let (master, streams) = further_terminal(view)?;
+    let console = || -> io::Result<()> {
+        let (console, _) = view.root.ensure(Path::new("/dev/console"), Node::File)?;
+        rustix::mount::mount_bind(proc_path(&streams[0]), proc_path(&console))?;
+        Ok(())
+    };
+    console().map_err(|error| kernel("open a terminal", error))?;
+    Ok((master, streams))
+}
+
+/// Opens a terminal of the step's own devpts.
+pub(super) fn further_terminal(view: &View) -> Result<(OwnedFd, [OwnedFd; 3]), ExecError> {
     let open = || -> io::Result<(OwnedFd, [OwnedFd; 3])> {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK;
         let master = view.root.open_at(Path::new("/dev/pts/ptmx"), flags)?;
@@ -83,8 +104,6 @@ pub(super) fn terminal(view: &View) -> Result<(OwnedFd, [OwnedFd; 3]), ExecError
         let peer = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, peer)?;
         rustix::fs::fchown(&slave, Some(Uid::from_raw(view.identity.uid)), None)?;
-        let (console, _) = view.root.ensure(Path::new("/dev/console"), Node::File)?;
-        rustix::mount::mount_bind(proc_path(&slave), proc_path(&console))?;
         Ok((master, [slave.try_clone()?, slave.try_clone()?, slave]))
     };
     open().map_err(|error| kernel("open a terminal", error))

@@ -15,7 +15,7 @@ use crate::run::{Runner, Starter};
 use crate::{ExecError, ExecIo, ExecRequest, Executor, ExitStatus};
 
 pub use crate::run::{Options, SandboxNetwork};
-pub(crate) use start::start_and_wait;
+pub(crate) use start::{join_and_wait, start_and_wait};
 
 /// Runs steps with kernel calls of our own.
 #[derive(Debug)]
@@ -42,5 +42,15 @@ impl Executor for NativeExecutor {
         cancel: CancellationToken,
     ) -> Result<ExitStatus, ExecError> {
         self.runner.run(request, io, cancel).await
+    }
+
+    async fn join(
+        &self,
+        step: &str,
+        request: ExecRequest,
+        io: ExecIo,
+        cancel: CancellationToken,
+    ) -> Result<ExitStatus, ExecError> {
+        self.runner.join(step, request, io, cancel).await
     }
 }

@@ -13,7 +13,7 @@ use rustix::thread::CapabilitySet;
 use super::assemble::View;
 use crate::capability::{self, Capabilities};
 use crate::cgroup::StepCgroup;
-use crate::kernel::spawn::{ControllingTerminal, Plan, SpawnError, Stage};
+use crate::kernel::spawn::{ControllingTerminal, Plan, ProcessNamespace, SpawnError, Stage};
 use crate::run::Settings;
 use crate::run::step::kernel;
 use crate::view::system::{MASKED_PATHS, READ_ONLY_PATHS, normal};
@@ -55,6 +55,7 @@ pub(super) fn plan(
         .unwrap_or_default();
     let program = request.args.first().map_or("", String::as_str);
     Ok(Plan {
+        processes: ProcessNamespace::New,
         old_root: None,
         into_cgroup: cgroup.into.take(),
         join_cgroups: std::mem::take(&mut cgroup.join),

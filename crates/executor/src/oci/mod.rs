@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::run::{Options, Runner, Starter};
-use crate::{ExecError, ExecIo, ExecRequest, Executor, ExitStatus};
+use crate::{ExecError, ExecIo, ExecRequest, Executor, ExitStatus, InvalidRequest};
 
 pub(crate) use start::start_and_wait;
 
@@ -70,6 +70,16 @@ impl Executor for OciExecutor {
         cancel: CancellationToken,
     ) -> Result<ExitStatus, ExecError> {
         self.runner.run(request, io, cancel).await
+    }
+
+    async fn join(
+        &self,
+        _step: &str,
+        _request: ExecRequest,
+        _io: ExecIo,
+        _cancel: CancellationToken,
+    ) -> Result<ExitStatus, ExecError> {
+        Err(InvalidRequest::CannotJoin.into())
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn start_and_wait(
 ) -> Result<ExitStatus, ExecError> {
     let Step {
         request,
+        place: _,
         network,
         stdio,
         life,

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{DumpableBehavior, PidfdFlags, Signal};
 use rustix::termios::Winsize;
@@ -22,7 +22,7 @@ use crate::{
     Control, Dns, ExecError, ExecIo, ExecRequest, ExitStatus, InvalidRequest, Network, Terminal,
     rlimit,
 };
-use step::{Life, Started, Stdio, Step, kernel};
+use step::{Life, Place, Started, Stdio, Step, kernel};
 use worker::{Job, Workers};
 
 /// What all steps of one executor share.
@@ -129,6 +129,43 @@ impl Settings {
 pub(crate) struct Runner {
     options: Options,
     workers: Arc<Workers>,
+    running: Running,
+}
+
+/// The steps that run, by id.
+#[derive(Debug, Clone, Default)]
+struct Running(Arc<Mutex<HashMap<String, Arc<Life>>>>);
+
+/// Keeps a step among those that run.
+struct Registered {
+    running: Running,
+    id: String,
+}
+
+impl Running {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Life>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, id: &str, life: &Arc<Life>) -> Registered {
+        self.lock().insert(id.to_owned(), Arc::clone(life));
+        Registered {
+            running: self.clone(),
+            id: id.to_owned(),
+        }
+    }
+
+    /// The process of a step, if it runs.
+    fn find(&self, id: &str) -> Result<OwnedFd, ExecError> {
+        let process = self.lock().get(id).and_then(|life| life.duplicate());
+        process.ok_or_else(|| InvalidRequest::NotRunning(id.to_owned()).into())
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.running.lock().remove(&self.id);
+    }
 }
 
 impl Runner {
@@ -175,6 +212,7 @@ impl Runner {
         Ok(Runner {
             options,
             workers: Arc::new(Workers::new(Arc::new(settings))),
+            running: Running::default(),
         })
     }
 
@@ -182,10 +220,37 @@ impl Runner {
     pub(crate) async fn run(
         &self,
         request: ExecRequest,
-        mut io: ExecIo,
+        io: ExecIo,
         cancel: CancellationToken,
     ) -> Result<ExitStatus, ExecError> {
         validate(&request)?;
+        let life = KillOnDrop(Arc::default());
+        let _registered = self.running.add(&request.id, &life.0);
+        self.follow(request, Place::Own, life, (io, cancel)).await
+    }
+
+    /// Runs a process in a step that runs; see [`crate::Executor::join`].
+    pub(crate) async fn join(
+        &self,
+        step: &str,
+        request: ExecRequest,
+        io: ExecIo,
+        cancel: CancellationToken,
+    ) -> Result<ExitStatus, ExecError> {
+        validate(&request)?;
+        let place = Place::In(self.running.find(step)?);
+        let life = KillOnDrop(Arc::default());
+        self.follow(request, place, life, (io, cancel)).await
+    }
+
+    /// Hands a step to a thread and follows its run.
+    async fn follow(
+        &self,
+        request: ExecRequest,
+        place: Place,
+        life: KillOnDrop,
+        (mut io, cancel): (ExecIo, CancellationToken),
+    ) -> Result<ExitStatus, ExecError> {
         let failed = |error| kernel("make pipes", error);
         let (stdio, mut pumps) = match request.terminal {
             Terminal::None => {
@@ -194,12 +259,12 @@ impl Runner {
             }
             Terminal::Pty => (Stdio::Terminal, Pumps::default()),
         };
-        let life = KillOnDrop(Arc::new(Life::default()));
         let (started, mut start) = oneshot::channel();
         let (done, mut end) = oneshot::channel();
         let network = self.options.resolve_network(request.network);
         let step = Step {
             request,
+            place,
             network,
             stdio,
             life: Arc::clone(&life.0),

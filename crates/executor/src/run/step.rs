@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces};
 use tokio::sync::oneshot;
 
 use super::{Settings, Starter};
@@ -22,10 +22,19 @@ use crate::{ExecError, ExecRequest, ExitCause, ExitStatus, Network, native, oci}
 /// What a worker is given.
 pub(crate) struct Step {
     pub(crate) request: ExecRequest,
+    pub(crate) place: Place,
     pub(crate) network: Network,
     pub(crate) stdio: Stdio,
     pub(crate) life: Arc<Life>,
     pub(crate) started: oneshot::Sender<Started>,
+}
+
+/// Which namespaces a process runs in.
+pub(crate) enum Place {
+    /// Its own.
+    Own,
+    /// Those of this process.
+    In(OwnedFd),
 }
 
 /// Where the process's first three descriptors come from.
@@ -106,6 +115,11 @@ impl Life {
         Ok(())
     }
 
+    /// Another descriptor of the process if it runs.
+    pub(crate) fn duplicate(&self) -> Option<OwnedFd> {
+        self.process().as_ref()?.pidfd.try_clone().ok()
+    }
+
     /// The process is gone.
     pub(crate) fn end(&self) {
         *self.process() = None;
@@ -148,6 +162,9 @@ impl Ended {
 
 /// Moves the calling thread into the step's namespaces, where nothing it mounts is seen from outside.
 pub(super) fn enter(settings: &Settings, step: &Step) -> Result<(), ExecError> {
+    if let Place::In(process) = &step.place {
+        return join(process);
+    }
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     let mut flags = UnshareFlags::NEWNS;
     if let Starter::Kernel = settings.starter {
@@ -172,6 +189,17 @@ pub(super) fn enter(settings: &Settings, step: &Step) -> Result<(), ExecError> {
     Ok(())
 }
 
+/// Moves the calling thread, and what it starts, into the namespaces of a process.
+fn join(process: &OwnedFd) -> Result<(), ExecError> {
+    let all = ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::NETWORK
+        | ThreadNameSpaceType::PROCESS_ID;
+    move_into_thread_name_spaces(process.as_fd(), all)
+        .map_err(|error| kernel("join the container's namespaces", error))
+}
+
 /// What the step is called.
 pub(crate) fn hostname(request: &ExecRequest) -> &str {
     if request.hostname.is_empty() {
@@ -185,6 +213,9 @@ pub(crate) fn hostname(request: &ExecRequest) -> &str {
 pub(super) fn run(settings: &Settings, step: Step, slot: Option<&Slot>) -> Ended {
     let mut leftovers = Leftovers::default();
     let result = match &settings.starter {
+        Starter::Kernel if matches!(step.place, Place::In(_)) => {
+            native::join_and_wait(settings, step, slot, &mut leftovers)
+        }
         Starter::Kernel => native::start_and_wait(settings, step, slot, &mut leftovers),
         Starter::Runtime(runtime) => oci::start_and_wait(runtime, settings, step, &mut leftovers),
     };

@@ -147,7 +147,7 @@ enum Home {
 struct Worker {
     slot: Option<Slot>,
     root: File,
-    namespaces: [(File, LinkNameSpaceType); 4],
+    namespaces: [(File, LinkNameSpaceType); 5],
 }
 
 impl Worker {
@@ -165,6 +165,7 @@ impl Worker {
                 LinkNameSpaceType::InterProcessCommunication,
             ),
             (namespace("net")?, LinkNameSpaceType::Network),
+            (namespace("pid")?, LinkNameSpaceType::ProcessID),
         ];
         let root = File::open("/")?;
         calls::unshare(UnshareFlags::FS)?;

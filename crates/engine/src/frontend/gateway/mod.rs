@@ -31,6 +31,7 @@ use tonic::Status;
 use super::result::FrontendResult;
 use crate::bridge::Bridge;
 use crate::error::{BuildError, Kind};
+use crate::wire_error;
 
 use containers::Containers;
 use refs::RefTable;
@@ -62,6 +63,8 @@ impl Gateway {
         bridge: Arc<Bridge>,
         inputs: BTreeMap<String, Definition>,
     ) -> (Arc<Self>, Ending) {
+        let id = bridge.job.id();
+        bridge.engine.worker.jobs.inspect(id);
         let ended = CancellationToken::new();
         let gateway = Self {
             bridge,
@@ -99,6 +102,12 @@ impl Gateway {
     fn gone(&self) -> Status {
         let id = self.bridge.job.id();
         Status::not_found(format!("no such job {id}: the build has ended"))
+    }
+
+    /// An error of the build on the wire. What a failed step worked on can be
+    /// looked at under the ids in there.
+    fn status(&self, error: &BuildError) -> Status {
+        wire_error::status_with(error, |output| self.refs.hold(output))
     }
 }
 

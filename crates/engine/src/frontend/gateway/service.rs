@@ -24,7 +24,6 @@ use super::{Gateway, containers, features, files, returned, solve, warning};
 use crate::engine::blocking;
 use crate::error::BuildError;
 use crate::tree;
-use crate::wire_error::to_status;
 
 /// `LLBBridge` over one build. Cheap to clone.
 #[derive(Clone)]
@@ -55,7 +54,7 @@ impl LlbBridgeService {
         &self,
         work: impl Future<Output = Result<T, BuildError>>,
     ) -> Result<T, Status> {
-        let work = async { work.await.map_err(|error| to_status(&error)) };
+        let work = async { work.await.map_err(|error| self.0.status(&error)) };
         self.0.answer(work).await
     }
 

@@ -15,7 +15,6 @@ use crate::error::BuildError;
 use crate::frontend::result::Refs;
 use crate::frontend::{Call, FrontendResult, LazyRef, invalid_frontend, run_nested};
 use crate::request::{CacheEntry, Frontend};
-use crate::wire_error::to_status;
 
 pub(super) async fn solve(
     gateway: &Gateway,
@@ -23,7 +22,7 @@ pub(super) async fn solve(
 ) -> Result<SolveResponse, Status> {
     let form = Form::of(&request);
     let result = result_of(gateway, request);
-    let result = result.await.map_err(|error| to_status(&error))?;
+    let result = result.await.map_err(|error| gateway.status(&error))?;
     form.response(gateway, result)
 }
 

@@ -14,7 +14,6 @@ use tonic::{Status, Streaming};
 use super::process::{self, Handle};
 use super::signal;
 use crate::frontend::gateway::Gateway;
-use crate::wire_error::to_status;
 
 /// Messages that may wait for a slow client before processes are made to wait
 /// too.
@@ -108,7 +107,7 @@ impl Conversation<'_> {
             sender: self.sender.clone(),
         };
         let handle = process::start(self.gateway, &container, init, speaker).await;
-        let handle = handle.map_err(|error| to_status(&error))?;
+        let handle = handle.map_err(|error| self.gateway.status(&error))?;
         self.processes.insert(id, handle);
         Ok(())
     }

@@ -26,7 +26,6 @@ use crate::ops::Output;
 use crate::ops::exec_io::{self, extra_hosts, network};
 use crate::ops::exec_mounts::{Prepared, Setting};
 use crate::tree;
-use crate::wire_error::to_status;
 
 pub(super) use conversation::converse;
 
@@ -112,7 +111,7 @@ pub(super) async fn create(gateway: &Gateway, request: NewContainerRequest) -> R
     }
     let (mounts, inputs) = mounts(gateway, &request.mounts).await?;
     let container = container(gateway, &request, &mounts, &inputs).await;
-    let container = container.map_err(|error| to_status(&error))?;
+    let container = container.map_err(|error| gateway.status(&error))?;
     gateway.containers.add(id, container)
 }
 
@@ -135,7 +134,7 @@ async fn mounts(gateway: &Gateway, wanted: &[Mount]) -> Result<(Vec<Mount>, Vec<
             })?;
             let output = held.output().await;
             mount.input = i64::try_from(inputs.len()).unwrap_or(i64::MAX);
-            inputs.push(output.map_err(|error| to_status(&error))?);
+            inputs.push(output.map_err(|error| gateway.status(&error))?);
         }
         mounts.push(mount);
     }

@@ -8,6 +8,7 @@ use kiln_executor::{Control, ExecError, ExecIo, ExecRequest, ExitStatus, StubRem
 use kiln_llb::pb::Meta;
 use kiln_protocol::frontend::exec_message::Input;
 use kiln_protocol::frontend::{DoneMessage, ExitMessage, FdMessage, InitMessage, StartedMessage};
+use kiln_session::SessionId;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::io::StreamReader;
 
@@ -48,15 +49,22 @@ pub(super) async fn start(
     let bridge = &gateway.bridge;
     let executor = bridge.engine.worker.executor.get();
     let executor = executor.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
-    if !container.is_first() {
-        let message = "a second process in a container is not supported yet";
-        return Err(invalid(message).hint("make another container with the same mounts"));
-    }
+    let is_first = container.is_first();
     let (io, handle, ends) = streams(&init);
     let container = container.clone();
     let run = {
         let cancel = container.cancel.clone();
-        async move { executor.run(request, io, cancel).await }
+        let step = container.request.id.clone();
+        async move {
+            match is_first {
+                true => executor.run(request, io, cancel).await,
+                false => {
+                    let own = SessionId::random().as_str().to_owned();
+                    let request = ExecRequest { id: own, ..request };
+                    executor.join(&step, request, io, cancel).await
+                }
+            }
+        }
     };
     let tracker = container.processes.clone();
     tracker.spawn(async move {
@@ -205,7 +213,7 @@ fn exit(status: Result<ExitStatus, ExecError>) -> ExitMessage {
             let error = BuildError::wrap(exec_io::kind(&error), error);
             ExitMessage {
                 code: UNKNOWN_EXIT,
-                error: Some(wire_error::to_rpc(&error)),
+                error: Some(wire_error::to_rpc(&error, |_| String::new())),
             }
         }
     }
