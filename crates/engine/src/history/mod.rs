@@ -4,8 +4,9 @@
 //! Records are rows of the store's database in the form of BuildKit's API,
 //! their logs, traces and errors are blobs of its content store. While a build
 //! runs, its log grows in a file of its own, from which any number of readers
-//! follow it. All writing is done by one thread, so that builds do not wait for
-//! it; what fails there is logged and never fails a build.
+//! follow it. All writing is done by one thread: a build waits for it once, at
+//! its end, until its record is written. What fails there is logged and never
+//! fails a build.
 
 mod error;
 mod filter;

@@ -57,7 +57,13 @@ impl Talk {
         self.sender.send(message).await.unwrap();
     }
 
-    async fn start(&self, container: &str, process: &str, script: &str, fds: &[u32], tty: bool) {
+    async fn start(
+        &self,
+        (container, process): (&str, &str),
+        script: &str,
+        fds: &[u32],
+        tty: bool,
+    ) {
         let init = InitMessage {
             container_id: container.to_owned(),
             meta: Some(Meta {
@@ -196,7 +202,7 @@ async fn processes_run_in_containers() {
     ] {
         let mut build = busybox(&world).await;
         let mut talk = Talk::begin(&mut build).await;
-        talk.start("box", "p", script, &[1, 2], false).await;
+        talk.start(("box", "p"), script, &[1, 2], false).await;
         let said = talk.finish("p").await.unwrap();
         assert_eq!(said.exit.code, code, "{script}");
         assert_eq!(said.exit.error.is_some(), code != 0, "{script}");
@@ -218,7 +224,7 @@ async fn processes_get_input_and_signals() {
     let world = World::with_busybox();
     let mut build = busybox(&world).await;
     let mut talk = Talk::begin(&mut build).await;
-    talk.start("box", "cat", "cat; echo end", &[0, 1], false)
+    talk.start(("box", "cat"), "cat; echo end", &[0, 1], false)
         .await;
     talk.write("cat", "one ", false).await;
     talk.write("cat", "two\n", true).await;
@@ -228,7 +234,7 @@ async fn processes_get_input_and_signals() {
     let mut build = busybox(&world).await;
     let mut talk = Talk::begin(&mut build).await;
     let script = "trap 'echo got; exit 5' TERM; echo ready; while :; do sleep 0.1; done";
-    talk.start("box", "p", script, &[1], false).await;
+    talk.start(("box", "p"), script, &[1], false).await;
     talk.until("ready").await;
     let signal = SignalMessage {
         name: "SIGTERM".into(),
@@ -244,7 +250,7 @@ async fn terminals_have_a_size() {
     let mut build = busybox(&world).await;
     let mut talk = Talk::begin(&mut build).await;
     let script = "tty; echo $TERM; read line; stty size; echo \"[$line]\"";
-    talk.start("box", "p", script, &[0, 1], true).await;
+    talk.start(("box", "p"), script, &[0, 1], true).await;
     talk.until("xterm").await;
     let size = ResizeMessage { rows: 33, cols: 77 };
     talk.say("p", Input::Resize(size)).await;
@@ -290,7 +296,7 @@ async fn containers_have_mounts() {
     let mut talk = Talk::begin(&mut build).await;
     let script = "cat /ro/tree/file /selected/inner; touch /ro/x 2>/dev/null || echo -ro; \
                   echo made > /scratch/new; touch /memory/m /cache/c /selected/s && echo rw";
-    talk.start("box", "p", script, &[1, 2], false).await;
+    talk.start(("box", "p"), script, &[1, 2], false).await;
     let said = talk.finish("p").await.unwrap();
     assert_eq!(said.text(1), "0123456789inner-ro\nrw\n", "{said:?}");
 
@@ -341,7 +347,7 @@ async fn further_processes_join_a_container() {
     let mut build = busybox(&world).await;
     let mut first = Talk::begin(&mut build).await;
     let script = "echo shared > /tmp/note; mkfifo /tmp/end; echo ready; cat /tmp/end";
-    first.start("box", "first", script, &[1], false).await;
+    first.start(("box", "first"), script, &[1], false).await;
     first.until("ready").await;
     for (script, code, out) in [
         ("cat /tmp/note; hostname", 0, "shared\nnamed\n"),
@@ -349,7 +355,7 @@ async fn further_processes_join_a_container() {
         ("tr '\\0' ' ' < /proc/1/cmdline | cut -d' ' -f1", 0, "cat\n"),
     ] {
         let mut second = Talk::begin(&mut build).await;
-        second.start("box", "second", script, &[1], false).await;
+        second.start(("box", "second"), script, &[1], false).await;
         let said = second.finish("second").await.unwrap();
         assert_eq!(
             (said.text(1).as_str(), said.exit.code),
@@ -360,7 +366,7 @@ async fn further_processes_join_a_container() {
     let mut terminal = Talk::begin(&mut build).await;
     let script = "test -t 0 && echo terminal; echo bye > /tmp/end";
     terminal
-        .start("box", "terminal", script, &[0, 1], true)
+        .start(("box", "terminal"), script, &[0, 1], true)
         .await;
     let said = terminal.finish("terminal").await.unwrap();
     assert!(said.text(1).contains("terminal"), "{said:?}");
@@ -373,7 +379,7 @@ async fn released_containers_are_stopped() {
     let world = World::with_busybox();
     let mut build = busybox(&world).await;
     let mut talk = Talk::begin(&mut build).await;
-    talk.start("box", "p", "echo ready; sleep 100000", &[1], false)
+    talk.start(("box", "p"), "echo ready; sleep 100000", &[1], false)
         .await;
     talk.until("ready").await;
     let request = ReleaseContainerRequest {
