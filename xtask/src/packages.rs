@@ -15,7 +15,8 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub(crate) fn unpacked(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     let folder = top().join("target").join(name);
     let tools = folder.join("tools");
-    if tools.join("complete").is_file() {
+    let (mark, wanted) = (tools.join("complete"), packages.join("\n"));
+    if fs::read_to_string(&mark).is_ok_and(|there| there == wanted) {
         return Ok(tools);
     }
     for program in ["apt-get", "dpkg"] {
@@ -34,8 +35,7 @@ pub(crate) fn unpacked(name: &str, packages: &[&str]) -> Result<PathBuf, String>
             &log,
         )?;
     }
-    let mark = tools.join("complete");
-    fs::write(&mark, "").map_err(|error| at(&mark, &error))?;
+    fs::write(&mark, wanted).map_err(|error| at(&mark, &error))?;
     Ok(tools)
 }
 

@@ -23,8 +23,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("zstd", "zstd"),
 ];
 
-/// Clients that this Debian lacks; they are unpacked into `target/tools`.
-const NEWER: &[&str] = &["docker-buildx"];
+/// Programs that this Debian lacks or has too old; they are unpacked into
+/// `target/tools`.
+const NEWER: &[&str] = &["docker-buildx", "docker.io", "docker-cli", "containerd"];
 
 pub(crate) fn run() -> Result<(), String> {
     packages::unpacked("tools", NEWER)?;

@@ -1,14 +1,13 @@
 //! A real containerd, Debian's, on a socket in a directory of its own.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
 
 use tempfile::TempDir;
 
-use crate::run::checked;
+use crate::run::{checked, wait_for_line};
 
 /// A running containerd with its state in a directory of its own; stopped on drop.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ impl Containerd {
                     format!("cannot run containerd: {error}; install containerd and runc"),
                 )
             })?;
-        match wait_until_booted(&mut child) {
+        match wait_for_line(&mut child, "containerd successfully booted") {
             Ok(()) => Ok(Containerd { child, dir }),
             Err(error) => {
                 let _ = child.kill();
@@ -89,22 +88,4 @@ impl Drop for Containerd {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Reads its log until it says so, and keeps reading so that it never blocks.
-fn wait_until_booted(child: &mut Child) -> io::Result<()> {
-    let mut lines = BufReader::new(child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?).lines();
-    let mut seen = String::new();
-    for line in lines.by_ref() {
-        let line = line?;
-        if line.contains("containerd successfully booted") {
-            thread::spawn(move || lines.for_each(drop));
-            return Ok(());
-        }
-        seen += &line;
-        seen.push('\n');
-    }
-    Err(io::Error::other(format!(
-        "containerd ended before it was ready: {seen}"
-    )))
 }

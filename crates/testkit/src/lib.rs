@@ -1,11 +1,13 @@
 //! Fixtures and servers for tests.
 //!
 //! Nothing here uses the project's own exporters or clients: what tests read was made by other tools
-//! (Debian's busybox, GNU tar, skopeo, docker-registry, containerd), so that a mistake of ours cannot hide behind itself.
+//! (Debian's busybox, GNU tar, skopeo, docker-registry, containerd, dockerd), so that a mistake of ours cannot hide behind itself.
 
 mod run;
 
 pub mod containerd;
+pub mod docker;
 pub mod image;
 pub mod registry;
 pub mod rootfs;
+pub mod tools;

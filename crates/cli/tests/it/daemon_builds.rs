@@ -1,7 +1,6 @@
 //! Builds through our own daemon: the same results as without it.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -46,16 +45,14 @@ fn outputs(folder: &str) -> Vec<String> {
 
 /// Runs docker-buildx, with settings of its own, against a daemon.
 fn buildx(world: &World, arguments: &[&str]) {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let program = top.join("target/tools/tools/usr/libexec/docker/cli-plugins/docker-buildx");
-    let output = Command::new(&program)
+    let output = Command::new(kiln_testkit::tools::buildx())
         .current_dir(world.path("."))
         .env("BUILDX_CONFIG", world.path("buildx"))
         .env("DOCKER_CONFIG", world.path("docker"))
         .env_remove("SOURCE_DATE_EPOCH")
         .args(arguments)
         .output()
-        .unwrap_or_else(|error| panic!("{}: {error}; run cargo xtask setup", program.display()));
+        .unwrap();
     assert!(
         output.status.success(),
         "{}",

@@ -16,6 +16,7 @@ mod failures;
 mod frontend_image;
 mod golden;
 mod outputs;
+mod page;
 mod processes;
 mod sources;
 mod ssh;

@@ -6,10 +6,10 @@ mod contexts;
 mod history;
 mod questions;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use kiln_testkit::{registry::Registry, rootfs};
+use kiln_testkit::{registry::Registry, rootfs, tools};
 
 use crate::process::Daemon;
 
@@ -82,7 +82,7 @@ impl Buildx {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(tools::buildx());
         command
             .current_dir(self.dir.path())
             .env("BUILDX_CONFIG", self.path("buildx"))
@@ -114,18 +114,6 @@ impl Buildx {
         let metadata: serde_json::Value = serde_json::from_str(&self.read(metadata)).unwrap();
         metadata["containerimage.digest"].as_str().unwrap().into()
     }
-}
-
-/// Where `cargo xtask setup` puts the client.
-fn program() -> PathBuf {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let program = top.join("target/tools/tools/usr/libexec/docker/cli-plugins/docker-buildx");
-    assert!(
-        program.is_file(),
-        "{} is missing; run cargo xtask setup",
-        program.display()
-    );
-    program
 }
 
 fn ran(output: Output) -> Ran {
