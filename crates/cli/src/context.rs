@@ -22,7 +22,7 @@ pub(crate) struct Context {
 /// An engine that is ready.
 pub(crate) enum Opened {
     /// The one in this process.
-    Embedded(Engine),
+    Embedded(Box<Engine>),
     /// A daemon.
     Daemon(Client),
 }
@@ -49,7 +49,8 @@ impl Context {
     pub(crate) async fn open(&self) -> Result<Opened, Failure> {
         match &self.target {
             Target::Embedded => {
-                root::open_engine(&self.arguments, self.open_files).map(Opened::Embedded)
+                let engine = root::open_engine(&self.arguments, self.open_files)?;
+                Ok(Opened::Embedded(Box::new(engine)))
             }
             Target::Daemon(address) => {
                 let client = connection::connect(address, &self.arguments.daemon).await?;

@@ -59,6 +59,9 @@ pub struct Arguments {
     pub(crate) rootless: Option<bool>,
     #[arg(long, hide = true, value_parser = flag, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) proxy_network: Option<bool>,
+    /// Warns of outputs' keys that do not exist, instead of refusing the build
+    #[arg(long, value_parser = flag, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) lenient_outputs: Option<bool>,
     #[arg(long, hide = true)]
     pub(crate) otel_socket_path: Option<PathBuf>,
     #[arg(long, hide = true, value_parser = flag, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -195,6 +198,7 @@ impl Arguments {
             &mut config.insecure_entitlements,
             &self.allow_insecure_entitlement,
         );
+        config.lenient_outputs = self.lenient_outputs.unwrap_or(config.lenient_outputs);
         config.proxy_network = self.proxy_network.unwrap_or(config.proxy_network);
         set(&mut config.otel.socket_path, &self.otel_socket_path);
         set(&mut config.cdi.disabled, &self.cdi_disabled);

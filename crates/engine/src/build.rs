@@ -24,7 +24,7 @@ pub(crate) async fn run(
 ) -> Result<BuildOutcome, BuildError> {
     let invocation = Invocation::begin();
     let provenance = provenance::parse_options(&request.options)?;
-    let mut exports = export::parse(request.exports)?;
+    let mut exports = export::parse(request.exports, engine.unknown_keys)?;
     let cache_exports = cache_transfer::parse_exports(&request.cache_exports)?;
     cache_transfer::parse_imports(&request.cache_imports)?;
 
@@ -73,7 +73,10 @@ pub(crate) async fn run(
     }
     let late = request.late_exports.as_ref();
     let picked = late_exports::pick(late, &result.metadata, built.ref_ids(), exports.len());
-    exports.extend(picked.await?);
+    exports.extend(export::parse(picked.await?, engine.unknown_keys)?);
+    if export::want_build_info(&exports) {
+        provenance::inform(&mut built.platforms);
+    }
     let carrier = Built::inline_carrier(&exports, &cache_exports);
     let input = built.export_input(&bridge, carrier).await?;
     let (exported, pushes) = export::run(engine, &bridge.progress, &input, exports).await?;

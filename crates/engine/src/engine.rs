@@ -18,7 +18,7 @@ use crate::frontend::gateway::{Gateways, LlbBridgeService};
 use crate::gc::GcPolicy;
 use crate::history::History;
 use crate::ops::EngineOp;
-use crate::options::{EngineOptions, WorkerInfo};
+use crate::options::{EngineOptions, UnknownKeys, WorkerInfo};
 use crate::request::{BuildOutcome, BuildRequest};
 use crate::sources::Sources;
 use crate::step_runner::StepRunner;
@@ -38,6 +38,8 @@ pub struct Engine {
     pub(crate) worker_info: Arc<WorkerInfo>,
     /// Builds that their clients drive.
     pub(crate) gateways: Gateways,
+    /// What becomes of outputs' keys that do not exist.
+    pub(crate) unknown_keys: UnknownKeys,
     keys: Arc<DatabaseKeys>,
     history: History,
     caretaker: Arc<Caretaker>,
@@ -95,6 +97,7 @@ impl Engine {
             registry_options: client,
             worker_info: Arc::new(WorkerInfo::unnamed()),
             gateways: Gateways::default(),
+            unknown_keys: options.unknown_keys,
             keys,
             history,
             caretaker: Arc::new(caretaker),

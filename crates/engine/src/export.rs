@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use base64::Engine as _;
 use futures::future::try_join_all;
 use kiln_exporter::{
-    Compression, ExportError, ExportInput, Exported, Output, Progress, ProgressEvent, Push, Target,
+    BuildInfoPlace, Compression, ExportError, ExportInput, Exported, OptionError, Output, Progress,
+    ProgressEvent, Push, Target,
 };
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
@@ -15,6 +16,7 @@ use oci_spec::image::Descriptor;
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::jobs::{Activity, Reporter};
+use crate::options::UnknownKeys;
 use crate::registries::Access;
 use crate::request::{Attributes, BuildOutcome, ExportRequest, ExportTarget};
 use crate::step::Step;
@@ -23,6 +25,8 @@ use crate::step::Step;
 pub(crate) struct Export {
     output: Output,
     target: Target,
+    /// Keys that are not known, and are let pass.
+    unknown: Vec<OptionError>,
 }
 
 impl Export {
@@ -37,11 +41,27 @@ impl Export {
     }
 }
 
+/// Whether an export asks for what the result was made from.
+pub(crate) fn want_build_info(exports: &[Export]) -> bool {
+    exports.iter().any(|export| match &export.output {
+        Output::Image(options) => options.image.build_info != BuildInfoPlace::None,
+        Output::Archive(options) => options.image.build_info != BuildInfoPlace::None,
+        Output::Local(_) | Output::Tar(_) => false,
+    })
+}
+
 /// Checks the keys of all exports, before anything is built.
-pub(crate) fn parse(requests: Vec<ExportRequest>) -> Result<Vec<Export>, BuildError> {
+pub(crate) fn parse(
+    requests: Vec<ExportRequest>,
+    policy: UnknownKeys,
+) -> Result<Vec<Export>, BuildError> {
+    let invalid = |error| BuildError::wrap(Kind::Input, error);
     let exports = requests.into_iter().map(|request| {
-        let output = Output::parse(&request.kind, &request.attributes);
-        let output = output.map_err(|error| BuildError::wrap(Kind::Input, error))?;
+        let output = Output::parse_known(&request.kind, &request.attributes);
+        let (output, mut unknown) = output.map_err(invalid)?;
+        if policy == UnknownKeys::Refuse && !unknown.is_empty() {
+            return Err(invalid(unknown.swap_remove(0)));
+        }
         let target = match request.target {
             ExportTarget::None => Target::Store,
             ExportTarget::Directory(path) => Target::Directory(path),
@@ -49,7 +69,11 @@ pub(crate) fn parse(requests: Vec<ExportRequest>) -> Result<Vec<Export>, BuildEr
             ExportTarget::RemoteContent(store) => Target::Client(store),
             ExportTarget::Stream(stream) => Target::Stream(stream),
         };
-        Ok(Export { output, target })
+        Ok(Export {
+            output,
+            target,
+            unknown,
+        })
     });
     exports.collect()
 }
@@ -99,6 +123,9 @@ async fn run_one(
     export: Export,
 ) -> Result<(Attributes, Option<PendingPush>), BuildError> {
     let step = Step::start(progress, export.output.title());
+    for error in &export.unknown {
+        step.reporter.warn(&format!("{error}; it has no effect"));
+    }
     let request = kiln_exporter::ExportRequest {
         output: export.output,
         target: export.target,

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use kiln_session::SessionError;
 
 use crate::error::BuildError;
-use crate::export::{self, Export};
 use crate::ops::source::session_error;
 use crate::request::{Attributes, ExportRequest};
 
@@ -28,18 +27,18 @@ pub trait LateExports: Send + Sync {
     async fn finish(&self, response: &Attributes) -> Result<(), SessionError>;
 }
 
-/// The picked exports, checked.
+/// The picked exports.
 pub(crate) async fn pick(
     late: Option<&Arc<dyn LateExports>>,
     metadata: &BTreeMap<String, Bytes>,
     refs: Vec<String>,
     before: usize,
-) -> Result<Vec<Export>, BuildError> {
+) -> Result<Vec<ExportRequest>, BuildError> {
     let Some(late) = late else {
         return Ok(Vec::new());
     };
     let picked = late.pick(metadata.clone(), refs, before).await;
-    export::parse(picked.map_err(session_error)?)
+    picked.map_err(session_error)
 }
 
 /// Tells the client how its exports ended.

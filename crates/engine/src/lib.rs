@@ -63,7 +63,7 @@ pub use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
 pub use late_exports::LateExports;
 pub use metadata::dump_metadata;
 pub use open_files::{OpenFiles, raise_open_files};
-pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies, WorkerInfo};
+pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies, UnknownKeys, WorkerInfo};
 pub use provenance::ProvenanceEnvironment;
 pub use request::{
     Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,

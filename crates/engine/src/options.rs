@@ -44,6 +44,18 @@ pub struct EngineOptions {
     /// How many files steps may open unless they ask for another limit; the
     /// engine's own limit if absent.
     pub open_files: Option<OpenFiles>,
+    /// What becomes of outputs' keys that do not exist.
+    pub unknown_keys: UnknownKeys,
+}
+
+/// What becomes of keys of an output that do not exist.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnknownKeys {
+    /// They fail the build before it begins.
+    #[default]
+    Refuse,
+    /// They are warned of.
+    Warn,
 }
 
 impl EngineOptions {
@@ -63,6 +75,7 @@ impl EngineOptions {
             frontends: Frontends::default(),
             provenance: ProvenanceEnvironment::default(),
             open_files: None,
+            unknown_keys: UnknownKeys::default(),
         }
     }
 }

@@ -53,6 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             image_config: None,
             base_config: None,
             inline_cache: None,
+            build_info: None,
             attestations: Vec::new(),
         }],
         shape: Shape::Single,

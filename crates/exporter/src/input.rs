@@ -46,8 +46,19 @@ pub struct PlatformResult {
     pub base_config: Option<Bytes>,
     /// Records of an inline cache export, put into the image config.
     pub inline_cache: Option<Bytes>,
+    /// What the result was made from, for outputs that ask for it (`buildinfo`).
+    pub build_info: Option<BuildInfo>,
     /// What is said of the result.
     pub attestations: Vec<Attestation>,
+}
+
+/// What a result was made from, as BuildKit told it before there was provenance: JSON in the form of its version 0.10.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildInfo {
+    /// For the image config, where everybody reads it: without the options of the build.
+    pub public: Bytes,
+    /// For the client.
+    pub whole: Bytes,
 }
 
 /// Where an export goes.

@@ -41,11 +41,11 @@ pub use compression::{Algorithm, Compression};
 pub use containerd::ImageStore;
 pub use error::ExportError;
 pub use exporter::{ExportRequest, Exported, Exporter, Settings};
-pub use input::{ExportInput, PlatformResult, Shape, Target};
+pub use input::{BuildInfo, ExportInput, PlatformResult, Shape, Target};
 pub use layers::{LayerBlob, LayerError};
 pub use options::{
-    ArchiveOptions, ArchiveVariant, ImageOptions, LocalMode, LocalOptions, OptionError, Output,
-    StoredImageOptions, TarOptions,
+    ArchiveOptions, ArchiveVariant, BuildInfoPlace, ImageOptions, LocalMode, LocalOptions,
+    OptionError, Output, StoredImageOptions, TarOptions,
 };
 pub use progress::{Progress, ProgressEvent};
 pub use push::Push;

@@ -21,7 +21,7 @@ use crate::layers::Wanted;
 use crate::options::{ArchiveOptions, ArchiveVariant, ImageOptions, StoredImageOptions};
 use crate::progress::Progress;
 use crate::push::Push;
-use crate::{ExportError, ExportInput, Exported, Exporter, Target, stored};
+use crate::{ExportError, ExportInput, Exported, Exporter, Shape, Target, stored};
 
 /// When an image was made, on the descriptors of archives.
 const CREATED: &str = "org.opencontainers.image.created";
@@ -51,7 +51,7 @@ impl Exporter {
         let StoredNames { all, canonical } = store_names(&options, requested, &assembled);
         let references = names::normalized(&all)?;
 
-        let mut response = respond(&assembled)?;
+        let mut response = respond(&assembled, input, &options.image)?;
         if !all.is_empty() {
             response.insert("image.name".into(), all.join(","));
         }
@@ -134,7 +134,7 @@ impl Exporter {
                 .or_insert_with(|| created.to_string());
         }
 
-        let mut response = respond(&assembled)?;
+        let mut response = respond(&assembled, input, &options.image)?;
         if !references.is_empty() {
             let list: Vec<_> = references.iter().map(ToString::to_string).collect();
             response.insert("image.name".into(), list.join(","));
@@ -347,7 +347,11 @@ fn store_names(
 }
 
 /// What the client is told of an image.
-fn respond(image: &Assembled) -> Result<BTreeMap<String, String>, ExportError> {
+fn respond(
+    image: &Assembled,
+    input: &ExportInput,
+    options: &ImageOptions,
+) -> Result<BTreeMap<String, String>, ExportError> {
     let descriptor =
         json::compact(&image.root).map_err(|error| ExportError::Config(error.to_string()))?;
     let mut response = BTreeMap::from([
@@ -362,6 +366,19 @@ fn respond(image: &Assembled) -> Result<BTreeMap<String, String>, ExportError> {
     ]);
     if let Some(config) = &image.config_digest {
         response.insert("containerimage.config.digest".into(), config.clone());
+    }
+    let results = input.platforms.iter();
+    for result in results.filter(|_| options.build_info.in_answer()) {
+        if let Some(info) = &result.build_info {
+            let key = match input.shape {
+                Shape::Single => "containerimage.buildinfo".into(),
+                Shape::Index => format!(
+                    "containerimage.buildinfo/{}",
+                    kiln_llb::platform::format(&result.platform)
+                ),
+            };
+            response.insert(key, BASE64.encode(&info.whole));
+        }
     }
     Ok(response)
 }

@@ -1,5 +1,8 @@
 //! Outputs, judged by other tools.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use kiln_testkit::registry::Registry;
 use serde_json::Value;
 
 use crate::world::{World, assert_has, ran, text, tool};
@@ -148,4 +151,46 @@ fn terminals_are_not_written_to() {
     let ran = ran(command.stdin(std::process::Stdio::null()).output().unwrap());
     assert!(!ran.success);
     assert_has(&ran.stdout, "refusing to write to console");
+}
+
+#[test]
+fn build_information_goes_where_it_is_wanted() {
+    let world = world();
+    let registry = Registry::start().unwrap();
+    let base = format!("{}/base:1", registry.host());
+    let pushed = format!("type=registry,name={base}");
+    world.must_build(&["--output", &pushed]);
+    world.dockerfile(&format!("FROM {base}\nARG WHO\nRUN true\n"));
+    for (place, in_config, in_answer) in [
+        ("all", true, true),
+        ("imageconfig", true, false),
+        ("metadata", false, true),
+        ("none", false, false),
+    ] {
+        let output = format!("type=oci,dest={place}.tar,buildinfo={place}");
+        let metadata = format!("{place}.json");
+        let flags = ["--output", &output, "--metadata-file", &metadata];
+        world.must_build(&[&flags[..], &["--opt", "build-arg:WHO=me"]].concat());
+
+        let archive = format!("oci-archive:{}", text(&world.path(&format!("{place}.tar"))));
+        let config = tool("skopeo", &["inspect", "--config", "--raw", &archive]);
+        let config: Value = serde_json::from_str(&config).unwrap();
+        let info = config.get("moby.buildkit.buildinfo.v1");
+        assert_eq!(info.is_some(), in_config, "{place}");
+        if let Some(info) = info {
+            let info = BASE64.decode(info.as_str().unwrap()).unwrap();
+            let info: Value = serde_json::from_slice(&info).unwrap();
+            assert_eq!(info["frontend"], "dockerfile.v0");
+            assert_eq!(info["sources"][0]["type"], "docker-image");
+            assert_eq!(info["sources"][0]["ref"], base);
+            assert!(info["sources"][0]["pin"].is_string(), "{info}");
+            assert!(info.get("attrs").is_none(), "{info}");
+        }
+        let answer: Value = serde_json::from_str(&world.read(&metadata)).unwrap();
+        let info = answer.get("containerimage.buildinfo");
+        assert_eq!(info.is_some(), in_answer, "{place}: {answer}");
+        if let Some(info) = info {
+            assert_eq!(info["attrs"]["build-arg:WHO"], "me");
+        }
+    }
 }

@@ -31,6 +31,9 @@ pub struct Config {
     pub insecure_entitlements: Vec<String>,
     /// Enforces a proxy for all steps.
     pub proxy_network: bool,
+    /// Lets keys of outputs pass that do not exist, as BuildKit does. The key
+    /// is Kiln's own.
+    pub lenient_outputs: bool,
     /// Files whose content goes into provenance.
     pub provenance_env_dir: Option<PathBuf>,
     /// What is logged, and how.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_engine::{
     Dns, EngineOptions, ExecutorChoice, Frontends, HistoryOptions, Proxies, RecordedAttestations,
-    Upkeep,
+    UnknownKeys, Upkeep,
 };
 use kiln_registry::{HostConfig, Hosts, KeyPair};
 
@@ -46,6 +46,9 @@ pub(super) fn options(config: Config, environment: &Environment) -> Result<Engin
                 })?,
         ),
     };
+    if config.lenient_outputs {
+        options.unknown_keys = UnknownKeys::Warn;
+    }
     options.hosts = hosts(config.registry);
     options.dns = dns(config.dns)?;
     let provenance = config.provenance_env_dir;

@@ -26,6 +26,7 @@ async fn status(mut client: ControlClient<Channel>, build: &str) -> StatusRespon
     while let Some(message) = news.message().await.unwrap() {
         all.vertexes.extend(message.vertexes);
         all.logs.extend(message.logs);
+        all.warnings.extend(message.warnings);
     }
     all
 }
@@ -275,4 +276,26 @@ async fn entitlements_that_are_allowed_are_granted() {
         ..llb::solve("build", llb::file("x"))
     };
     daemon.client().await.solve(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn unknown_keys_of_outputs_pass_where_the_daemon_is_lenient() {
+    let request = |name: &str| SolveRequest {
+        exporters: vec![Exporter {
+            r#type: "image".into(),
+            attrs: [("compresion".into(), "zstd".into())].into(),
+        }],
+        ..llb::solve(name, llb::file("x"))
+    };
+    let strict = Daemon::start(&[]);
+    let refused = strict.client().await.solve(request("strict")).await;
+    let refused = refused.unwrap_err();
+    assert!(refused.message().contains("did you mean"), "{refused:?}");
+
+    let lenient = Daemon::start(&["--lenient-outputs"]);
+    let client = lenient.client().await;
+    client.clone().solve(request("lenient")).await.unwrap();
+    let warnings = status(client, "lenient").await.warnings;
+    let warning = String::from_utf8_lossy(&warnings[0].short).into_owned();
+    assert!(warning.contains("compresion"), "{warning}");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use kiln_exporter::{Attestation, Compression, ExportInput, PlatformResult, Shape};
+use kiln_exporter::{Attestation, BuildInfo, Compression, ExportInput, PlatformResult, Shape};
 use kiln_llb::platform;
 use kiln_solver::Solved;
 use oci_spec::image::Platform;
@@ -40,6 +40,8 @@ pub(crate) struct BuiltPlatform {
     pub(crate) solution: Solution,
     pub(crate) image_config: Option<Bytes>,
     pub(crate) base_config: Option<Bytes>,
+    /// What it was made from, if an output asks for it.
+    pub(crate) build_info: Option<BuildInfo>,
     /// What is said of the result.
     pub(crate) attestations: Vec<Attestation>,
 }
@@ -133,6 +135,7 @@ impl Built {
                 image_config: built.image_config.clone(),
                 base_config: built.base_config.clone(),
                 inline_cache,
+                build_info: built.build_info.clone(),
                 attestations: built.attestations.clone(),
             });
         }
@@ -159,6 +162,7 @@ async fn platform_built(
         solution,
         image_config: result.about(IMAGE_CONFIG, &named.id).cloned(),
         base_config: result.about(BASE_CONFIG, &named.id).cloned(),
+        build_info: None,
         attestations: attested::of(result, &named.id).await?,
     })
 }

@@ -18,6 +18,9 @@ mod steps;
 
 mod make;
 
+mod build_info;
+
+pub(crate) use build_info::inform;
 pub(crate) use capture::Material;
 pub use environment::ProvenanceEnvironment;
 pub(crate) use images::ImageSource;

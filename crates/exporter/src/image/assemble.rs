@@ -183,11 +183,14 @@ impl Assembly<'_> {
     ) -> Result<(AssembledManifest, Option<Time>), ExportError> {
         let oci = self.options.use_oci_types();
         let (config, base) = configs(result, self.options)?;
+        let build_info = result.build_info.as_ref();
+        let build_info = build_info.filter(|_| self.options.build_info.in_config());
         let patch = Patch {
             layers,
             base: base.as_ref(),
             epoch: self.epoch,
             inline_cache: result.inline_cache.as_ref(),
+            build_info: build_info.map(|info| &info.public),
         };
         let Config {
             bytes: config_bytes,

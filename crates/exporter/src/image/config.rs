@@ -21,6 +21,7 @@ pub(crate) struct Patch<'a> {
     pub(crate) base: Option<&'a BaseConfig>,
     pub(crate) epoch: Option<i64>,
     pub(crate) inline_cache: Option<&'a Bytes>,
+    pub(crate) build_info: Option<&'a Bytes>,
 }
 
 /// What matters of a base image's config.
@@ -110,12 +111,13 @@ pub(crate) fn patch(config: &[u8], patch: &Patch<'_>) -> Result<Config, ExportEr
     set(&mut fields, "history", &history)?;
 
     let created = created(&mut fields, history.as_deref(), epoch)?;
-    if let Some(records) = patch.inline_cache {
-        set(
-            &mut fields,
-            "moby.buildkit.cache.v0",
-            &BASE64.encode(records),
-        )?;
+    for (field, bytes) in [
+        ("moby.buildkit.buildinfo.v1", patch.build_info),
+        ("moby.buildkit.cache.v0", patch.inline_cache),
+    ] {
+        if let Some(bytes) = bytes {
+            set(&mut fields, field, &BASE64.encode(bytes))?;
+        }
     }
     let bytes = json::compact_raw(&fields).map_err(|error| invalid(error.to_string()))?;
     Ok(Config { bytes, created })

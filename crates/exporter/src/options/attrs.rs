@@ -87,16 +87,12 @@ impl Attributes {
         }
     }
 
-    /// Fails if a key is left.
-    pub(crate) fn finish(self) -> Result<(), OptionError> {
-        match self.rest.keys().next() {
-            None => Ok(()),
-            Some(key) => Err(OptionError::unknown_key(
-                &self.kind,
-                key,
-                self.known.iter().copied(),
-            )),
-        }
+    /// The keys that are left.
+    pub(crate) fn unknown(self) -> Vec<OptionError> {
+        let known = || self.known.iter().copied();
+        let left = self.rest.keys();
+        left.map(|key| OptionError::unknown_key(&self.kind, key, known()))
+            .collect()
     }
 }
 

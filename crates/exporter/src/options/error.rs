@@ -56,6 +56,9 @@ pub enum OptionError {
     /// A compression that does not exist.
     #[error("unsupported compression type {0}; use gzip, zstd or uncompressed")]
     UnsupportedCompression(String),
+    /// Build information that goes to no such place.
+    #[error("invalid buildinfo {0:?}: use all, imageconfig, metadata or none")]
+    BuildInfo(String),
     /// Two keys that exclude each other.
     #[error("exporter option {0:?} conflicts with {1:?}")]
     Conflict(String, String),
@@ -95,7 +98,6 @@ impl OptionError {
 
     pub(crate) fn unknown_type(name: &str) -> Self {
         let hint = match name {
-            "registry" => "; for a push use type=image,push=true".to_owned(),
             "" => "; set type=".to_owned(),
             _ => did_you_mean(name, crate::Output::TYPES),
         };

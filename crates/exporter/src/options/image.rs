@@ -23,10 +23,46 @@ pub struct ImageOptions {
     pub rewrite_timestamp: bool,
     /// `source-date-epoch`.
     pub epoch: EpochOption,
+    /// `buildinfo`.
+    pub build_info: BuildInfoPlace,
     /// `annotation…`.
     pub annotations: Annotations,
     /// `containerimage.config` and the like: values that take the place of the frontend's.
     pub overrides: BTreeMap<String, String>,
+}
+
+/// Where an image's build information goes (`buildinfo`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BuildInfoPlace {
+    /// Nowhere.
+    #[default]
+    None,
+    /// Into the image config.
+    Config,
+    /// Into the answer to the client.
+    Answer,
+    /// Into both.
+    All,
+}
+
+impl BuildInfoPlace {
+    fn parse(text: &str) -> Result<Self, OptionError> {
+        match text {
+            "none" => Ok(Self::None),
+            "imageconfig" => Ok(Self::Config),
+            "metadata" => Ok(Self::Answer),
+            "all" => Ok(Self::All),
+            other => Err(OptionError::BuildInfo(other.to_owned())),
+        }
+    }
+
+    pub(crate) fn in_config(self) -> bool {
+        matches!(self, Self::Config | Self::All)
+    }
+
+    pub(crate) fn in_answer(self) -> bool {
+        matches!(self, Self::Answer | Self::All)
+    }
 }
 
 /// Keys of `type=image`.
@@ -88,10 +124,10 @@ impl ImageOptions {
             ));
         }
         attrs.refuse_unless("prefer-nondist-layers", false)?;
-        match attrs.text("buildinfo").as_deref() {
-            None | Some("none") => {}
-            Some(value) => return Err(OptionError::not_yet(format!("buildinfo={value}"))),
-        }
+        let build_info = match attrs.text("buildinfo") {
+            None => BuildInfoPlace::None,
+            Some(text) => BuildInfoPlace::parse(&text)?,
+        };
         let overrides = attrs.drain(|key| {
             let base = key.split_once('/').map_or(key, |(base, _)| base);
             OVERRIDES.contains(&base).then(|| key.to_owned())
@@ -104,6 +140,7 @@ impl ImageOptions {
             compression,
             rewrite_timestamp: attrs.switch("rewrite-timestamp")?.unwrap_or(false),
             epoch: attrs.epoch()?,
+            build_info,
             annotations: Annotations::take(attrs)?,
             overrides: overrides.into_iter().collect(),
         })
@@ -148,6 +185,22 @@ impl StoredImageOptions {
                 .filter(|prefix| !prefix.is_empty()),
             dangling_empty_only,
             name_canonical: attrs.switch("name-canonical")?.unwrap_or(false),
+        })
+    }
+}
+
+impl StoredImageOptions {
+    /// The keys of `type=registry`: an image that is pushed.
+    pub(crate) fn take_pushed(attrs: &mut Attributes) -> Result<Self, OptionError> {
+        if attrs.switch("push")? == Some(false) {
+            return Err(OptionError::Conflict(
+                "type=registry".into(),
+                "push=false".into(),
+            ));
+        }
+        Ok(Self {
+            push: true,
+            ..Self::take(attrs)?
         })
     }
 }

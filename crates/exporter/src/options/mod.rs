@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub use annotations::{AnnotationSet, Annotations};
 pub use directory::{LocalMode, LocalOptions, TarOptions};
 pub use error::OptionError;
-pub use image::{ArchiveOptions, ArchiveVariant, ImageOptions, StoredImageOptions};
+pub use image::{ArchiveOptions, ArchiveVariant, BuildInfoPlace, ImageOptions, StoredImageOptions};
 
 use attrs::Attributes;
 
@@ -32,21 +32,33 @@ pub enum Output {
 
 impl Output {
     /// The types there are.
-    pub const TYPES: [&str; 5] = ["image", "oci", "docker", "local", "tar"];
+    pub const TYPES: [&str; 6] = ["image", "registry", "oci", "docker", "local", "tar"];
 
     /// Reads the keys of one output. `type` and `dest` are the caller's and must not be among them.
     pub fn parse(kind: &str, attributes: &BTreeMap<String, String>) -> Result<Self, OptionError> {
+        let (output, unknown) = Self::parse_known(kind, attributes)?;
+        match unknown.into_iter().next() {
+            None => Ok(output),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// The same, with all unknown keys as they are found; the rest counts.
+    pub fn parse_known(
+        kind: &str,
+        attributes: &BTreeMap<String, String>,
+    ) -> Result<(Self, Vec<OptionError>), OptionError> {
         let mut attrs = Attributes::new(kind, attributes);
         let output = match kind {
             "image" => Self::Image(StoredImageOptions::take(&mut attrs)?),
+            "registry" => Self::Image(StoredImageOptions::take_pushed(&mut attrs)?),
             "oci" => Self::Archive(ArchiveOptions::take(ArchiveVariant::Oci, &mut attrs)?),
             "docker" => Self::Archive(ArchiveOptions::take(ArchiveVariant::Docker, &mut attrs)?),
             "local" => Self::Local(LocalOptions::take(&mut attrs)?),
             "tar" => Self::Tar(TarOptions::take(&mut attrs)?),
             other => return Err(OptionError::unknown_type(other)),
         };
-        attrs.finish()?;
-        Ok(output)
+        Ok((output, attrs.unknown()))
     }
 
     /// What the export is called in progress displays.

@@ -148,6 +148,7 @@ pub(crate) fn result(platform: &str, reference: Option<Ref>, config: Value) -> P
         image_config: Some(Bytes::from(config.to_string())),
         base_config: None,
         inline_cache: None,
+        build_info: None,
         attestations: Vec::new(),
     }
 }

@@ -19,11 +19,7 @@ use crate::fixture::parse;
 )]
 #[case(
     "ocy",
-    "exporter \"ocy\" could not be found; the output types are image, oci, docker, local, tar; did you mean \"oci\"?"
-)]
-#[case(
-    "registry",
-    "exporter \"registry\" could not be found; the output types are image, oci, docker, local, tar; for a push use type=image,push=true"
+    "exporter \"ocy\" could not be found; the output types are image, registry, oci, docker, local, tar; did you mean \"oci\"?"
 )]
 #[case(
     "oci,compression=lzma",
@@ -62,8 +58,12 @@ use crate::fixture::parse;
     "invalid attestation-prefix \"../x\": it begins file names and cannot have a slash"
 )]
 #[case(
-    "oci,buildinfo=all",
-    "output key \"buildinfo=all\" is not supported yet; leave it out"
+    "oci,buildinfo=yes",
+    "invalid buildinfo \"yes\": use all, imageconfig, metadata or none"
+)]
+#[case(
+    "registry,push=false",
+    "exporter option \"type=registry\" conflicts with \"push=false\""
 )]
 #[case(
     "oci,annotation-foo.a=b",
@@ -150,5 +150,29 @@ fn annotations() {
     assert_eq!(
         (map(&arm.manifest), map(&arm.manifest_descriptor)),
         ("a.b=1 c=2 e.f=4".into(), "g=5".into())
+    );
+}
+
+#[test]
+fn a_registry_is_an_image_that_is_pushed() {
+    assert_eq!(
+        parse("registry,name=a").unwrap(),
+        parse("image,name=a,push=true").unwrap()
+    );
+}
+
+#[test]
+fn unknown_keys_may_be_let_pass() {
+    let keys = [("name", "a"), ("compresion", "zstd"), ("x", "y")];
+    let keys = keys.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let (output, unknown) = Output::parse_known("image", &keys.into()).unwrap();
+    assert_eq!(output, parse("image,name=a").unwrap());
+    let said: Vec<_> = unknown.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "unknown key \"compresion\" for output type=image; did you mean \"compression\"?",
+            "unknown key \"x\" for output type=image"
+        ]
     );
 }

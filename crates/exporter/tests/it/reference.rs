@@ -75,6 +75,7 @@ impl Reference<'_> {
             image_config: Some(Bytes::from(config)),
             base_config: None,
             inline_cache: None,
+            build_info: None,
             attestations: Vec::new(),
         }
     }
