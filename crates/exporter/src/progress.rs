@@ -14,7 +14,7 @@ pub enum ProgressEvent {
     Advanced {
         /// The step.
         name: String,
-        /// Bytes or files done.
+        /// Bytes done.
         current: u64,
         /// Of how many, if that is known.
         total: Option<u64>,

@@ -51,6 +51,7 @@ pub(crate) struct Job {
     cancelled: Cancelled,
     links: Links,
     queue: Queue,
+    /// Bytes of data written so far.
     copied: AtomicU64,
 }
 
