@@ -18,6 +18,7 @@ mod golden;
 mod outputs;
 mod page;
 mod processes;
+mod reference_images;
 mod sources;
 mod ssh;
 mod steps;
