@@ -14,7 +14,7 @@ pub enum ProgressEvent {
     Advanced {
         /// The step.
         name: String,
-        /// Bytes done.
+        /// Bytes or files done.
         current: u64,
         /// Of how many, if that is known.
         total: Option<u64>,

@@ -57,7 +57,9 @@ impl Docker {
         }
         command.arg("--output").arg(match build.output {
             Output::Kept => "type=cacheonly".into(),
-            Output::Archive(path) => format!("type=oci,dest={}", path.display()),
+            Output::Archive(path, compression) => {
+                format!("type=oci,compression={compression},dest={}", path.display())
+            }
             Output::Folder(path) => format!("type=local,dest={}", path.display()),
         });
         command.arg(build.context);

@@ -24,8 +24,8 @@ pub(super) enum Cache {
 pub(super) enum Output<'a> {
     /// Nowhere: it stays in the engine's cache.
     Kept,
-    /// An OCI archive with gzip layers.
-    Archive(&'a Path),
+    /// An OCI archive with its layers in this compression.
+    Archive(&'a Path, &'static str),
     /// Files in a folder.
     Folder(&'a Path),
 }
@@ -143,10 +143,11 @@ impl Ours {
         }
         match build.output {
             Output::Kept => {}
-            Output::Archive(path) => {
+            Output::Archive(path, compression) => {
+                let path = path.display();
                 command
                     .arg("--output")
-                    .arg(format!("type=oci,dest={}", path.display()));
+                    .arg(format!("type=oci,compression={compression},dest={path}"));
             }
             Output::Folder(path) => {
                 command

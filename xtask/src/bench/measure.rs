@@ -55,7 +55,9 @@ pub(super) fn measure(engine: &Engine, build: &Build<'_>, log: &Path) -> Result<
         Err(error) => return Err(format!("{command:?}: {error}")),
     }
     let output = match build.output {
-        Output::Archive(path) => Some(fs::metadata(path).map_err(|error| at(path, &error))?.len()),
+        Output::Archive(path, _) => {
+            Some(fs::metadata(path).map_err(|error| at(path, &error))?.len())
+        }
         Output::Kept | Output::Folder(_) => None,
     };
     Ok(Sample {

@@ -79,7 +79,7 @@ impl Bench {
     ) -> Result<(), String> {
         for (side, engine) in self.in_turn(form, round) {
             done(side, measure(engine, build, &self.work.join("build.log"))?);
-            if let Output::Archive(path) | Output::Folder(path) = build.output {
+            if let Output::Archive(path, _) | Output::Folder(path) = build.output {
                 inputs::remove(path);
             }
         }
@@ -263,7 +263,14 @@ fn cached_steps(
     Ok(())
 }
 
-/// Real files as an OCI archive, from a layer that has no blob yet, and as files.
+/// Compressions of exports, and what their figures are called.
+const COMPRESSIONS: [(&str, &str); 3] = [
+    ("gzip", "gzip OCI export of real files"),
+    ("estargz", "estargz OCI export of real files"),
+    ("zstd", "zstd OCI export of real files"),
+];
+
+/// Real files as OCI archives, each from a layer that has no blob yet, and as files.
 fn export(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
     let context = bench.context("real");
     if round == 0 {
@@ -271,29 +278,30 @@ fn export(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), Stri
         let dockerfile = format!("FROM {}\nCOPY files /files\n", bench.base);
         inputs::write(&context.join("Dockerfile"), &dockerfile)?;
     }
-    inputs::write(&context.join("files/round"), &round.to_string())?;
-    let (build, output) = (kept(&context, Cache::Use), bench.work.join("output"));
-    bench.each((Form::Embedded, round), &build, |_, _| {})?;
-    bench.each(
-        (Form::Embedded, round),
-        &Build {
-            output: Output::Archive(&output),
+    let (turn, output) = ((Form::Embedded, round), bench.work.join("output"));
+    let build = kept(&context, Cache::Use);
+    for (compression, name) in COMPRESSIONS {
+        // A blob that is there in another form would be exported as it is.
+        inputs::write(
+            &context.join("files/round"),
+            &format!("{round} {compression}"),
+        )?;
+        bench.each(turn, &build, |_, _| {})?;
+        let archive = Build {
+            output: Output::Archive(&output, compression),
             ..build
-        },
-        |side, sample| {
-            figures.add("gzip OCI export of real files", 0.5, side, sample);
-        },
-    )?;
-    bench.each(
-        (Form::Embedded, round),
-        &Build {
-            output: Output::Folder(&output),
-            ..build
-        },
-        |side, sample| {
-            figures.add("local export of real files", 1.0, side, sample);
-        },
-    )
+        };
+        bench.each(turn, &archive, |side, sample| {
+            figures.add(name, 1.0 / 3.0, side, sample);
+        })?;
+    }
+    let folder = Build {
+        output: Output::Folder(&output),
+        ..build
+    };
+    bench.each(turn, &folder, |side, sample| {
+        figures.add("local export of real files", 1.0, side, sample);
+    })
 }
 
 /// An image of ten layers that nobody has seen before.

@@ -110,24 +110,3 @@ fn a_failed_branch_stops_the_others() {
     let error = world.must_fail(&[]);
     assert_has(&error, "exit code: 1");
 }
-
-/// A program of the other one of two machines: the head of an ELF file for it.
-#[test]
-fn programs_of_another_machine_need_an_emulator() {
-    let (other, machine) = match std::env::consts::ARCH {
-        "aarch64" => ("linux/amd64", 0x3e),
-        _ => ("linux/arm64", 0xb7),
-    };
-    let mut program = b"\x7fELF\x02\x01\x01".to_vec();
-    program.resize(256, 0);
-    program[16] = 2;
-    program[18] = machine;
-    let world = World::new();
-    world.write("context/program", program);
-    world.dockerfile("FROM scratch\nCOPY --chmod=755 program /program\nRUN [\"/program\"]\n");
-    let error = world.must_fail(&["--opt", &format!("platform={other}")]);
-    let hint = format!("the step is for {other}, this machine runs linux/");
-    for part in ["Dockerfile:3", "exec format error", &hint, "binfmt"] {
-        assert_has(&error, part);
-    }
-}

@@ -140,30 +140,8 @@ impl ExecOp {
         match status {
             Ok(status) if self.is_success(status) => Ok(()),
             Ok(status) => Err(failed(Kind::Input, status.to_string())),
-            Err(error) => {
-                let failure = failed(exec_io::kind(&error), crate::error::chain(&error));
-                Err(match self.is_foreign(&error) {
-                    true => failure.hint(self.emulation()),
-                    false => failure,
-                })
-            }
+            Err(error) => Err(failed(exec_io::kind(&error), crate::error::chain(&error))),
         }
-    }
-
-    /// Whether a program is of another machine than this.
-    fn is_foreign(&self, error: &ExecError) -> bool {
-        let is_unknown_format =
-            matches!(error, ExecError::Program { reason, .. } if reason == "exec format error");
-        is_unknown_format && !platform::matches(&platform::host(), &self.platform)
-    }
-
-    fn emulation(&self) -> String {
-        format!(
-            "the step is for {}, this machine runs {}: register an emulator with the kernel (qemu-user-static and \
-             binfmt-support, or the image tonistiigi/binfmt), or build for this machine's platform",
-            platform::format(&self.platform),
-            platform::format(&platform::host())
-        )
     }
 
     fn is_success(&self, status: ExitStatus) -> bool {

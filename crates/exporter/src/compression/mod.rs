@@ -2,15 +2,21 @@
 //!
 //! A stream is cut into blocks of a fixed size, which are compressed on a shared pool and written in order, so the bytes
 //! never depend on the number of threads. gzip blocks become members of one gzip stream, zstd blocks frames of one zstd
-//! stream; every reader of either takes them as one.
+//! stream; every reader of either takes them as one. An eStargz is cut where its files are instead.
 
 mod codec;
+mod estargz;
+mod flight;
 mod pool;
+mod stream;
 mod writer;
 
 use std::collections::BTreeMap;
 
+pub(crate) use estargz::TOC_DIGEST;
+pub use estargz::{EstargzSummary, EstargzWriter};
 pub use pool::Pool;
+pub(crate) use stream::LayerStream;
 pub use writer::CompressedWriter;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +30,8 @@ pub enum Algorithm {
     Uncompressed,
     /// gzip, levels 0 to 9.
     Gzip,
+    /// gzip whose files can be fetched one by one, with levels like gzip's.
+    Estargz,
     /// Zstandard, levels 0 to 22.
     Zstd,
 }
@@ -34,6 +42,7 @@ impl Algorithm {
         match self {
             Self::Uncompressed => "uncompressed",
             Self::Gzip => "gzip",
+            Self::Estargz => "estargz",
             Self::Zstd => "zstd",
         }
     }
@@ -42,8 +51,29 @@ impl Algorithm {
     pub fn usual_level(self) -> Option<i32> {
         match self {
             Self::Uncompressed => None,
-            Self::Gzip => Some(6),
-            Self::Zstd => Some(3),
+            Self::Gzip | Self::Estargz => Some(6),
+            Self::Zstd => Some(2),
+        }
+    }
+
+    /// The highest of the levels, which begin at 0.
+    pub fn highest_level(self) -> Option<i32> {
+        match self {
+            Self::Uncompressed => None,
+            Self::Gzip | Self::Estargz => Some(9),
+            Self::Zstd => Some(22),
+        }
+    }
+
+    /// Whether Docker's media types cannot carry it, because its annotations would be lost.
+    pub fn needs_oci_types(self) -> bool {
+        self == Self::Estargz
+    }
+
+    fn level(self, text: &str) -> Result<i32, OptionError> {
+        match self.highest_level() {
+            Some(highest) => attrs::level(text, self.name(), highest),
+            None => Err(OptionError::NoLevels(text.to_owned())),
         }
     }
 
@@ -51,7 +81,7 @@ impl Algorithm {
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Uncompressed => "application/vnd.oci.image.layer.v1.tar",
-            Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Self::Gzip | Self::Estargz => "application/vnd.oci.image.layer.v1.tar+gzip",
             Self::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
         }
     }
@@ -88,13 +118,13 @@ impl Compression {
             None | Some("gzip") => Algorithm::Gzip,
             Some("uncompressed") => Algorithm::Uncompressed,
             Some("zstd") => Algorithm::Zstd,
-            Some("estargz") => return Err(OptionError::not_yet("compression=estargz")),
+            Some("estargz") => Algorithm::Estargz,
+            Some("zstd:chunked") => return Err(OptionError::not_yet("compression=zstd:chunked")),
             Some(other) => return Err(OptionError::UnsupportedCompression(other.to_owned())),
         };
-        let highest = if algorithm == Algorithm::Zstd { 22 } else { 9 };
         let level = attributes
             .get("compression-level")
-            .map(|text| attrs::level(text, highest))
+            .map(|text| algorithm.level(text))
             .transpose()?;
         let force = attributes
             .get("force-compression")

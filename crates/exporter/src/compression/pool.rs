@@ -4,6 +4,8 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
+use sha2::{Digest as _, Sha256};
+
 use super::codec::{Codec, Codecs};
 
 /// Compression threads shared by all streams, with one budget of memory for all of them.
@@ -19,14 +21,54 @@ struct Shared {
 
 struct Job {
     codec: Codec,
-    block: Vec<u8>,
+    block: Block,
     reply: mpsc::SyncSender<Done>,
+}
+
+/// Bytes that one thread compresses, as one or several self-contained pieces.
+#[derive(Default)]
+pub(super) struct Block {
+    pub(super) bytes: Vec<u8>,
+    /// Each begins where it says and ends where the next one begins. The first begins at 0.
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// Where a piece of a block begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub(super) start: usize,
+    /// Length of the chunk of a file that the piece begins with, whose digest is wanted.
+    pub(super) chunk: Option<usize>,
+}
+
+/// A chunk of a file within a compressed block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PackedChunk {
+    /// Where its piece begins among the compressed bytes.
+    pub(super) offset: u64,
+    /// SHA-256 of the chunk.
+    pub(super) digest: [u8; 32],
 }
 
 /// A compressed block, and the memory of its input for further use.
 pub(super) struct Done {
-    pub(super) output: io::Result<Vec<u8>>,
+    pub(super) packed: io::Result<Packed>,
     pub(super) spare: Vec<u8>,
+}
+
+/// The bytes of a compressed block and the chunks in it.
+#[derive(Default)]
+pub(super) struct Packed {
+    pub(super) bytes: Vec<u8>,
+    pub(super) chunks: Vec<PackedChunk>,
+}
+
+impl Block {
+    /// Begins a piece at the end of the bytes.
+    pub(super) fn begin(&mut self, chunk: Option<usize>) {
+        let start = self.bytes.len();
+        self.pieces.push(Piece { start, chunk });
+    }
 }
 
 impl Pool {
@@ -48,7 +90,7 @@ impl Pool {
     }
 
     /// Hands over a block; the answer comes through the receiver.
-    pub(super) fn submit(&self, codec: Codec, block: Vec<u8>) -> io::Result<mpsc::Receiver<Done>> {
+    pub(super) fn submit(&self, codec: Codec, block: Block) -> io::Result<mpsc::Receiver<Done>> {
         let (reply, receiver) = mpsc::sync_channel(1);
         let mut jobs = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = match &mut *jobs {
@@ -110,14 +152,31 @@ fn work(jobs: &Mutex<mpsc::Receiver<Job>>) {
         else {
             return;
         };
-        let output = codecs.compress(codec, &block);
-        block.clear();
+        let packed = pack(&mut codecs, codec, &block);
+        block.bytes.clear();
         // A stream that was dropped no longer waits for its blocks.
         reply
             .send(Done {
-                output,
-                spare: block,
+                packed,
+                spare: block.bytes,
             })
             .ok();
     }
+}
+
+fn pack(codecs: &mut Codecs, codec: Codec, block: &Block) -> io::Result<Packed> {
+    let mut packed = Packed::default();
+    let ends = block.pieces.iter().skip(1).map(|next| next.start);
+    for (piece, end) in block.pieces.iter().zip(ends.chain([block.bytes.len()])) {
+        let bytes = &block.bytes[piece.start..end];
+        if let Some(length) = piece.chunk {
+            packed.chunks.push(PackedChunk {
+                offset: packed.bytes.len() as u64,
+                digest: Sha256::digest(&bytes[..length]).into(),
+            });
+        }
+        codecs.compress(codec, bytes, &mut packed.bytes)?;
+    }
+    packed.bytes.shrink_to_fit();
+    Ok(packed)
 }

@@ -1,7 +1,7 @@
 //! Media types of layers, in OCI's and in Docker's words.
 
 use super::LayerBlob;
-use crate::compression::Algorithm;
+use crate::compression::{Algorithm, TOC_DIGEST};
 use crate::image::model::Descriptor;
 
 /// The same layer types in both languages. Types that forbid distribution come after those that stand for them here,
@@ -47,6 +47,13 @@ pub(super) fn algorithm(media_type: &str) -> Option<Algorithm> {
         .iter()
         .find(|(oci, docker, _)| *oci == media_type || *docker == media_type)
         .map(|entry| entry.2)
+}
+
+/// Whether a blob is marked as an eStargz.
+pub(super) fn is_estargz(blob: &oci_spec::image::Descriptor) -> bool {
+    let is_gzip = algorithm(blob.media_type().as_ref()) == Some(Algorithm::Gzip);
+    let annotations = blob.annotations().as_ref();
+    is_gzip && annotations.is_some_and(|annotations| annotations.contains_key(TOC_DIGEST))
 }
 
 /// The distributable media type in the language wanted; types that are no layer's stay.

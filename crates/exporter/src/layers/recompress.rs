@@ -18,7 +18,9 @@ pub(super) fn copy_tar(
     let blob = io::BufReader::with_capacity(256 << 10, blob);
     let mut tar: Box<dyn Read> = match algorithm {
         Algorithm::Uncompressed => Box::new(blob),
-        Algorithm::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(blob)),
+        Algorithm::Gzip | Algorithm::Estargz => {
+            Box::new(flate2::bufread::MultiGzDecoder::new(blob))
+        }
         Algorithm::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(blob)?),
     };
     let mut hash = Sha256::new();

@@ -1,6 +1,6 @@
 //! Forms of a layer's blob, and what is remembered of those made before.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use kiln_store::Ref;
@@ -32,10 +32,11 @@ pub(super) struct Variant {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     variant: Variant,
-    media_type: String,
     digest: String,
     size: u64,
     diff_id: String,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 impl Variant {
@@ -53,18 +54,43 @@ impl Variant {
     }
 
     /// The descriptor of a blob that was made in this form.
-    pub(super) fn describe(&self, media_type: MediaType, digest: Digest, size: u64) -> Descriptor {
-        let mut descriptor = Descriptor::new(media_type, size, digest);
-        if let Some(epoch) = self.epoch {
-            let rewritten = HashMap::from([(REWRITTEN.to_owned(), epoch.to_string())]);
-            descriptor.set_annotations(Some(rewritten));
+    pub(super) fn describe(
+        &self,
+        blob: kiln_store::Blob,
+        mut annotations: BTreeMap<String, String>,
+    ) -> Descriptor {
+        let media_type = MediaType::from(self.algorithm.media_type());
+        let mut descriptor = Descriptor::new(media_type, blob.size, blob.digest);
+        annotations.extend(
+            self.epoch
+                .map(|epoch| (REWRITTEN.to_owned(), epoch.to_string())),
+        );
+        if !annotations.is_empty() {
+            descriptor.set_annotations(Some(annotations.into_iter().collect()));
         }
         descriptor
     }
 
-    /// Whether this is the form that the store itself records.
+    pub(super) fn compression(&self) -> Compression {
+        Compression {
+            algorithm: self.algorithm,
+            level: self.level,
+            force: false,
+        }
+    }
+
+    /// Whether this is the form that the store itself records. It knows one tar of each layer, and an eStargz's is
+    /// another.
     fn is_usual(&self) -> bool {
-        self.level.is_none() && self.epoch.is_none()
+        self.level.is_none() && self.epoch.is_none() && self.algorithm != Algorithm::Estargz
+    }
+
+    /// Whether a blob that came with a layer is in this form, leaving its level aside. Every eStargz is gzip as well.
+    pub(super) fn is_of(&self, blob: &Descriptor) -> bool {
+        match self.algorithm {
+            Algorithm::Estargz => media_type::is_estargz(blob),
+            other => media_type::algorithm(blob.media_type().as_ref()) == Some(other),
+        }
     }
 }
 
@@ -79,10 +105,11 @@ pub(super) fn recorded(
     variant: &Variant,
 ) -> Result<Option<StoredBlob>, LayerError> {
     if variant.is_usual() {
-        let same = |blob: &&Descriptor| {
-            media_type::algorithm(blob.media_type().as_ref()) == Some(variant.algorithm)
-        };
-        let found = info.blobs.iter().find(same).zip(info.diff_id.as_ref());
+        let found = info
+            .blobs
+            .iter()
+            .find(|blob| variant.is_of(blob))
+            .zip(info.diff_id.as_ref());
         return Ok(found.map(|(descriptor, diff_id)| StoredBlob {
             descriptor: descriptor.clone(),
             diff_id: diff_id.clone(),
@@ -113,7 +140,13 @@ pub(super) fn record(
     kept.retain(|kept| kept.variant != *variant);
     kept.push(Kept {
         variant: *variant,
-        media_type: blob.descriptor.media_type().to_string(),
+        annotations: blob
+            .descriptor
+            .annotations()
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
         digest: blob.descriptor.digest().to_string(),
         size: blob.descriptor.size(),
         diff_id: blob.diff_id.to_string(),
@@ -136,8 +169,11 @@ fn read(owner: &Ref) -> Result<Vec<Kept>, LayerError> {
 impl Kept {
     fn blob(&self) -> Option<StoredBlob> {
         let digest = Digest::from_str(&self.digest).ok()?;
-        let media_type = MediaType::from(self.media_type.as_str());
-        let descriptor = self.variant.describe(media_type, digest, self.size);
+        let blob = kiln_store::Blob {
+            digest,
+            size: self.size,
+        };
+        let descriptor = self.variant.describe(blob, self.annotations.clone());
         Some(StoredBlob {
             descriptor,
             diff_id: Digest::from_str(&self.diff_id).ok()?,

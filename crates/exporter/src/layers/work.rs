@@ -1,6 +1,6 @@
 //! Who makes which blob, and when: at most one at work on each layer, a few layers at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::try_join_all;
 use kiln_store::diff::{DiffOptions, LayerSource, write_layer};
 use kiln_store::refs::{LayerBlob as StoredBlob, LayerInfo};
-use kiln_store::{Blob, Ref, Store};
-use oci_spec::image::{Descriptor, Digest, MediaType};
+use kiln_store::{Ref, Store};
+use oci_spec::image::{Descriptor, Digest};
 use tokio::sync::Semaphore;
 
 use super::recompress::copy_tar;
 use super::variant::{self, Variant};
 use super::{LayerBlob, LayerError, media_type};
 use crate::cancel::{Cancelled, Guarded};
-use crate::compression::{Algorithm, CompressedWriter, Compression, Pool};
+use crate::compression::{Algorithm, Compression, LayerStream, Pool};
 
 /// What a caller wants of a ref's layers.
 #[derive(Clone, Debug)]
@@ -167,20 +167,18 @@ impl LayerWork {
             .blobs
             .first()
             .filter(|_| !own && variant.epoch.is_none());
-        if let Some((first, diff_id)) = came_with.zip(info.diff_id.as_ref()) {
-            let fits =
-                media_type::algorithm(first.media_type().as_ref()) == Some(variant.algorithm);
-            if fits || !force {
-                let blob = StoredBlob {
-                    descriptor: first.clone(),
-                    diff_id: diff_id.clone(),
-                };
-                return Ok(if self.has(first)? {
-                    Plan::Done(blob)
-                } else {
-                    Plan::Fetch
-                });
-            }
+        if let Some((first, diff_id)) = came_with.zip(info.diff_id.as_ref())
+            && (variant.is_of(first) || !force)
+        {
+            let blob = StoredBlob {
+                descriptor: first.clone(),
+                diff_id: diff_id.clone(),
+            };
+            return Ok(if self.has(first)? {
+                Plan::Done(blob)
+            } else {
+                Plan::Fetch
+            });
         }
         if let Some(blob) = variant::recorded(info, &variant)?
             && self.has(&blob.descriptor)?
@@ -231,23 +229,17 @@ struct Making<'a> {
 
 impl Making<'_> {
     fn run(&self, plan: Plan) -> Result<StoredBlob, LayerError> {
-        let (diff_id, blob) = match plan {
+        let made = match plan {
             Plan::Done(blob) => return Ok(blob),
             Plan::Recompress(from) => self.recompress(&from)?,
             // A blob that its source has no more is made anew of the files.
             Plan::Write | Plan::Fetch => self.write()?,
         };
-        let media_type = MediaType::from(self.variant.algorithm.media_type());
-        let descriptor = self.variant.describe(media_type, blob.digest, blob.size);
-        let made = StoredBlob {
-            descriptor,
-            diff_id,
-        };
         variant::record(&self.work.store, self.info, &self.variant, &made)?;
         Ok(made)
     }
 
-    fn write(&self) -> Result<(Digest, Blob), LayerError> {
+    fn write(&self) -> Result<StoredBlob, LayerError> {
         let upper = self
             .info
             .dir
@@ -261,50 +253,54 @@ impl Making<'_> {
         let options = DiffOptions {
             epoch: self.variant.epoch,
         };
-        self.compress(|out| Ok(write_layer(&source, out, &options)?.diff_id))
+        let (_, made) = self.compress(|out| Ok(write_layer(&source, out, &options)?.diff_id))?;
+        Ok(made)
     }
 
-    fn recompress(&self, from: &Descriptor) -> Result<(Digest, Blob), LayerError> {
+    fn recompress(&self, from: &Descriptor) -> Result<StoredBlob, LayerError> {
         let algorithm =
             media_type::algorithm(from.media_type().as_ref()).unwrap_or(Algorithm::Uncompressed);
         let file = self.work.store.content().open(from.digest())?;
-        let (diff_id, blob) = self
+        let (found, made) = self
             .compress(|out| copy_tar(file, algorithm, out).map_err(|error| self.failed(error)))?;
         match &self.info.diff_id {
-            Some(expected) if *expected != diff_id => Err(LayerError::Corrupt {
+            Some(expected) if *expected != found => Err(LayerError::Corrupt {
                 blob: from.digest().to_string(),
                 expected: expected.to_string(),
-                found: diff_id.to_string(),
+                found: found.to_string(),
             }),
-            _ => Ok((diff_id, blob)),
+            _ => Ok(made),
         }
     }
 
-    /// Runs `produce` with a stream that is compressed and hashed on its way into the content store.
+    /// Runs `produce` with a stream that is compressed and hashed on its way into the content store. Answers the
+    /// digest of the tar that was produced, and the blob.
     fn compress(
         &self,
         produce: impl FnOnce(&mut dyn Write) -> Result<Digest, LayerError>,
-    ) -> Result<(Digest, Blob), LayerError> {
-        let Variant {
-            algorithm, level, ..
-        } = self.variant;
-        let compression = Compression {
-            algorithm,
-            level,
-            force: false,
-        };
+    ) -> Result<(Digest, StoredBlob), LayerError> {
+        let failed = |error| self.failed(error);
         let sink = BufWriter::with_capacity(BUFFER, self.work.store.content().writer(None)?);
-        let stream = CompressedWriter::new(&self.work.pool, &compression, sink);
+        let stream = LayerStream::new(&self.work.pool, &self.variant.compression(), sink);
         let mut stream = Guarded {
             stream,
             cancelled: self.cancelled.clone(),
         };
-        let diff_id = produce(&mut stream)?;
-        let sink = stream.stream.finish().map_err(|error| self.failed(error))?;
+        let tar = produce(&mut stream)?;
+        let (sink, summary) = stream.stream.finish().map_err(failed)?;
         let writer = sink
             .into_inner()
-            .map_err(|error| self.failed(error.into_error()))?;
-        Ok((diff_id, writer.commit()?))
+            .map_err(|error| failed(error.into_error()))?;
+        let blob = writer.commit()?;
+        let (diff_id, annotations) = match summary {
+            None => (tar.clone(), BTreeMap::new()),
+            Some(summary) => (summary.diff_id, summary.annotations),
+        };
+        let made = StoredBlob {
+            descriptor: self.variant.describe(blob, annotations),
+            diff_id,
+        };
+        Ok((tar, made))
     }
 
     fn failed(&self, source: io::Error) -> LayerError {

@@ -39,6 +39,7 @@ impl Job {
                     self.file_error(action, node, Some(name.as_bytes()), error)
                 })?;
         }
+        self.copied.fetch_add(files.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -104,7 +105,6 @@ impl Job {
     fn fill(&self, mut file: File, original: &Original) -> Result<(), Failure> {
         files::copy_data(&original.file, &mut file, original.size, &self.cancelled)
             .map_err(|error| ("write", error))?;
-        self.copied.fetch_add(original.size, Ordering::Relaxed);
         let stat = fstat(&file).map_err(writing)?;
         let applied = original.attributes.apply(file.as_fd(), &stat);
         applied.map_err(|error| ("set the attributes of", error))

@@ -51,7 +51,6 @@ pub(crate) struct Job {
     cancelled: Cancelled,
     links: Links,
     queue: Queue,
-    /// Bytes of data written so far.
     copied: AtomicU64,
 }
 

@@ -109,7 +109,7 @@ pub(crate) fn switch(key: &str, text: &str) -> Result<bool, OptionError> {
 }
 
 /// Reads a compression level between 0 and `highest`.
-pub(crate) fn level(text: &str, highest: i32) -> Result<i32, OptionError> {
+pub(crate) fn level(text: &str, algorithm: &'static str, highest: i32) -> Result<i32, OptionError> {
     let level: i64 = text.parse().map_err(|_| OptionError::NotInteger {
         key: "compression-level".into(),
         value: text.to_owned(),
@@ -117,5 +117,9 @@ pub(crate) fn level(text: &str, highest: i32) -> Result<i32, OptionError> {
     i32::try_from(level)
         .ok()
         .filter(|level| (0..=highest).contains(level))
-        .ok_or(OptionError::Level { level, highest })
+        .ok_or(OptionError::Level {
+            level,
+            algorithm,
+            highest,
+        })
 }

@@ -45,16 +45,24 @@ pub enum OptionError {
     },
     /// A compression level that the algorithm does not have.
     #[error(
-        "invalid compression-level {level}: it must be between 0 and {highest} for this compression"
+        "invalid compression-level {level}: it must be between 0 and {highest} for compression={algorithm}"
     )]
     Level {
         /// The level asked for.
         level: i64,
+        /// The algorithm.
+        algorithm: &'static str,
         /// The highest one there is.
         highest: i32,
     },
+    /// A level for layers that are not compressed.
+    #[error(
+        "exporter option \"compression-level={0}\" conflicts with \"compression=uncompressed\": a plain tar has no \
+         levels; leave compression-level out"
+    )]
+    NoLevels(String),
     /// A compression that does not exist.
-    #[error("unsupported compression type {0}; use gzip, zstd or uncompressed")]
+    #[error("unsupported compression type {0}; use gzip, estargz, zstd or uncompressed")]
     UnsupportedCompression(String),
     /// Build information that goes to no such place.
     #[error("invalid buildinfo {0:?}: use all, imageconfig, metadata or none")]

@@ -116,6 +116,12 @@ impl ImageOptions {
         let compression = Compression::from_attrs(attrs.remaining())?;
         attrs.discard(&Compression::KEYS);
         let oci_types = attrs.switch("oci-mediatypes")?;
+        if compression.algorithm.needs_oci_types() && oci_types == Some(false) {
+            return Err(OptionError::Conflict(
+                format!("compression={}", compression.algorithm.name()),
+                "oci-mediatypes=false".into(),
+            ));
+        }
         let oci_artifact = attrs.switch("oci-artifact")?;
         if (oci_artifact, oci_types) == (Some(true), Some(false)) {
             return Err(OptionError::Conflict(

@@ -54,6 +54,7 @@ async fn the_same_result_is_the_same_archive() {
         "docker,name=a:1",
         "oci,compression=zstd",
         "oci,compression=uncompressed",
+        "oci,compression=estargz",
     ];
     let mut archives = Vec::new();
     for threads in [1, 3] {
@@ -77,6 +78,11 @@ async fn the_same_result_is_the_same_archive() {
 #[rstest]
 #[case("oci,name=app;other:2", "oci-archive:{out}:2")]
 #[case("oci,compression=zstd", "oci-archive:{out}")]
+#[case("oci,compression=estargz", "oci-archive:{out}")]
+#[case(
+    "docker,compression=estargz,name=app",
+    "docker-archive:{out}:app:latest"
+)]
 #[case("docker,name=app", "docker-archive:{out}:app:latest")]
 #[case("docker,oci-mediatypes=false", "docker-archive:{out}")]
 #[case("docker,compression=uncompressed", "oci-archive:{out}")]
@@ -107,6 +113,7 @@ async fn skopeo_reads_it(#[case] keys: &str, #[case] reference: &str) {
 #[rstest]
 #[case("gzip")]
 #[case("uncompressed")]
+#[case("estargz")]
 #[tokio::test(flavor = "multi_thread")]
 async fn umoci_unpacks_it(#[case] compression: &str) {
     let bench = Bench::new();

@@ -251,6 +251,56 @@ mod pulled {
         assert_eq!(ids(&layers), ids(&original));
     }
 
+    const TOC_DIGEST: &str = "containerd.io/snapshot/stargz/toc.digest";
+    const ESTARGZ: Compression = Compression {
+        algorithm: Algorithm::Estargz,
+        level: None,
+        force: true,
+    };
+
+    fn is_estargz(layer: &kiln_exporter::LayerBlob) -> bool {
+        let annotations = layer.descriptor.annotations().as_ref();
+        annotations.is_some_and(|annotations| annotations.contains_key(TOC_DIGEST))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn become_estargz_by_force() {
+        let (from, bench) = (Bench::new(), Bench::new());
+        let reference = pull(&from, &bench, Algorithm::Zstd).await;
+        let layers = bench.exporter.layers(&reference, &ESTARGZ).await.unwrap();
+        // The tar inside is the one that was pulled, so this is what they had been at their source.
+        let original = from
+            .exporter
+            .layers(&from.two_layers(), &ESTARGZ)
+            .await
+            .unwrap();
+        assert!(layers.iter().all(is_estargz));
+        let descriptors = |layers: &[kiln_exporter::LayerBlob]| {
+            layers
+                .iter()
+                .map(|layer| layer.descriptor.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(descriptors(&layers), descriptors(&original));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn estargz_stays_and_is_unpacked_without_what_was_added() {
+        let (from, bench) = (Bench::new(), Bench::new());
+        let reference = pull(&from, &bench, Algorithm::Estargz).await;
+        for wanted in [Compression::default(), ESTARGZ] {
+            let layers = bench.exporter.layers(&reference, &wanted).await.unwrap();
+            assert!(layers.iter().all(is_estargz), "{wanted:?}");
+        }
+        reference.materialize().await.unwrap();
+        for layer in reference.layers().unwrap() {
+            let entries = fs::read_dir(layer.dir.unwrap()).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            assert!(names == ["bin", "etc"] || names == ["app"], "{names:?}");
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_new_layer_on_top_gets_the_form_wanted() {
         let (from, bench) = (Bench::new(), Bench::new());

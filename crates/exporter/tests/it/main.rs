@@ -6,6 +6,7 @@ mod archive;
 mod attestation;
 mod compression;
 mod config;
+mod estargz;
 mod fixture;
 mod layers;
 mod layout;

@@ -23,11 +23,27 @@ use crate::fixture::parse;
 )]
 #[case(
     "oci,compression=lzma",
-    "unsupported compression type lzma; use gzip, zstd or uncompressed"
+    "unsupported compression type lzma; use gzip, estargz, zstd or uncompressed"
 )]
 #[case(
-    "oci,compression=estargz",
-    "output key \"compression=estargz\" is not supported yet; leave it out"
+    "oci,compression=zstd:chunked",
+    "output key \"compression=zstd:chunked\" is not supported yet; leave it out"
+)]
+#[case(
+    "oci,compression=estargz,oci-mediatypes=false",
+    "exporter option \"compression=estargz\" conflicts with \"oci-mediatypes=false\""
+)]
+#[case(
+    "docker,compression=estargz,compression-level=10",
+    "invalid compression-level 10: it must be between 0 and 9 for compression=estargz"
+)]
+#[case(
+    "image,compression-level=-1",
+    "invalid compression-level -1: it must be between 0 and 9 for compression=gzip"
+)]
+#[case(
+    "oci,compression=uncompressed,compression-level=1",
+    "exporter option \"compression-level=1\" conflicts with \"compression=uncompressed\": a plain tar has no levels; leave compression-level out"
 )]
 #[case(
     "oci,compression-level=x",
@@ -35,11 +51,11 @@ use crate::fixture::parse;
 )]
 #[case(
     "oci,compression-level=10",
-    "invalid compression-level 10: it must be between 0 and 9 for this compression"
+    "invalid compression-level 10: it must be between 0 and 9 for compression=gzip"
 )]
 #[case(
     "oci,compression=zstd,compression-level=23",
-    "invalid compression-level 23: it must be between 0 and 22 for this compression"
+    "invalid compression-level 23: it must be between 0 and 22 for compression=zstd"
 )]
 #[case(
     "image,push=perhaps",
