@@ -15,6 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("python3", "python3-minimal"),
     ("runc", "runc"),
     ("crun", "crun"),
+    ("ctr-remote", "stargz-snapshotter"),
     ("skopeo", "skopeo"),
     ("ssh-agent", "openssh-client"),
     ("umoci", "umoci"),

@@ -286,6 +286,36 @@ async fn levels_change_the_blob_and_nothing_in_it(#[case] level: i32) {
     }
 }
 
+/// The format's own library, behind `ctr-remote`, finds the table by its footer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_formats_own_tool_reads_it() {
+    let bench = Bench::new();
+    let reference = bench.layer(None, everything);
+    let layers = bench.exporter.layers(&reference, &ESTARGZ).await.unwrap();
+    let descriptor = &layers[0].descriptor;
+    let containerd = kiln_testkit::containerd::Containerd::start().unwrap();
+    let socket = containerd.socket();
+    let (socket, digest) = (socket.to_str().unwrap(), descriptor.digest().as_ref());
+    let blob = bench.store.content().path(descriptor.digest());
+    let ingest = "ctr --address $0 content ingest --expected-digest $1 layer < $2";
+    let blob = blob.to_str().unwrap();
+    run("sh", &["-c", ingest, socket, digest, blob]);
+    let read = |options: &[&str]| {
+        let command = ["--address", socket, "images", "get-toc-digest"];
+        run("ctr-remote", &[&command, options, &[digest]].concat())
+    };
+    let annotations = descriptor.annotations().as_ref().unwrap();
+    let expected = &annotations["containerd.io/snapshot/stargz/toc.digest"];
+    assert_eq!(read(&[]).trim(), expected);
+    let toc: Value = serde_json::from_str(&read(&["--dump-toc"])).unwrap();
+    let entries = toc["entries"].as_array().unwrap();
+    let names = verify_layer(&bench, &layers[0])
+        .into_iter()
+        .map(|(entry, _)| entry["name"].clone());
+    let theirs = entries.iter().filter(|entry| entry["type"] != "chunk");
+    assert!(names.eq(theirs.map(|entry| entry["name"].clone())));
+}
+
 /// Readers that know nothing of eStargz see the layer's files and nothing that was added.
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_readers_see_only_the_files() {
