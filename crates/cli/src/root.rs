@@ -40,6 +40,9 @@ pub(crate) fn open_engine(arguments: &Arguments, open_files: OpenFiles) -> Resul
         options.executor = ExecutorChoice::OciRuntime(binary.clone());
     }
     options.open_files = Some(open_files);
+    let hosts = kiln_engine::read_host_directories(&arguments.registry_config_path);
+    let refuse = |error| Failure::usage(format!("--registry-config-path: {error}"));
+    options.hosts = hosts.map_err(refuse)?;
     options.proxies = kiln_engine::Proxies::from_variables(|name| std::env::var(name).ok());
     Ok(Engine::open(options)?)
 }

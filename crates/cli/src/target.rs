@@ -48,8 +48,8 @@ impl Surroundings<'static> {
 
 /// The engine for this command: the one that `--addr` names, else the one of
 /// `$BUILDKIT_HOST`, else a daemon that answers at its usual socket, else the
-/// engine in this process. `--root` and `--oci-worker-binary` are flags of the
-/// last one and choose it.
+/// engine in this process. `--root`, `--oci-worker-binary` and
+/// `--registry-config-path` are flags of the last one and choose it.
 pub(crate) fn choose(arguments: &Arguments, around: &Surroundings<'_>) -> Result<Target, Failure> {
     if let Command::DialStdio | Command::Debug(DebugCommand::DumpLlb(_)) = arguments.command {
         return Ok(Target::Nothing);
@@ -102,11 +102,16 @@ pub(crate) fn daemon_of(arguments: &DaemonArguments) -> Result<Address, Failure>
 }
 
 fn flag_of_embedded(arguments: &Arguments) -> Option<&'static str> {
-    let root = arguments.root.as_ref().map(|_| "--root");
-    root.or(arguments
-        .oci_worker_binary
-        .as_ref()
-        .map(|_| "--oci-worker-binary"))
+    let flags = [
+        ("--root", arguments.root.is_some()),
+        ("--oci-worker-binary", arguments.oci_worker_binary.is_some()),
+        (
+            "--registry-config-path",
+            !arguments.registry_config_path.is_empty(),
+        ),
+    ];
+    let mut given = flags.into_iter().filter(|(_, is_given)| *is_given);
+    given.next().map(|(flag, _)| flag)
 }
 
 fn daemon(address: &str) -> Result<Target, Failure> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_frontend::{Failure, Missing};
+use kiln_registry::RegistryError;
 use kiln_session::progress::{Range, SourceFile};
+use kiln_source::SourceError;
 
 use crate::ops::Output;
 
@@ -55,6 +57,28 @@ pub struct BuildError {
     pub source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
+/// What to do about a registry that is among the causes.
+fn registry_hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let source = match error.downcast_ref() {
+            Some(SourceError::Registry(registry)) => Some(registry),
+            _ => None,
+        };
+        let boxed = || {
+            error
+                .downcast_ref::<Box<RegistryError>>()
+                .map(|boxed| &**boxed)
+        };
+        let found = source.or_else(|| error.downcast_ref()).or_else(boxed);
+        if let Some(hint) = found.and_then(RegistryError::hint) {
+            return Some(hint);
+        }
+        cause = error.source();
+    }
+    None
+}
+
 impl BuildError {
     /// An error with only a message.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
@@ -76,8 +100,10 @@ impl BuildError {
         E: std::error::Error + Send + Sync + 'static,
     {
         let message = chain(&error);
+        let hint = registry_hint(&error);
         Self {
             source: Some(Arc::new(error)),
+            hints: hint.map(str::to_owned).into_iter().collect(),
             ..Self::new(kind, message)
         }
     }

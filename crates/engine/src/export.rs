@@ -154,10 +154,7 @@ impl PendingPush {
         let authority = kiln_source::session_authority(session);
         let access = Access::of(self.push.insecure());
         let pushed = async {
-            let Some(name) = self.push.names().first() else {
-                return Ok(());
-            };
-            let client = engine.registry_client(name, access)?;
+            let client = engine.registry_client(self.push.names(), access)?;
             self.push
                 .run(&client, authority, &progress)
                 .await

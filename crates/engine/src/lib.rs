@@ -15,6 +15,7 @@
 
 mod error;
 mod gc;
+mod host_files;
 mod open_files;
 mod options;
 mod request;
@@ -56,6 +57,7 @@ pub use error::{BuildError, Detail, FailedStep, Kind, Location, chain as error_c
 pub use frontend::gateway::LlbBridgeService;
 pub use gc::{GcPolicy, GcSettings, Upkeep, disk_size};
 pub use history::{History, HistoryOptions, RecordedAttestations};
+pub use host_files::{HostFileError, read_host_directories};
 pub use kiln_executor::{Dns, rootless};
 pub use kiln_llb::Definition;
 pub use kiln_store::RecordType;

@@ -128,15 +128,7 @@ impl Proxies {
     /// Reads the usual variables (`HTTP_PROXY`, `https_proxy`, …), which the
     /// caller looks up: the engine itself never reads the environment.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let either = |name: &str| {
-            let value = variable(name).or_else(|| variable(&name.to_lowercase()));
-            value.filter(|value| !value.is_empty())
-        };
-        Self(ProxySettings {
-            http: either("HTTP_PROXY"),
-            https: either("HTTPS_PROXY"),
-            no_proxy: either("NO_PROXY"),
-        })
+        Self(ProxySettings::from_variables(variable))
     }
 }
 

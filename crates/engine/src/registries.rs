@@ -1,6 +1,6 @@
 //! Ways to registries, with a client's credentials.
 
-use kiln_registry::{Client, ClientOptions, HostConfig, Reference, Repository};
+use kiln_registry::{Client, ClientOptions, Reference, Repository};
 use kiln_session::Session;
 
 use crate::engine::Engine;
@@ -26,22 +26,23 @@ impl Access {
 }
 
 impl Engine {
-    /// A client for the registry of `reference`.
+    /// A client for the registries of these names.
     pub(crate) fn registry_client(
         &self,
-        reference: &Reference,
+        names: &[Reference],
         access: Access,
     ) -> Result<Client, BuildError> {
         if access == Access::Configured {
             return Ok(self.registry.clone());
         }
         let mut options: ClientOptions = self.registry_options.clone();
-        let host: &mut HostConfig = options
-            .hosts
-            .entry(reference.domain().to_owned())
-            .or_default();
-        host.http = Some(true);
-        host.insecure = Some(true);
+        for name in names {
+            let host = options.hosts.entry(name.domain().to_owned()).or_default();
+            host.http = Some(true);
+            host.insecure = Some(true);
+            // A hosts.toml says how its places are reached, each by itself.
+            host.endpoints.clear();
+        }
         Client::new(options).map_err(|error| BuildError::wrap(Kind::Environment, error))
     }
 
@@ -52,7 +53,7 @@ impl Engine {
         access: Access,
         session: &Session,
     ) -> Result<Repository, BuildError> {
-        let client = self.registry_client(reference, access)?;
+        let client = self.registry_client(std::slice::from_ref(reference), access)?;
         Ok(client.repository(reference, kiln_source::session_authority(session)))
     }
 }

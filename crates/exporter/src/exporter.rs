@@ -13,7 +13,7 @@ use crate::compression::{Compression, Pool};
 use crate::containerd::ImageStore;
 use crate::error::ExportError;
 use crate::input::{ExportInput, Shape, Target};
-use crate::layers::{LayerBlob, LayerError, LayerWork, Wanted};
+use crate::layers::{Absent, LayerBlob, LayerError, LayerWork, Wanted};
 use crate::local::{LocalPlan, SendPlan, send_trees, write_local};
 use crate::opened::{OpenTree, folder_name, is_split, open_trees};
 use crate::options::{EpochOption, LocalMode, LocalOptions, Output};
@@ -102,6 +102,7 @@ impl Exporter {
             compression: *compression,
             epoch: None,
             base: Vec::new(),
+            absent: Absent::Fetch,
         };
         self.layers.all(reference, &wanted).await
     }

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::future::try_join_all;
 use kiln_registry::Reference;
 use kiln_session::RemoteContent;
+use kiln_store::refs::LayerInfo;
 
 use crate::archive::{Archive, Sink, put_in_index, send_blobs, write_directory, write_tarball};
 use crate::attestation::{self, Chosen};
@@ -17,10 +18,12 @@ use crate::cancel::Cancelled;
 use crate::containerd::{self, Delivery};
 use crate::exporter::{blocking, unfit};
 use crate::image::{self, Assembled, Assembly, json, names};
-use crate::layers::Wanted;
-use crate::options::{ArchiveOptions, ArchiveVariant, ImageOptions, StoredImageOptions};
+use crate::layers::{Absent, Wanted};
+use crate::options::{
+    ArchiveOptions, ArchiveVariant, ImageOptions, OptionError, StoredImageOptions,
+};
 use crate::progress::Progress;
-use crate::push::Push;
+use crate::push::{Push, PushPlan};
 use crate::{ExportError, ExportInput, Exported, Exporter, Shape, Target, stored};
 
 /// When an image was made, on the descriptors of archives.
@@ -42,10 +45,12 @@ impl Exporter {
             .lease()
             .map_err(|error| ExportError::Store(error.into()))?;
         let requested = names::requested(&options.image, input.image_name.as_deref());
+        check_push(&options, &requested)?;
         let plan = ImagePlan {
             options: &options.image,
             inline_attestations: options.image.attestation_inline.unwrap_or(true),
             names: &names::normalized(&requested)?,
+            absent: self.absent(&options),
         };
         let assembled = self.build_image(input, plan, progress).await?;
         let StoredNames { all, canonical } = store_names(&options, requested, &assembled);
@@ -64,10 +69,28 @@ impl Exporter {
             };
             self.keep_image(&assembled, naming, progress).await?;
         }
-        let push = options
-            .push
-            .then(|| Push::new(self, assembled, references, &options, lease));
+        let push = match options.push {
+            true => {
+                let layers = known_layers(input).await?;
+                let plan = PushPlan {
+                    image: assembled,
+                    names: references,
+                    layers,
+                };
+                Some(Push::new(self, plan, &options, lease))
+            }
+            false => None,
+        };
         Ok(Exported { response, push })
+    }
+
+    /// What is only pushed may be in the registry already; containerd gets all of it.
+    fn absent(&self, options: &StoredImageOptions) -> Absent {
+        let is_delivered = options.store && self.images.is_some();
+        match options.push && !is_delivered {
+            true => Absent::Leave,
+            false => Absent::Fetch,
+        }
     }
 
     /// Gives an image its names: in containerd if that keeps images, else in the store.
@@ -119,6 +142,7 @@ impl Exporter {
             options: &options.image,
             inline_attestations: options.image.attestation_inline.unwrap_or(false),
             names: &references,
+            absent: Absent::Fetch,
         };
         let mut assembled = self.build_image(input, plan, progress).await?;
         // The newest history entry instead of the clock: the same result gives the same archive.
@@ -225,6 +249,7 @@ impl Exporter {
                 base: base
                     .map(|base| base.diff_ids().to_vec())
                     .unwrap_or_default(),
+                absent: plan.absent,
             };
             match &result.reference {
                 None => Ok(Vec::new()),
@@ -272,6 +297,46 @@ pub(crate) struct ImagePlan<'a> {
     /// Whether attestations that are for images only make an index.
     inline_attestations: bool,
     names: &'a [Reference],
+    absent: Absent,
+}
+
+/// Whether there is a name to push to, of the kind that is wanted.
+fn check_push(options: &StoredImageOptions, names: &[String]) -> Result<(), OptionError> {
+    if !options.push {
+        return Ok(());
+    }
+    if names.is_empty() && options.dangling_prefix.is_none() {
+        return Err(OptionError::Nameless);
+    }
+    let tagged = names.iter().find(|name| {
+        Reference::parse(name).is_ok_and(|name| name.tag().is_some() || name.digest().is_some())
+    });
+    match tagged {
+        Some(name) if options.push_by_digest => Err(OptionError::TaggedByDigest(name.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// The layers of all platforms, by the digests of the blobs that they have.
+async fn known_layers(input: &ExportInput) -> Result<BTreeMap<String, LayerInfo>, ExportError> {
+    let references: Vec<_> = input
+        .platforms
+        .iter()
+        .filter_map(|result| result.reference.clone())
+        .collect();
+    blocking(move || {
+        let mut known = BTreeMap::new();
+        for reference in references {
+            let layers = reference.layers();
+            for layer in layers.map_err(|error| ExportError::Store(error.into()))? {
+                for blob in &layer.blobs {
+                    known.insert(blob.digest().to_string(), layer.clone());
+                }
+            }
+        }
+        Ok(known)
+    })
+    .await
 }
 
 /// Where an archive is written.

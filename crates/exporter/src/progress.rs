@@ -96,6 +96,18 @@ impl Step {
         }
     }
 
+    /// What reports how far of how much the step has come, for others.
+    pub(crate) fn reporter_of_total(&self) -> impl Fn(u64, u64) + Send + Sync + 'static {
+        let (progress, name) = (self.progress.clone(), self.name.clone());
+        move |current, total| {
+            (progress.0)(ProgressEvent::Advanced {
+                name: name.clone(),
+                current,
+                total: Some(total),
+            });
+        }
+    }
+
     /// Ends the step with the outcome, which is handed back.
     pub(crate) fn end<T, E: std::fmt::Display>(mut self, outcome: Result<T, E>) -> Result<T, E> {
         self.complete(outcome.as_ref().err().map(ToString::to_string));

@@ -9,9 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::auth::{
     Accounts, AuthState, Authority, Credential, Token, TokenRequest, fetch as fetch_token,
 };
-use crate::endpoint::{Endpoint, Role, Scheme};
+use crate::endpoint::{Endpoint, Scheme};
 use crate::error::RegistryError;
-use crate::hosts::{Hosts, is_loopback};
+use crate::hosts::{Capability, Hosts, is_loopback};
 use crate::http::HttpClients;
 use crate::reference::Reference;
 use crate::tls::TlsSettings;
@@ -58,6 +58,19 @@ pub struct ProxySettings {
 }
 
 impl ProxySettings {
+    /// From the usual variables (`HTTP_PROXY`, `https_proxy`, …), which the caller looks up.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let either = |name: &str| {
+            let value = variable(name).or_else(|| variable(&name.to_lowercase()));
+            value.filter(|value| !value.is_empty())
+        };
+        Self {
+            http: either("HTTP_PROXY"),
+            https: either("HTTPS_PROXY"),
+            no_proxy: either("NO_PROXY"),
+        }
+    }
+
     pub(crate) fn to_reqwest(&self) -> Result<Vec<reqwest::Proxy>, RegistryError> {
         // Loopback is never meant for a proxy, as in Go's net/http.
         let mut exceptions = "localhost,127.0.0.0/8,::1".to_owned();
@@ -104,6 +117,13 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// The pause before a failed request is sent again; `None` if it is not.
+    pub(crate) fn again(&self, failures: u32, asked: Option<Duration>) -> Option<Duration> {
+        let asked = asked.unwrap_or_default();
+        let goes_on = failures < self.attempts && asked <= self.longest_wait;
+        goes_on.then(|| asked.max(self.pause(failures)))
+    }
+
     /// The pause after the given number of failures.
     pub(crate) fn pause(&self, failures: u32) -> Duration {
         let doubled = self
@@ -148,8 +168,19 @@ pub(crate) struct Shared {
     pub(crate) retry: RetryPolicy,
     pub(crate) timeouts: Timeouts,
     parallel_transfers: usize,
-    transfers: Mutex<HashMap<String, Arc<Semaphore>>>,
+    limits: Mutex<HashMap<String, Limits>>,
 }
+
+/// How much may go on with one host at the same time.
+#[derive(Clone)]
+struct Limits {
+    transfers: Arc<Semaphore>,
+    /// Short questions, which need not wait for transfers.
+    questions: Arc<Semaphore>,
+}
+
+/// Questions to one host at the same time.
+const PARALLEL_QUESTIONS: usize = 8;
 
 impl Client {
     /// A client without any connection yet. Certificate files are read when they are needed.
@@ -164,7 +195,7 @@ impl Client {
                 retry: options.retry,
                 timeouts: options.timeouts,
                 parallel_transfers: options.parallel_transfers.max(1),
-                transfers: Mutex::default(),
+                limits: Mutex::default(),
             }),
         })
     }
@@ -201,19 +232,29 @@ impl Client {
 impl Shared {
     /// Waits until one more blob transfer with this host may start.
     pub(crate) async fn transfer(&self, host: &str) -> Result<OwnedSemaphorePermit, RegistryError> {
-        let semaphore = {
-            let mut transfers = self
-                .transfers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let fresh = || Arc::new(Semaphore::new(self.parallel_transfers));
-            Arc::clone(transfers.entry(host.to_owned()).or_insert_with(fresh))
-        };
-        semaphore
-            .acquire_owned()
-            .await
-            .map_err(|_| RegistryError::Setup("the registry client is shutting down".to_owned()))
+        acquire(self.limits(host).transfers).await
     }
+
+    /// Waits until one more short question may be put to this host.
+    pub(crate) async fn question(&self, host: &str) -> Result<OwnedSemaphorePermit, RegistryError> {
+        acquire(self.limits(host).questions).await
+    }
+
+    fn limits(&self, host: &str) -> Limits {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Limits {
+            transfers: Arc::new(Semaphore::new(self.parallel_transfers)),
+            questions: Arc::new(Semaphore::new(PARALLEL_QUESTIONS)),
+        };
+        limits.entry(host.to_owned()).or_insert_with(fresh).clone()
+    }
+}
+
+async fn acquire(semaphore: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, RegistryError> {
+    semaphore
+        .acquire_owned()
+        .await
+        .map_err(|_| RegistryError::Setup("the registry client is shutting down".to_owned()))
 }
 
 /// One repository. Cheap to clone.
@@ -241,12 +282,32 @@ impl Repository {
         format!("repository:{}:{actions}", self.name.path())
     }
 
-    /// The endpoint that is not a mirror: the only one to push to.
+    /// The endpoint to push to: the registry itself, unless a `hosts.toml` names another.
     pub(crate) fn registry(&self) -> Result<&Endpoint, RegistryError> {
-        self.endpoints
-            .iter()
-            .find(|endpoint| endpoint.role == Role::Registry)
-            .ok_or_else(|| RegistryError::Setup(format!("no push hosts for {}", self.name)))
+        let mut endpoints = self.serving(Capability::Push).into_iter();
+        endpoints
+            .next()
+            .ok_or_else(|| self.nowhere(Capability::Push))
+    }
+
+    /// The endpoints that may be asked for something, in their order.
+    pub(crate) fn serving(&self, capability: Capability) -> Vec<&Endpoint> {
+        let endpoints = self.endpoints.iter();
+        endpoints
+            .filter(|endpoint| endpoint.capabilities.has(capability))
+            .collect()
+    }
+
+    /// The error for something that no endpoint may be asked for.
+    pub(crate) fn nowhere(&self, capability: Capability) -> RegistryError {
+        RegistryError::Nowhere {
+            repository: self.name.to_string(),
+            capability: match capability {
+                Capability::Resolve => "resolve",
+                Capability::Pull => "pull",
+                Capability::Push => "push",
+            },
+        }
     }
 }
 

@@ -13,8 +13,9 @@ use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::client::Repository;
-use crate::endpoint::without_secrets;
+use crate::endpoint::{Endpoint, without_secrets};
 use crate::error::{RegistryError, TransportError};
+use crate::hosts::Capability;
 use crate::send::{Persistence, Request};
 
 /// A connection that brought this much counts as a good one.
@@ -69,7 +70,7 @@ impl Repository {
     /// Brings a blob into a content store, verified. Does nothing if it is there.
     ///
     /// `progress` is told the number of bytes so far. A mirror that sends wrong content
-    /// is passed over for the next one. Dropping the future stops the transfer and
+    /// twice is passed over for the next one. Dropping the future stops the transfer and
     /// leaves nothing behind.
     pub async fn fetch_blob(
         &self,
@@ -81,18 +82,21 @@ impl Repository {
             progress(descriptor.size());
             return Ok(());
         }
-        let mut endpoint = 0;
+        let (mut endpoint, mut wrong_at) = (0, None);
         loop {
             let mut stream = self.blob_from(descriptor, endpoint);
-            let outcome = stream.save(content, progress).await;
-            let is_wrong = matches!(
-                outcome,
-                Err(RegistryError::DigestMismatch { .. } | RegistryError::SizeMismatch { .. })
-            );
-            if !is_wrong || stream.endpoint + 1 >= self.endpoints.len() {
-                return outcome;
+            match stream.save(content, progress).await {
+                Err(error) if error.is_wrong_content() => {
+                    tracing::debug!(%error, "not what was asked for");
+                    // Once may be an accident on the way, twice is what this endpoint has.
+                    let is_again = wrong_at.replace(stream.endpoint) == Some(stream.endpoint);
+                    endpoint = stream.endpoint + usize::from(is_again);
+                    if endpoint >= self.serving(Capability::Pull).len() {
+                        return Err(error);
+                    }
+                }
+                outcome => return outcome,
             }
-            endpoint = stream.endpoint + 1;
         }
     }
 }
@@ -164,11 +168,9 @@ impl BlobStream {
     }
 
     fn host(&self) -> String {
-        self.repository
-            .endpoints
-            .get(self.endpoint)
-            .map(|endpoint| endpoint.host.clone())
-            .unwrap_or_default()
+        let endpoints = self.repository.serving(Capability::Pull);
+        let host = endpoints.get(self.endpoint).map(|endpoint| &endpoint.host);
+        host.cloned().unwrap_or_default()
     }
 
     fn size_mismatch(&self, actual: u64) -> RegistryError {
@@ -220,12 +222,17 @@ impl BlobStream {
     /// Opens the rest of the blob at the first endpoint that gives it.
     async fn connect(&mut self) -> Result<Connection, RegistryError> {
         let mut first: Option<RegistryError> = None;
-        let last = self.repository.endpoints.len() - 1;
-        while self.endpoint <= last {
-            match self.connect_here(self.endpoint == last).await {
+        let repository = self.repository.clone();
+        let endpoints = repository.serving(Capability::Pull);
+        let Some(last) = endpoints.len().checked_sub(1) else {
+            return Err(repository.nowhere(Capability::Pull));
+        };
+        while let Some(endpoint) = endpoints.get(self.endpoint) {
+            let persistence = Persistence::before(endpoints.get(self.endpoint + 1));
+            match self.connect_at(endpoint, persistence).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
-                    tracing::debug!(host = self.host(), %error, "cannot get the blob here");
+                    tracing::debug!(host = endpoint.host, %error, "cannot get the blob here");
                     first.get_or_insert(error);
                     self.endpoint += 1;
                 }
@@ -244,18 +251,19 @@ impl BlobStream {
         })
     }
 
-    async fn connect_here(&self, is_last: bool) -> Result<Connection, RegistryError> {
+    async fn connect_at(
+        &self,
+        endpoint: &Endpoint,
+        persistence: Persistence,
+    ) -> Result<Connection, RegistryError> {
         let repository = &self.repository;
-        let endpoint = &repository.endpoints[self.endpoint];
         let permit = match self.descriptor.media_type().as_ref().ends_with("+json") {
             true => None,
             false => Some(repository.shared.transfer(&endpoint.host).await?),
         };
         let url = endpoint.url(&format!("blobs/{}", self.descriptor.digest()), &[])?;
         let mut request = Request::get(repository, endpoint, url);
-        if !is_last {
-            request.persistence = Persistence::Once;
-        }
+        request.persistence = persistence;
         if self.received > 0
             && let Ok(range) = HeaderValue::from_str(&format!("bytes={}-", self.received))
         {

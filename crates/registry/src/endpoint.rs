@@ -1,11 +1,17 @@
 //! One place a repository can be reached at: the registry itself or a mirror of it.
 
 use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::RegistryError;
-use crate::hosts::{HostConfig, Hosts, is_loopback};
+use crate::hosts::{
+    Capabilities, DEFAULT_HOST, EndpointScheme, HostConfig, HostEndpoint, Hosts, is_loopback,
+};
 use crate::reference::Reference;
 use crate::tls::TlsSettings;
+
+/// Where Docker Hub really is.
+const HUB: &str = "registry-1.docker.io";
 
 /// How to speak to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,13 +22,6 @@ pub(crate) enum Scheme {
     HttpsThenHttp,
 }
 
-/// What an endpoint may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Registry,
-    Mirror,
-}
-
 /// The base URL of a repository at one host.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
@@ -31,8 +30,10 @@ pub(crate) struct Endpoint {
     /// The name credentials are kept under: the host, or `docker.io`.
     pub(crate) account: String,
     pub(crate) scheme: Scheme,
-    pub(crate) role: Role,
+    pub(crate) capabilities: Capabilities,
     pub(crate) tls: TlsSettings,
+    /// Sent with every request to this host.
+    pub(crate) headers: HeaderMap,
     /// `/v2` and a mirror's prefix, without the repository.
     base: String,
     repository: String,
@@ -40,76 +41,48 @@ pub(crate) struct Endpoint {
     namespace: Option<String>,
 }
 
+/// What distinguishes one endpoint of a repository from another.
+struct Place<'a> {
+    host: &'a str,
+    base: String,
+    capabilities: Capabilities,
+    scheme: Scheme,
+    tls: TlsSettings,
+    headers: HeaderMap,
+}
+
 impl Endpoint {
     /// Mirrors in their order, then the registry itself.
     pub(crate) fn all(reference: &Reference, hosts: &Hosts) -> Vec<Self> {
         let domain = reference.domain();
         let config = hosts.get(domain);
-        let mirrors = config
-            .map(|config| config.mirrors.as_slice())
-            .unwrap_or_default();
-        let mut endpoints: Vec<Self> = mirrors
-            .iter()
-            .map(|mirror| Self::mirror(mirror, reference, hosts))
-            .collect();
-        let host = if domain == "docker.io" {
-            "registry-1.docker.io"
-        } else {
-            domain
-        };
+        let host = if domain == "docker.io" { HUB } else { domain };
         let own = config.or_else(|| hosts.get(host));
-        endpoints.push(Self::new(
-            Role::Registry,
-            host,
-            "/v2".to_owned(),
-            reference,
-            own,
-        ));
-        endpoints
+        let listed = own.or_else(|| hosts.get(DEFAULT_HOST));
+        let listed = listed.map(|config| config.endpoints.as_slice());
+        if let Some(listed) = listed.filter(|listed| !listed.is_empty()) {
+            let places = listed.iter().map(Place::listed);
+            return places.map(|place| Self::new(place, reference)).collect();
+        }
+        let mirrors = config.map_or(&[][..], |config| &config.mirrors);
+        let mirrors = mirrors.iter().map(|mirror| Place::mirror(mirror, hosts));
+        let registry = Place::configured(host, "/v2".to_owned(), Capabilities::ALL, own);
+        let places = mirrors.chain([registry]);
+        places.map(|place| Self::new(place, reference)).collect()
     }
 
-    fn mirror(text: &str, reference: &Reference, hosts: &Hosts) -> Self {
-        let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
-        let (host, prefix) = bare.split_once('/').unwrap_or((bare, ""));
-        let prefix = prefix.trim_matches('/');
-        let base = if prefix.is_empty() {
-            "/v2".to_owned()
-        } else {
-            format!("/v2/{prefix}")
-        };
-        Self::new(Role::Mirror, host, base, reference, hosts.get(host))
-    }
-
-    fn new(
-        role: Role,
-        host: &str,
-        base: String,
-        reference: &Reference,
-        config: Option<&HostConfig>,
-    ) -> Self {
-        let plain = config
-            .and_then(|config| config.http)
-            .unwrap_or_else(|| is_loopback(host));
-        let insecure = config.and_then(|config| config.insecure).unwrap_or(false);
-        let scheme = match (plain, insecure) {
-            (true, true) => Scheme::HttpsThenHttp,
-            (true, false) => Scheme::Http,
-            (false, _) => Scheme::Https,
-        };
-        let is_itself = host == reference.domain()
-            || (reference.domain() == "docker.io" && host == "registry-1.docker.io");
+    fn new(place: Place<'_>, reference: &Reference) -> Self {
+        let host = place.host;
+        let is_itself =
+            host == reference.domain() || (reference.domain() == "docker.io" && host == HUB);
         Self {
             host: host.to_owned(),
-            account: if host == "registry-1.docker.io" {
-                "docker.io"
-            } else {
-                host
-            }
-            .to_owned(),
-            scheme,
-            role,
-            tls: config.map(TlsSettings::from).unwrap_or_default(),
-            base,
+            account: if host == HUB { "docker.io" } else { host }.to_owned(),
+            scheme: place.scheme,
+            capabilities: place.capabilities,
+            tls: place.tls,
+            headers: place.headers,
+            base: place.base,
             repository: reference.path().to_owned(),
             namespace: (!is_itself).then(|| reference.domain().to_owned()),
         }
@@ -142,6 +115,62 @@ impl Endpoint {
         pairs.extend_pairs(query);
         if let Some(namespace) = &self.namespace {
             pairs.append_pair("ns", namespace);
+        }
+    }
+}
+
+impl<'a> Place<'a> {
+    fn mirror(text: &'a str, hosts: &Hosts) -> Self {
+        let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let (host, prefix) = bare.split_once('/').unwrap_or((bare, ""));
+        let prefix = prefix.trim_matches('/');
+        let base = if prefix.is_empty() {
+            "/v2".to_owned()
+        } else {
+            format!("/v2/{prefix}")
+        };
+        Self::configured(host, base, Capabilities::READ, hosts.get(host))
+    }
+
+    fn configured(
+        host: &'a str,
+        base: String,
+        capabilities: Capabilities,
+        config: Option<&HostConfig>,
+    ) -> Self {
+        let plain = config
+            .and_then(|config| config.http)
+            .unwrap_or_else(|| is_loopback(host));
+        let insecure = config.and_then(|config| config.insecure).unwrap_or(false);
+        Self {
+            host,
+            base,
+            capabilities,
+            scheme: match (plain, insecure) {
+                (true, true) => Scheme::HttpsThenHttp,
+                (true, false) => Scheme::Http,
+                (false, _) => Scheme::Https,
+            },
+            tls: config.map(TlsSettings::from).unwrap_or_default(),
+            headers: HeaderMap::new(),
+        }
+    }
+
+    fn listed(endpoint: &'a HostEndpoint) -> Self {
+        let headers = endpoint.headers.iter().filter_map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            Some((name, HeaderValue::from_str(value).ok()?))
+        });
+        Self {
+            host: &endpoint.host,
+            base: endpoint.path.clone(),
+            capabilities: endpoint.capabilities,
+            scheme: match endpoint.scheme {
+                EndpointScheme::Https => Scheme::Https,
+                EndpointScheme::Http => Scheme::Http,
+            },
+            tls: TlsSettings::from(endpoint),
+            headers: headers.collect(),
         }
     }
 }

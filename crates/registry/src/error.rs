@@ -10,6 +10,9 @@ use oci_spec::image::Digest;
 use crate::auth::AuthorityError;
 use crate::reference::ReferenceError;
 
+const LOGIN: &str =
+    "if the name is right, log in with `docker login`: its config.json is read here, too";
+
 /// An error of a registry or of the way to it.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -54,7 +57,7 @@ pub enum RegistryError {
         source: AuthorityError,
     },
     /// An answer with an unexpected status.
-    #[error("unexpected status from {method} request to {url}: {status}{body}")]
+    #[error("unexpected status from {method} request to {url}: {status}{body}{}", patience(*.retry_after))]
     Status {
         /// The request's method.
         method: String,
@@ -66,6 +69,8 @@ pub enum RegistryError {
         code: u16,
         /// The registry's own explanation.
         body: ErrorBody,
+        /// How long the registry wants to be left alone (`Retry-After`).
+        retry_after: Option<Duration>,
     },
     /// The request could not be made, or the connection broke.
     #[error("failed to do request: {method} {url}: {source}")]
@@ -144,6 +149,16 @@ pub enum RegistryError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The settings leave no host to ask.
+    #[error(
+        "no host of {repository} may be used to {capability}: add the capability {capability:?} to one in its hosts.toml"
+    )]
+    Nowhere {
+        /// The repository.
+        repository: String,
+        /// `resolve`, `pull` or `push`.
+        capability: &'static str,
+    },
     /// A certificate or key file could not be used.
     #[error("failed to load {}: {reason}", path.display())]
     Certificate {
@@ -173,6 +188,44 @@ impl RegistryError {
     /// Whether the registry said that it has no such thing.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. }) || matches!(self, Self::Status { code: 404, .. })
+    }
+
+    /// How long to wait before trying again, if the registry has said so.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            Self::Token { source, .. } => source.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Denied { .. }
+            | Self::Status {
+                code: 401 | 403, ..
+            } => Some(LOGIN),
+            Self::Token { source, .. } => source.hint(),
+            Self::Status { code: 429, .. } => Some(
+                "registries allow less to those who are not logged in; a mirror in \
+                 [registry.\"HOST\"] of buildkitd.toml spares most requests",
+            ),
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => Some(
+                "the registry, or a proxy on the way to it, sends other content than it was given; \
+                 nothing of it was kept",
+            ),
+            Self::Transport { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+
+    /// Whether what came is not what its name says.
+    pub(crate) fn is_wrong_content(&self) -> bool {
+        matches!(
+            self,
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. }
+        )
     }
 
     /// Whether trying the same again later may help.
@@ -211,6 +264,16 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Http(error) if has_certificate_error(error) => Some(
+                "if this registry has a certificate of its own, name its authority: \
+                 `ca` in [registry.\"HOST\"] of buildkitd.toml, or a hosts.toml",
+            ),
+            Self::Http(_) | Self::Timeout(_) | Self::Truncated { .. } => None,
+        }
+    }
+
     fn is_temporary(&self) -> bool {
         match self {
             Self::Http(error) => {
@@ -253,15 +316,28 @@ fn reason(error: &reqwest::Error) -> String {
     innermost.to_string()
 }
 
-/// A registry's JSON error body, `{"errors": [{"code", "message"}]}`.
+/// What is told of a registry that wants to be left alone for a while.
+fn patience(retry_after: Option<Duration>) -> String {
+    match retry_after.map(|wait| wait.as_secs()) {
+        None | Some(0) => String::new(),
+        Some(seconds) => format!("\nthe registry asks to try again after {seconds} seconds"),
+    }
+}
+
+/// Of a body that is no registry's JSON so much is shown.
+const MAX_TEXT: usize = 400;
+
+/// A registry's JSON error body, `{"errors": [{"code", "message"}]}`, or whatever stands in its place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ErrorBody {
     /// Code and message of each error.
     pub errors: Vec<(String, String)>,
+    /// The beginning of a body that is text, such as a proxy's.
+    pub text: String,
 }
 
 impl ErrorBody {
-    /// Reads a body; anything that is not the JSON of a registry is empty.
+    /// Reads a body.
     pub fn parse(body: &[u8]) -> Self {
         #[derive(serde::Deserialize)]
         struct Body {
@@ -275,13 +351,18 @@ impl ErrorBody {
             #[serde(default)]
             message: String,
         }
-        let body: Option<Body> = serde_json::from_slice(body).ok();
-        let errors = body.map(|body| body.errors).unwrap_or_default();
+        let parsed: Option<Body> = serde_json::from_slice(body).ok();
+        let errors = parsed.map(|body| body.errors).unwrap_or_default();
+        let text = match errors.is_empty() {
+            true => readable(body),
+            false => String::new(),
+        };
         Self {
             errors: errors
                 .into_iter()
                 .map(|item| (item.code, item.message))
                 .collect(),
+            text,
         }
     }
 }
@@ -291,6 +372,33 @@ impl std::fmt::Display for ErrorBody {
         for (code, message) in &self.errors {
             write!(f, "\n{}: {message}", code.to_lowercase().replace('_', " "))?;
         }
-        Ok(())
+        match self.text.as_str() {
+            "" => Ok(()),
+            text => write!(f, "\n{text}"),
+        }
     }
+}
+
+/// A body as one line for people: of a page its title.
+fn readable(body: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(body) else {
+        return String::new();
+    };
+    let text = match text.trim_start().starts_with('<') {
+        true => title(text).unwrap_or_default(),
+        false => text,
+    };
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_TEXT)
+        .collect()
+}
+
+fn title(page: &str) -> Option<&str> {
+    let lower = page.to_ascii_lowercase();
+    let start = lower.find("<title>")? + "<title>".len();
+    let length = lower[start..].find("</title>")?;
+    page.get(start..start + length)
 }

@@ -33,6 +33,8 @@ mod push;
 mod reference;
 mod resolve;
 mod send;
+mod sending;
+mod source;
 mod tls;
 mod upload;
 mod verifier;
@@ -41,8 +43,12 @@ pub use auth::{Anonymous, Authority, AuthorityError, Credential, Token, TokenReq
 pub use client::{Client, ClientOptions, ProxySettings, Repository, RetryPolicy, Timeouts};
 pub use download::BlobStream;
 pub use error::{ErrorBody, RegistryError};
-pub use hosts::{HostConfig, Hosts, KeyPair, is_loopback};
+pub use hosts::{
+    Capabilities, Capability, Certificates, DEFAULT_HOST, EndpointScheme, HostConfig, HostEndpoint,
+    Hosts, KeyPair, is_loopback,
+};
 pub use media_type::{ManifestKind, detect_manifest_media_type, is_index, is_layer, is_manifest};
-pub use push::{BlobData, PushOutcome, PushTarget};
+pub use push::{PushOutcome, PushTarget};
 pub use reference::{Reference, ReferenceError};
+pub use source::{BlobData, BlobSource};
 pub use upload::Upload;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::client::Repository;
 use crate::endpoint::Endpoint;
 use crate::error::RegistryError;
+use crate::hosts::Capability;
 use crate::reference::Reference;
 use crate::send::{Request, read_limited};
 
@@ -24,7 +25,7 @@ struct TagPage {
 impl Repository {
     /// All tags of the repository, in the registry's order.
     pub async fn tags(&self) -> Result<Vec<String>, RegistryError> {
-        let endpoint = self.registry()?;
+        let endpoint = self.readable()?;
         let mut tags = Vec::new();
         let pages = self
             .pages(endpoint, endpoint.url("tags/list", &[])?)
@@ -43,7 +44,7 @@ impl Repository {
         digest: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        let endpoint = self.registry()?;
+        let endpoint = self.readable()?;
         let query = artifact_type.map(|kind| ("artifactType", kind));
         let url = endpoint.url(&format!("referrers/{digest}"), query.as_slice())?;
         let pages = match self.pages(endpoint, url).await {
@@ -66,6 +67,13 @@ impl Repository {
             })
         });
         Ok(found)
+    }
+
+    /// Lists are asked of the registry itself: mirrors know what they were asked for before.
+    fn readable(&self) -> Result<&Endpoint, RegistryError> {
+        let endpoints = self.serving(Capability::Resolve);
+        let last = endpoints.last().copied();
+        last.ok_or_else(|| self.nowhere(Capability::Resolve))
     }
 
     async fn referrers_tag(&self, digest: &Digest) -> Result<Vec<Bytes>, RegistryError> {

@@ -1,12 +1,8 @@
 //! Pushing blobs and manifests.
 
-use std::fs::File;
-use std::io;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use oci_spec::image::{Descriptor, Digest};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use crate::client::{Access, Repository};
@@ -14,43 +10,12 @@ use crate::endpoint::Endpoint;
 use crate::error::RegistryError;
 use crate::reference::Reference;
 use crate::resolve::digest_header;
-use crate::send::{Body, Persistence, Request, status_error};
+use crate::send::{Body, Request, status_error};
+use crate::sending::Sending;
+use crate::source::BlobSource;
 
-/// Pieces in which a file is read for sending.
-const READ_SIZE: usize = 256 << 10;
-
-/// Where a blob's bytes come from. They may be read more than once.
-#[derive(Clone)]
-pub enum BlobData {
-    /// From memory.
-    Bytes(Bytes),
-    /// From a file, opened anew for each attempt.
-    File(Arc<dyn Fn() -> io::Result<File> + Send + Sync>),
-}
-
-impl BlobData {
-    /// From a content store.
-    pub fn stored(content: &kiln_store::ContentStore, digest: &Digest) -> Self {
-        let (content, digest) = (content.clone(), digest.clone());
-        Self::File(Arc::new(move || {
-            content.open(&digest).map_err(io::Error::other)
-        }))
-    }
-
-    fn into_body(self, size: u64) -> Body {
-        match self {
-            Self::Bytes(bytes) => Body::Bytes(bytes),
-            Self::File(open) => Body::Open(
-                Arc::new(move || {
-                    let file = tokio::fs::File::from_std(open()?);
-                    let pieces = tokio_util::io::ReaderStream::with_capacity(file, READ_SIZE);
-                    Ok(reqwest::Body::wrap_stream(pieces))
-                }),
-                size,
-            ),
-        }
-    }
-}
+/// So many repositories are asked for a mount; each costs a round trip.
+const MAX_MOUNTS: usize = 3;
 
 /// What pushing took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,42 +40,77 @@ pub enum PushTarget {
 impl Repository {
     /// Whether the registry has a blob.
     pub async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
+        Ok(self.find_blob(digest).await?.is_some())
+    }
+
+    /// Looks for a blob; what is found may tell its size.
+    async fn find_blob(&self, digest: &Digest) -> Result<Option<Found>, RegistryError> {
         let endpoint = self.registry()?;
+        let _permit = self.shared.question(&endpoint.host).await?;
         let url = endpoint.url(&format!("blobs/{digest}"), &[])?;
         let request = Request::write(self, endpoint, Method::HEAD, url);
         match self.send_ok(&request).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+            Ok(response) => Ok(Some(Found::of(&response))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a blob need not be pushed. One of another size is as good as none.
+    pub(crate) async fn is_pushed(&self, descriptor: &Descriptor) -> Result<bool, RegistryError> {
+        match self.find_blob(descriptor.digest()).await {
+            Ok(found) => Ok(found.is_some_and(|found| {
+                found
+                    .size
+                    .is_none_or(|size| size == 0 || size == descriptor.size())
+            })),
+            // Some tokens may write but not read; the push itself will tell.
+            Err(RegistryError::Denied { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     /// Pushes a blob, unless the registry has it in this repository already or can take
-    /// it from `mount_from`, another repository of the same registry.
+    /// it from another of its repositories.
     pub async fn push_blob(
         &self,
         descriptor: &Descriptor,
-        data: BlobData,
-        mount_from: Option<&Reference>,
+        source: impl Into<BlobSource>,
     ) -> Result<PushOutcome, RegistryError> {
+        let source = source.into();
         let endpoint = self.registry()?;
-        let _permit = self.shared.transfer(&endpoint.host).await?;
-        let body = data.into_body(descriptor.size());
-        let retry = self.shared.retry;
-        let mut failures = 0;
-        loop {
+        if self.is_pushed(descriptor).await? {
+            source.report(descriptor.size());
+            return Ok(PushOutcome::Existed);
+        }
+        let mut begun = None;
+        let candidates = source
+            .mounts
+            .iter()
+            .filter(|from| from.domain() == self.name.domain() && from.path() != self.name.path());
+        for from in candidates.take(MAX_MOUNTS) {
+            let _permit = self.shared.question(&endpoint.host).await?;
             match self
-                .push_once(endpoint, descriptor, body.clone(), mount_from)
-                .await
+                .begin_mount(endpoint, descriptor.digest(), from)
+                .await?
             {
-                Err(error) if error.is_temporary() && failures + 1 < retry.attempts => {
-                    failures += 1;
-                    tracing::debug!(%error, digest = %descriptor.digest(), "pushing again");
-                    tokio::time::sleep(retry.pause(failures)).await;
+                Some(response) if response.status() == StatusCode::CREATED => {
+                    source.report(descriptor.size());
+                    return Ok(PushOutcome::Mounted);
                 }
-                other => return other,
+                // A registry that cannot mount begins an upload instead.
+                Some(response) => begun = upload_location(endpoint, &response).ok(),
+                None => {}
             }
         }
+        let _permit = self.shared.transfer(&endpoint.host).await?;
+        let sending = Sending {
+            repository: self,
+            endpoint,
+            descriptor,
+            source: &source,
+        };
+        sending.run(begun).await
     }
 
     /// Pushes a manifest or index. Everything it names must have been pushed before.
@@ -138,15 +138,23 @@ impl Repository {
             .insert(CONTENT_TYPE, media_type_header(descriptor)?);
         request.body = Body::Bytes(bytes);
         let response = self.send_ok(&request).await.map_err(refused_push)?;
-        match digest_header(&response)? {
-            Some(actual) if actual != *descriptor.digest() => Err(RegistryError::DigestMismatch {
-                what: format!("{}:{object}", self.name),
-                host: endpoint.host.clone(),
-                expected: descriptor.digest().clone(),
-                actual: actual.to_string(),
-            }),
-            _ => Ok(PushOutcome::Sent),
+        let actual = match digest_header(&response)? {
+            Some(actual) if actual != *descriptor.digest() => actual,
+            _ => return Ok(PushOutcome::Sent),
+        };
+        // Said wrong or stored wrong: what it has now decides.
+        if self
+            .has_manifest(endpoint, descriptor, &request.url, target)
+            .await?
+        {
+            return Ok(PushOutcome::Sent);
         }
+        Err(RegistryError::DigestMismatch {
+            what: format!("{}:{object}", self.name),
+            host: endpoint.host.clone(),
+            expected: descriptor.digest().clone(),
+            actual: actual.to_string(),
+        })
     }
 
     async fn has_manifest(
@@ -174,51 +182,6 @@ impl Repository {
             (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED, _) => Ok(false),
             _ => Err(status_error(&request.method, url, response).await),
         }
-    }
-
-    async fn push_once(
-        &self,
-        endpoint: &Endpoint,
-        descriptor: &Descriptor,
-        body: Body,
-        mount_from: Option<&Reference>,
-    ) -> Result<PushOutcome, RegistryError> {
-        match self.has_blob(descriptor.digest()).await {
-            Ok(true) => return Ok(PushOutcome::Existed),
-            Ok(false) | Err(RegistryError::Denied { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let from = mount_from
-            .filter(|from| from.domain() == self.name.domain() && from.path() != self.name.path());
-        let mounting = match from {
-            Some(from) => {
-                self.begin_mount(endpoint, descriptor.digest(), from)
-                    .await?
-            }
-            None => None,
-        };
-        let begun = match mounting {
-            Some(response) if response.status() == StatusCode::CREATED => {
-                return Ok(PushOutcome::Mounted);
-            }
-            Some(response) => response,
-            None => self.begin(endpoint).await?,
-        };
-        if begun.status() == StatusCode::CREATED {
-            return Ok(PushOutcome::Existed);
-        }
-        let mut url = upload_location(endpoint, &begun)?;
-        endpoint.append(&mut url, &[("digest", descriptor.digest().as_ref())]);
-        let mut request = Request::write(self, endpoint, Method::PUT, url);
-        request.headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/octet-stream"),
-        );
-        request.body = body;
-        // The upload's state at the other side is unknown after a failure: begin anew instead.
-        request.persistence = Persistence::Once;
-        self.send_ok(&request).await.map_err(refused_push)?;
-        Ok(PushOutcome::Sent)
     }
 
     /// Asks for a mount. `None` if the registry will not say; then the bytes are sent.
@@ -300,4 +263,19 @@ fn media_type_header(descriptor: &Descriptor) -> Result<HeaderValue, RegistryErr
             descriptor.media_type().as_ref()
         ),
     })
+}
+
+/// What is known of a blob without reading it.
+struct Found {
+    size: Option<u64>,
+}
+
+impl Found {
+    fn of(response: &Response) -> Self {
+        let length = response.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok());
+        Self {
+            size: length.and_then(|text| text.parse().ok()),
+        }
+    }
 }

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use crate::client::Repository;
 use crate::endpoint::{Endpoint, without_secrets};
 use crate::error::RegistryError;
+use crate::hosts::Capability;
 use crate::media_type::{self, detect_manifest_media_type, is_index, is_manifest, is_schema_one};
 use crate::reference::Reference;
 use crate::send::{Persistence, Request, read_limited, status_error};
@@ -29,13 +30,12 @@ impl Repository {
             (None, None) => "latest".to_owned(),
         };
         let mut worst: Option<RegistryError> = None;
-        let last = self.endpoints.len() - 1;
-        for (index, endpoint) in self.endpoints.iter().enumerate() {
-            let persistence = if index == last {
-                Persistence::Repeat
-            } else {
-                Persistence::Once
-            };
+        let mut endpoints = self.serving(Capability::Resolve).into_iter().peekable();
+        if endpoints.peek().is_none() {
+            return Err(self.nowhere(Capability::Resolve));
+        }
+        while let Some(endpoint) = endpoints.next() {
+            let persistence = Persistence::before(endpoints.peek());
             match self
                 .resolve_at(endpoint, reference, &object, persistence)
                 .await
@@ -69,15 +69,14 @@ impl Repository {
             });
         }
         let mut first: Option<RegistryError> = None;
-        let last = self.endpoints.len() - 1;
-        for (index, endpoint) in self.endpoints.iter().enumerate() {
-            let persistence = if index == last {
-                Persistence::Repeat
-            } else {
-                Persistence::Once
-            };
+        let mut endpoints = self.serving(Capability::Pull).into_iter().peekable();
+        if endpoints.peek().is_none() {
+            return Err(self.nowhere(Capability::Pull));
+        }
+        while let Some(endpoint) = endpoints.next() {
+            let persistence = Persistence::before(endpoints.peek());
             match self
-                .manifest_at(endpoint, descriptor, &what, persistence)
+                .manifest_insisting(endpoint, descriptor, &what, persistence)
                 .await
             {
                 Ok(bytes) => return Ok(bytes),
@@ -139,6 +138,37 @@ impl Repository {
         )
         .await?;
         describe_body(&body, named, reference)
+    }
+
+    /// Asks again where the body broke off, or was another: once may be an accident on the way.
+    async fn manifest_insisting(
+        &self,
+        endpoint: &Endpoint,
+        descriptor: &Descriptor,
+        what: &str,
+        persistence: Persistence,
+    ) -> Result<Bytes, RegistryError> {
+        let retry = self.shared.retry;
+        let (mut failures, mut lied) = (0, false);
+        loop {
+            let outcome = self
+                .manifest_at(endpoint, descriptor, what, persistence)
+                .await;
+            let error = match outcome {
+                Err(error) => error,
+                done => return done,
+            };
+            failures += 1;
+            let is_first_lie = error.is_wrong_content() && !lied;
+            lied |= is_first_lie;
+            let is_broken = persistence == Persistence::Repeat
+                && matches!(error, RegistryError::Transport { .. })
+                && error.is_temporary();
+            match retry.again(failures, None) {
+                Some(pause) if is_broken || is_first_lie => tokio::time::sleep(pause).await,
+                _ => return Err(error),
+            }
+        }
     }
 
     async fn manifest_at(

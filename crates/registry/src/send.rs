@@ -52,6 +52,16 @@ pub(crate) enum Persistence {
     Repeat,
 }
 
+impl Persistence {
+    /// For an endpoint that has this one behind it.
+    pub(crate) fn before<T>(next: Option<&T>) -> Self {
+        match next {
+            Some(_) => Self::Once,
+            None => Self::Repeat,
+        }
+    }
+}
+
 impl<'a> Request<'a> {
     pub(crate) fn get(repository: &Repository, endpoint: &'a Endpoint, url: Url) -> Self {
         Self {
@@ -115,12 +125,10 @@ impl Repository {
             scopes: &request.scopes,
             shown: Shown::Nothing,
         };
-        let retry = self.shared.retry;
-        let attempts = if request.persistence == Persistence::Once {
-            1
-        } else {
-            retry.attempts
-        };
+        let mut retry = self.shared.retry;
+        if request.persistence == Persistence::Once {
+            retry.attempts = 1;
+        }
         let mut failures = 0;
         let mut challenges = 0;
         loop {
@@ -141,23 +149,21 @@ impl Repository {
                 }
                 Ok(Answer { response, .. }) => {
                     failures += 1;
-                    let status = response.status().as_u16();
-                    let asked = retry_after(&response).unwrap_or_default();
-                    if !is_temporary_status(status)
-                        || failures >= attempts
-                        || asked > retry.longest_wait
-                    {
-                        return Ok(response);
+                    let is_temporary = is_temporary_status(response.status().as_u16());
+                    match retry.again(failures, retry_after(&response)) {
+                        Some(pause) if is_temporary => pause,
+                        _ => return Ok(response),
                     }
-                    asked.max(retry.pause(failures))
                 }
                 Err(error) => {
                     failures += 1;
-                    if !error.is_temporary() || failures >= attempts {
-                        return Err(error);
+                    match retry.again(failures, error.retry_after()) {
+                        Some(pause) if error.is_temporary() => {
+                            tracing::debug!(%error, "retrying");
+                            pause
+                        }
+                        _ => return Err(error),
                     }
-                    tracing::debug!(%error, "retrying");
-                    retry.pause(failures)
                 }
             };
             tokio::time::sleep(pause).await;
@@ -169,9 +175,12 @@ impl Repository {
         let response = self.send(request).await?;
         match response.status() {
             status if status.is_success() => Ok(response),
-            StatusCode::NOT_FOUND => Err(RegistryError::NotFound {
-                what: format!("content at {}", without_secrets(&request.url)),
-            }),
+            // What else is not found, such as the repository to push to, the registry has to say.
+            StatusCode::NOT_FOUND if matches!(request.method, Method::GET | Method::HEAD) => {
+                Err(RegistryError::NotFound {
+                    what: format!("content at {}", without_secrets(&request.url)),
+                })
+            }
             _ => Err(status_error(&request.method, &request.url, response).await),
         }
     }
@@ -223,10 +232,11 @@ impl Repository {
         };
         for _ in 0..=MAX_REDIRECTS {
             let mut headers = request.headers.clone();
-            if from == Speaker::Registry
-                && let Some(value) = auth.header().await?
-            {
-                headers.insert(AUTHORIZATION, value);
+            if from == Speaker::Registry {
+                headers.extend(request.endpoint.headers.clone());
+                if let Some(value) = auth.header().await? {
+                    headers.insert(AUTHORIZATION, value);
+                }
             }
             let response = self.exchange(&client, request, &url, headers).await?;
             let Some(target) = redirect_target(request, &url, &response)? else {
@@ -339,14 +349,21 @@ fn redirect_target(
     }
 }
 
+/// In seconds, or until a point in time.
 fn retry_after(response: &Response) -> Option<Duration> {
-    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    let left = until.duration_since(std::time::SystemTime::now());
+    Some(left.unwrap_or_default())
 }
 
 /// The error for an answer that should have been another, with the registry's own words.
 pub(crate) async fn status_error(method: &Method, url: &Url, response: Response) -> RegistryError {
     let status = response.status();
+    let retry_after = retry_after(&response);
     let body = read_prefix(response, MAX_ERROR_BODY).await;
     RegistryError::Status {
         method: method.to_string(),
@@ -354,6 +371,7 @@ pub(crate) async fn status_error(method: &Method, url: &Url, response: Response)
         status: status.to_string(),
         code: status.as_u16(),
         body: ErrorBody::parse(&body),
+        retry_after,
     }
 }
 

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::RegistryError;
-use crate::hosts::{HostConfig, KeyPair};
+use crate::hosts::{Certificates, HostConfig, HostEndpoint, KeyPair};
 use crate::verifier::{AcceptAnything, VerifyChain};
 
 /// What distinguishes one HTTP client of ours from another.
@@ -40,6 +40,20 @@ impl From<&HostConfig> for TlsSettings {
             authorities: config.ca.clone(),
             keypairs: config.keypairs.clone(),
             directories: config.tls_config_dirs.clone(),
+        }
+    }
+}
+
+impl From<&HostEndpoint> for TlsSettings {
+    fn from(endpoint: &HostEndpoint) -> Self {
+        Self {
+            trust: match endpoint.certificates {
+                Certificates::Any => Trust::Anything,
+                Certificates::Verified => Trust::Verified,
+            },
+            authorities: endpoint.ca.clone(),
+            keypairs: endpoint.keypairs.clone(),
+            directories: Vec::new(),
         }
     }
 }

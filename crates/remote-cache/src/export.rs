@@ -180,13 +180,13 @@ async fn push(
 ) -> Result<(), Box<RegistryError>> {
     let each = cache.blobs.iter().cloned().map(|blob| async move {
         let data = BlobData::stored(content, blob.digest());
-        let pushed = repository.push_blob(&blob, data, None).await;
+        let pushed = repository.push_blob(&blob, data).await;
         pushed.map_err(Box::new)
     });
     try_join_all(each).await?;
     let config = BlobData::Bytes(Bytes::from(cache.config.clone()));
     repository
-        .push_blob(&cache.config_descriptor, config, None)
+        .push_blob(&cache.config_descriptor, config)
         .await?;
     let target = reference
         .tag()

@@ -14,6 +14,7 @@ mod compare;
 mod entry;
 mod expand;
 mod mutable;
+mod origins;
 
 mod decompress;
 mod keep;

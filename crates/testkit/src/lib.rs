@@ -3,10 +3,12 @@
 //! Nothing here uses the project's own exporters or clients: what tests read was made by other tools
 //! (Debian's busybox, GNU tar, skopeo, docker-registry, containerd, dockerd), so that a mistake of ours cannot hide behind itself.
 
+mod http;
 mod run;
 
 pub mod containerd;
 pub mod docker;
+pub mod faults;
 pub mod image;
 pub mod registry;
 pub mod rootfs;

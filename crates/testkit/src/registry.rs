@@ -155,7 +155,7 @@ impl Drop for Registry {
 fn configuration(dir: &Path, protection: &Protection) -> io::Result<String> {
     let shown = dir.display();
     let mut text = format!(
-        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {shown}/storage\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:0\n"
+        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {shown}/storage\n  delete:\n    enabled: true\nvalidation:\n  manifests:\n    urls:\n      allow: ['^https://files\\.example/']\nhttp:\n  addr: 127.0.0.1:0\n"
     );
     if protection.transport == Transport::Https {
         checked(

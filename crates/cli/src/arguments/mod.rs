@@ -41,6 +41,11 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "BINARY")]
     pub(crate) oci_worker_binary: Option<PathBuf>,
 
+    /// Directory in the form of containerd's certs.d, with a hosts.toml for each registry, for
+    /// the embedded engine
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) registry_config_path: Vec<PathBuf>,
+
     #[command(flatten)]
     pub(crate) daemon: DaemonArguments,
 

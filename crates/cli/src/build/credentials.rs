@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
-use kiln_registry::{Client, ClientOptions, Hosts};
+use kiln_registry::{Client, ClientOptions, Hosts, ProxySettings};
 use kiln_session::{Credential, Credentials, LoginIdentity, SessionError, Token, TokenRequest};
 
 /// How Docker Hub is spelt in configuration files.
@@ -77,6 +77,7 @@ impl Credentials for DockerConfig {
         };
         let client = Client::new(ClientOptions {
             hosts: self.token_servers.clone(),
+            proxy: ProxySettings::from_variables(|name| std::env::var(name).ok()),
             ..ClientOptions::default()
         });
         let client = client.map_err(|error| failed(&error))?;
@@ -120,17 +121,133 @@ fn lookup(path: &std::path::Path, host: &str) -> Result<Credential, SessionError
             Ok(DockerCredential::UsernamePassword(username, password)) => {
                 return Ok(Credential::Basic { username, password });
             }
-            Err(
-                CredentialRetrievalError::NoCredentialConfigured
-                | CredentialRetrievalError::HelperFailure { .. },
-            ) => {}
             Err(error) => {
-                return Err(SessionError::Provider {
-                    what: format!("credentials for {host} from {}", path.display()),
-                    message: format!("{error:?}"),
-                });
+                if let Some(message) = complaint(error) {
+                    return Err(SessionError::Provider {
+                        what: format!("credentials for {host} from {}", path.display()),
+                        message,
+                    });
+                }
             }
         }
     }
     Ok(Credential::Anonymous)
+}
+
+/// What is wrong, unless there just is no credential. Helpers that have none fail, and say so.
+fn complaint(error: CredentialRetrievalError) -> Option<String> {
+    use CredentialRetrievalError as Error;
+    Some(match error {
+        Error::NoCredentialConfigured => return None,
+        Error::HelperFailure {
+            helper,
+            stdout,
+            stderr,
+        } => {
+            let said = format!("{} {}", stdout.trim(), stderr.trim());
+            if said.contains("credentials not found") || said.contains("no credentials server URL")
+            {
+                return None;
+            }
+            format!(
+                "{helper} failed: {}; log in again, or leave the helper out",
+                said.trim()
+            )
+        }
+        Error::HelperCommunicationError => {
+            "the credential helper named there (credsStore, credHelpers) cannot be run: install \
+             docker-credential-NAME somewhere in PATH, or leave it out"
+                .into()
+        }
+        Error::MalformedHelperResponse => {
+            "the credential helper's answer is not the JSON it should be".into()
+        }
+        Error::CredentialDecodingError => {
+            "the entry's auth is not USER:PASSWORD in base64: log in again".into()
+        }
+        Error::CredentialMismatchError => {
+            "the entry's auth and its username and password differ: log in again".into()
+        }
+        Error::ConfigReadError | Error::ConfigNotFound => "the file is not valid JSON".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(dir: &std::path::Path, config: &str, expected: Result<Credential, &str>) {
+        let path = dir.join("config.json");
+        std::fs::write(&path, config).expect("write");
+        match (lookup(&path, "registry.test"), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{config}"),
+            (Err(error), Err(expected)) => {
+                let text = error.to_string();
+                assert!(text.contains(expected), "{config}: {text}");
+                assert!(
+                    text.contains("registry.test") && text.contains("config.json"),
+                    "{text}"
+                );
+            }
+            (found, expected) => panic!("{config}: {found:?}, not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn helpers_that_fail() {
+        let failure = |stdout: &str, stderr: &str| {
+            complaint(CredentialRetrievalError::HelperFailure {
+                helper: "docker-credential-x".into(),
+                stdout: stdout.into(),
+                stderr: stderr.into(),
+            })
+        };
+        assert_eq!(
+            failure("credentials not found in native keychain\n", ""),
+            None
+        );
+        let text = failure("", "keychain is locked").expect("a complaint");
+        assert!(
+            text.starts_with("docker-credential-x failed: keychain is locked;"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_kind_of_entry() {
+        let dir = tempfile::tempdir().expect("directory");
+        let basic = |username: &str, password: &str| {
+            Ok(Credential::Basic {
+                username: username.into(),
+                password: password.into(),
+            })
+        };
+        let check = |config: &str, expected| check(dir.path(), config, expected);
+        check("{}", Ok(Credential::Anonymous));
+        check(
+            r#"{"auths":{"registry.test":{}}}"#,
+            Ok(Credential::Anonymous),
+        );
+        check(
+            r#"{"auths":{"registry.test":{"auth":"bWU6cHc6eA=="}}}"#,
+            basic("me", "pw:x"),
+        );
+        check(
+            r#"{"auths":{"https://registry.test/v1/":{"auth":"bWU6cHc="}}}"#,
+            basic("me", "pw"),
+        );
+        check(
+            r#"{"auths":{"registry.test":{"auth":"bWU6","identitytoken":"refresh"}}}"#,
+            Ok(Credential::IdentityToken("refresh".into())),
+        );
+        check(
+            r#"{"auths":{"registry.test":{"auth":"???"}}}"#,
+            Err("is not USER:PASSWORD in base64"),
+        );
+        check("{", Err("not valid JSON"));
+        check(
+            r#"{"credHelpers":{"registry.test":"there-is-none"}}"#,
+            Err("cannot be run: install docker-credential-NAME"),
+        );
+    }
 }

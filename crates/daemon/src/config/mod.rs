@@ -52,6 +52,8 @@ pub struct Config {
     pub worker: Workers,
     /// Registries by host.
     pub registry: BTreeMap<String, Registry>,
+    /// Directories in the form of containerd's `certs.d`, for registries without a table.
+    pub registry_config_path: Vec<PathBuf>,
     /// Frontends.
     pub frontend: Frontends,
     /// The machine.

@@ -50,6 +50,11 @@ pub(super) fn options(config: Config, environment: &Environment) -> Result<Engin
         options.unknown_keys = UnknownKeys::Warn;
     }
     options.hosts = hosts(config.registry);
+    let files = kiln_engine::read_host_directories(&config.registry_config_path);
+    let files = files.map_err(|error| format!("registryConfigPath: {error}"))?;
+    for (host, settings) in files {
+        options.hosts.entry(host).or_insert(settings);
+    }
     options.dns = dns(config.dns)?;
     let provenance = config.provenance_env_dir;
     let provenance = provenance.filter(|directory| !directory.as_os_str().is_empty());
@@ -77,6 +82,7 @@ fn hosts(registries: BTreeMap<String, config::Registry>) -> Hosts {
             ca: registry.ca,
             keypairs: keypairs.collect(),
             tls_config_dirs: registry.tlsconfigdir,
+            endpoints: Vec::new(),
         };
         (host, settings)
     });

@@ -5,6 +5,7 @@
 mod engine;
 mod gateway;
 mod history;
+mod host_files;
 mod keys;
 mod provenance;
 mod upkeep;

@@ -203,7 +203,7 @@ impl Assembly<'_> {
         let annotations = self.options.annotations.resolve(Some(&platform));
         let layers: Vec<_> = layers
             .iter()
-            .map(|layer| layers::for_manifest(layer, oci))
+            .map(|layer| layers::for_manifest(layer, oci, self.options.foreign()))
             .collect();
         let media_type = if oci { OCI_MANIFEST } else { DOCKER_MANIFEST };
         let manifest = Manifest {

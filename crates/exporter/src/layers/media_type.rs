@@ -4,8 +4,8 @@ use super::LayerBlob;
 use crate::compression::{Algorithm, TOC_DIGEST};
 use crate::image::model::Descriptor;
 
-/// The same layer types in both languages. Types that forbid distribution come after those that stand for them here,
-/// because without a place to fetch it from a layer has to be distributed.
+/// The same layer types in both languages. Types that forbid distribution are for layers that have a place to fetch them
+/// from; the others stand for them where there is none.
 const TYPES: [(&str, &str, Algorithm); 7] = [
     (
         "application/vnd.oci.image.layer.v1.tar",
@@ -56,13 +56,22 @@ pub(super) fn is_estargz(blob: &oci_spec::image::Descriptor) -> bool {
     is_gzip && annotations.is_some_and(|annotations| annotations.contains_key(TOC_DIGEST))
 }
 
-/// The distributable media type in the language wanted; types that are no layer's stay.
-fn convert(media_type: &str, oci: bool) -> String {
+/// What becomes of layers that are to be had at an address of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    /// They become layers like any other.
+    Adopt,
+    /// They keep their addresses and are not distributed (`prefer-nondist-layers`).
+    Keep,
+}
+
+/// The media type in the language wanted; types that are no layer's stay.
+fn convert(media_type: &str, oci: bool, is_foreign: bool) -> String {
     match algorithm(media_type) {
         None => media_type.to_owned(),
         Some(wanted) => TYPES
             .iter()
-            .find(|entry| entry.2 == wanted)
+            .find(|entry| entry.2 == wanted && is_distributable(entry.0) != is_foreign)
             .map_or(media_type, |entry| if oci { entry.0 } else { entry.1 })
             .to_owned(),
     }
@@ -70,15 +79,24 @@ fn convert(media_type: &str, oci: bool) -> String {
 
 /// A layer as it is listed in a manifest: without the annotations that only matter here, and with none at all in
 /// Docker's manifests.
-pub(crate) fn for_manifest(layer: &LayerBlob, oci: bool) -> Descriptor {
+pub(crate) fn for_manifest(layer: &LayerBlob, oci: bool, foreign: Foreign) -> Descriptor {
     let mut descriptor = Descriptor::from(&layer.descriptor);
-    descriptor.media_type = convert(&descriptor.media_type, oci);
-    descriptor.urls.clear();
+    if foreign == Foreign::Adopt {
+        descriptor.urls.clear();
+    }
+    let is_foreign = !descriptor.urls.is_empty();
+    descriptor.media_type = convert(&descriptor.media_type, oci, is_foreign);
     descriptor.platform = None;
     descriptor
         .annotations
         .retain(|key, _| oci && !is_internal(key));
     descriptor
+}
+
+/// Whether registries are to have blobs of this type.
+pub(crate) fn is_distributable(media_type: &str) -> bool {
+    !media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+        && !media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
 }
 
 fn is_internal(annotation: &str) -> bool {

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 
 use oci_spec::image::{Descriptor, Digest};
 
-pub(crate) use media_type::for_manifest;
-pub(crate) use work::{LayerWork, Wanted};
+pub(crate) use media_type::{Foreign, for_manifest, is_distributable};
+pub(crate) use work::{Absent, LayerWork, Wanted};
 
 /// One layer of a ref as a blob in the content store.
 #[derive(Clone, Debug, PartialEq)]

@@ -26,6 +26,16 @@ pub(crate) struct Wanted {
     pub(crate) epoch: Option<i64>,
     /// Diff ids of the base image, whose layers stay as they are.
     pub(crate) base: Vec<Digest>,
+    pub(crate) absent: Absent,
+}
+
+/// What becomes of blobs that are wanted as they are and have never been here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// They are fetched.
+    Fetch,
+    /// They stay where they are: who wants them may not need their bytes.
+    Leave,
 }
 
 /// Makes layer blobs; shared by all exports of an engine.
@@ -77,11 +87,8 @@ impl LayerWork {
             .count();
         let each = layers.into_iter().enumerate().map(|(index, layer)| {
             let epoch = wanted.epoch.filter(|_| index >= inherited);
-            self.one(
-                layer,
-                Variant::new(&wanted.compression, epoch),
-                wanted.compression.force,
-            )
+            let variant = Variant::new(&wanted.compression, epoch);
+            self.one(layer, variant, wanted)
         });
         try_join_all(each).await
     }
@@ -90,10 +97,15 @@ impl LayerWork {
         self: &Arc<Self>,
         info: LayerInfo,
         variant: Variant,
-        force: bool,
+        wanted: &Wanted,
     ) -> Result<LayerBlob, LayerError> {
-        let blob = match self.plan(&info, variant, force)? {
-            Plan::Done(blob) => blob,
+        let force = wanted.compression.force;
+        let left = match wanted.absent {
+            Absent::Leave if !force => as_it_is(&info)?,
+            _ => None,
+        };
+        let blob = match (self.plan(&info, variant, force)?, left) {
+            (Plan::Done(blob), _) | (Plan::Fetch, Some(blob)) => blob,
             _ => self.make_alone(&info, variant, force).await?,
         };
         Ok(LayerBlob {
@@ -313,6 +325,18 @@ impl Making<'_> {
     fn id(&self) -> String {
         self.info.owner.id().to_owned()
     }
+}
+
+/// The blob that a layer came with, if it can be had when it is needed.
+fn as_it_is(info: &LayerInfo) -> Result<Option<StoredBlob>, LayerError> {
+    let Some((first, diff_id)) = info.blobs.first().zip(info.diff_id.as_ref()) else {
+        return Ok(None);
+    };
+    let blob = StoredBlob {
+        descriptor: first.clone(),
+        diff_id: diff_id.clone(),
+    };
+    Ok(info.is_obtainable(first)?.then_some(blob))
 }
 
 /// What is known of a layer now.

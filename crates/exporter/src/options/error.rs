@@ -70,6 +70,12 @@ pub enum OptionError {
     /// Two keys that exclude each other.
     #[error("exporter option {0:?} conflicts with {1:?}")]
     Conflict(String, String),
+    /// A push without a name.
+    #[error("push=true needs a place to push to: add name=REGISTRY/REPOSITORY:TAG")]
+    Nameless,
+    /// A name with a tag where none may be.
+    #[error("can't push tagged ref {0} by digest: leave out its tag, or push-by-digest")]
+    TaggedByDigest(String),
     /// A mode of the local exporter that does not exist.
     #[error("invalid local exporter mode {0:?}; use copy or delete")]
     LocalMode(String),
@@ -90,7 +96,7 @@ pub enum OptionError {
         platform: String,
     },
     /// A name that is no image reference.
-    #[error("failed to parse image name {name:?}: {reason}")]
+    #[error("failed to parse image name {name:?}: {reason}; a name is [REGISTRY/]REPOSITORY[:TAG]")]
     Name {
         /// The name.
         name: String,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::attrs::Attributes;
 use super::{Annotations, EpochOption, OptionError};
 use crate::compression::Compression;
+use crate::image::names::normalized;
+use crate::layers::Foreign;
 
 /// Keys that `image`, `oci` and `docker` share.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +27,8 @@ pub struct ImageOptions {
     pub epoch: EpochOption,
     /// `buildinfo`.
     pub build_info: BuildInfoPlace,
+    /// `prefer-nondist-layers`: layers with an address of their own stay there.
+    pub prefer_foreign: bool,
     /// `annotation…`.
     pub annotations: Annotations,
     /// `containerimage.config` and the like: values that take the place of the frontend's.
@@ -129,7 +133,6 @@ impl ImageOptions {
                 "oci-mediatypes=false".into(),
             ));
         }
-        attrs.refuse_unless("prefer-nondist-layers", false)?;
         let build_info = match attrs.text("buildinfo") {
             None => BuildInfoPlace::None,
             Some(text) => BuildInfoPlace::parse(&text)?,
@@ -139,7 +142,7 @@ impl ImageOptions {
             OVERRIDES.contains(&base).then(|| key.to_owned())
         });
         Ok(Self {
-            names: names(attrs.text("name")),
+            names: names(attrs.text("name"))?,
             oci_types,
             oci_artifact,
             attestation_inline: attrs.switch("attestation-inline")?,
@@ -147,9 +150,18 @@ impl ImageOptions {
             rewrite_timestamp: attrs.switch("rewrite-timestamp")?.unwrap_or(false),
             epoch: attrs.epoch()?,
             build_info,
+            prefer_foreign: attrs.switch("prefer-nondist-layers")?.unwrap_or(false),
             annotations: Annotations::take(attrs)?,
             overrides: overrides.into_iter().collect(),
         })
+    }
+
+    /// What becomes of layers that have an address of their own.
+    pub(crate) fn foreign(&self) -> Foreign {
+        match self.prefer_foreign {
+            true => Foreign::Keep,
+            false => Foreign::Adopt,
+        }
     }
 
     /// Whether attestation manifests are OCI artifacts.
@@ -224,11 +236,16 @@ impl ArchiveOptions {
     }
 }
 
-/// Names are separated by commas.
-fn names(text: Option<String>) -> Vec<String> {
-    text.iter()
+/// Names are separated by commas. What is wrong with them is said before anything is built.
+fn names(text: Option<String>) -> Result<Vec<String>, OptionError> {
+    let names: Vec<_> = text
+        .iter()
         .flat_map(|text| text.split(','))
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
-        .collect()
+        .collect();
+    if names != ["*"] {
+        normalized(&names)?;
+    }
+    Ok(names)
 }

@@ -7,6 +7,7 @@ mod attestation;
 mod compression;
 mod config;
 mod estargz;
+mod faults;
 mod fixture;
 mod layers;
 mod layout;

@@ -22,6 +22,10 @@ use crate::fixture::parse;
     "exporter \"ocy\" could not be found; the output types are image, registry, oci, docker, local, tar; did you mean \"oci\"?"
 )]
 #[case(
+    "image,name=a:b:c",
+    "failed to parse image name \"a:b:c\": invalid reference format; a name is [REGISTRY/]REPOSITORY[:TAG]"
+)]
+#[case(
     "oci,compression=lzma",
     "unsupported compression type lzma; use gzip, estargz, zstd or uncompressed"
 )]

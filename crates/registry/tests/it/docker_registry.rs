@@ -1,7 +1,7 @@
 //! The whole way there and back with a real registry.
 
 use bytes::Bytes;
-use kiln_registry::{BlobData, Hosts, PushOutcome, PushTarget, Repository};
+use kiln_registry::{BlobData, BlobSource, Hosts, PushOutcome, PushTarget, Repository};
 use kiln_testkit::registry::{Protection, Registry};
 use oci_spec::image::{Descriptor, MediaType};
 
@@ -20,12 +20,9 @@ async fn push_image(
         config.len() as u64,
         digest_of(&config),
     );
+    repository.push_blob(layer, data).await.expect("layer");
     repository
-        .push_blob(layer, data, None)
-        .await
-        .expect("layer");
-    repository
-        .push_blob(&described, BlobData::Bytes(config), None)
+        .push_blob(&described, BlobData::Bytes(config))
         .await
         .expect("config");
     let manifest = serde_json::json!({
@@ -82,7 +79,10 @@ async fn open_registry() {
     let blob = noise(3_000_000);
     let from = reference(&registry.host(), "test/image");
     let outcome = other
-        .push_blob(&layer_of(&blob), BlobData::Bytes(Bytes::new()), Some(&from))
+        .push_blob(
+            &layer_of(&blob),
+            BlobSource::from(BlobData::Bytes(Bytes::new())).mount_from(vec![from]),
+        )
         .await;
     assert_eq!(outcome.expect("mount"), PushOutcome::Mounted);
     let missing = other
@@ -113,7 +113,7 @@ async fn protected_registry() {
     assert!(error.to_string().contains("401 Unauthorized"), "{error}");
     let wrong = repository_as(&registry.host(), Purse::basic("me", "wrong"));
     let denied = wrong
-        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()), None)
+        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()))
         .await
         .expect_err("must fail");
     assert!(denied.to_string().contains("401 Unauthorized"), "{denied}");
@@ -144,4 +144,43 @@ async fn pieces_become_a_blob() {
         .finish(&digest_of(b"y"))
         .await
         .expect_err("the registry verifies");
+}
+
+/// This registry has no list of referrers, so it is kept under a tag.
+#[tokio::test]
+async fn referrers_by_tag() {
+    let registry = Registry::start().expect("docker-registry");
+    let repository = crate::repository(&registry.host());
+    let blob = noise(1000);
+    let layer = layer_of(&blob);
+    let (subject, bytes) = push_image(&repository, &layer, BlobData::Bytes(blob.into())).await;
+    let tag = PushTarget::Tag("v1".into());
+    let pushed = repository.push_manifest(&subject, bytes, &tag).await;
+    pushed.expect("push");
+    let entry = |kind: &str| {
+        serde_json::json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "artifactType": kind,
+            "digest": subject.digest(),
+            "size": subject.size(),
+        })
+    };
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [entry("application/vnd.example.one"), entry("application/vnd.example.two")],
+    });
+    let index = Bytes::from(index.to_string());
+    let described = Descriptor::new(MediaType::ImageIndex, index.len() as u64, digest_of(&index));
+    let fallback = PushTarget::Tag(subject.digest().to_string().replace(':', "-"));
+    let pushed = repository.push_manifest(&described, index, &fallback).await;
+    pushed.expect("push");
+    let all = repository.referrers(subject.digest(), None).await;
+    assert_eq!(all.expect("referrers").len(), 2);
+    let kind = "application/vnd.example.two";
+    let some = repository.referrers(subject.digest(), Some(kind)).await;
+    let some = some.expect("referrers");
+    assert_eq!(some.len(), 1);
+    let found = some[0].artifact_type().as_ref().map(AsRef::as_ref);
+    assert_eq!(found, Some(kind));
 }

@@ -88,6 +88,13 @@ impl Reply {
         self
     }
 
+    pub(crate) fn body(self, body: &str) -> Self {
+        Self {
+            body: body.into(),
+            ..self
+        }
+    }
+
     pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
         let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
         Self {
@@ -160,11 +167,26 @@ impl Fake {
         Self::start_with_host(|_| handler).await
     }
 
+    /// Starts a server at an address other than the usual.
+    pub(crate) async fn start_at(
+        address: &str,
+        handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(address, |_| handler).await
+    }
+
     /// Starts a server whose answers need to know its own address.
     pub(crate) async fn start_with_host<H: Fn(&Seen, usize) -> Reply + Send + Sync + 'static>(
         handler: impl FnOnce(&str) -> H,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        Self::listen("127.0.0.1:0", handler).await
+    }
+
+    async fn listen<H: Fn(&Seen, usize) -> Reply + Send + Sync + 'static>(
+        address: &str,
+        handler: impl FnOnce(&str) -> H,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.expect("bind");
         let host = listener.local_addr().expect("address").to_string();
         let handler: Arc<Handler> = Arc::new(handler(&host));
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();

@@ -5,6 +5,7 @@ mod auth;
 mod blob;
 mod docker_registry;
 mod fake;
+mod hosts;
 mod mirror;
 mod proxy;
 mod push;

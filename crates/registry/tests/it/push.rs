@@ -1,7 +1,10 @@
 //! Pushing to a registry that misbehaves.
 
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
-use kiln_registry::{BlobData, PushOutcome, PushTarget, RegistryError};
+use kiln_registry::{BlobData, BlobSource, PushOutcome, PushTarget, RegistryError};
+use rstest::rstest;
 
 use crate::fake::{Fake, Reply, Seen};
 use crate::{digest_of, layer_of, manifest_of, noise, reference, repository};
@@ -25,7 +28,7 @@ async fn a_blob_is_sent_whole() {
     let layer = layer_of(&blob);
     let fake = accepting(|_, _| None).await;
     let outcome = repository(&fake.host)
-        .push_blob(&layer, BlobData::Bytes(blob.clone().into()), None)
+        .push_blob(&layer, BlobData::Bytes(blob.clone().into()))
         .await;
     assert_eq!(outcome.expect("push"), PushOutcome::Sent);
     let encoded = layer.digest().to_string().replace(':', "%3A");
@@ -51,7 +54,7 @@ async fn a_file_is_opened_again_for_each_attempt() {
             .await;
     let data = BlobData::File(std::sync::Arc::new(move || std::fs::File::open(&path)));
     repository(&fake.host)
-        .push_blob(&layer_of(&blob), data, None)
+        .push_blob(&layer_of(&blob), data)
         .await
         .expect("push");
     let last = fake.seen().pop().expect("a request");
@@ -71,7 +74,7 @@ async fn a_file_is_opened_again_for_each_attempt() {
 async fn what_is_there_is_not_sent() {
     let fake = accepting(|seen, _| (seen.method == "HEAD").then(|| Reply::ok(""))).await;
     let outcome = repository(&fake.host)
-        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()), None)
+        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()))
         .await;
     assert_eq!(outcome.expect("push"), PushOutcome::Existed);
     assert_eq!(fake.seen().len(), 1);
@@ -82,7 +85,10 @@ async fn a_blob_is_mounted_from_another_repository() {
     let fake = accepting(|seen, _| seen.path.contains("mount=").then(|| Reply::new(201))).await;
     let from = reference(&fake.host, "base/image");
     let outcome = repository(&fake.host)
-        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()), Some(&from))
+        .push_blob(
+            &layer_of(b"x"),
+            BlobSource::from(BlobData::Bytes("x".into())).mount_from(vec![from]),
+        )
         .await;
     assert_eq!(outcome.expect("push"), PushOutcome::Mounted);
     let encoded = layer_of(b"x").digest().to_string().replace(':', "%3A");
@@ -103,7 +109,10 @@ async fn a_mount_that_is_refused_becomes_an_upload() {
         .await;
         let from = reference(&fake.host, "base/image");
         let outcome = repository(&fake.host)
-            .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()), Some(&from))
+            .push_blob(
+                &layer_of(b"x"),
+                BlobSource::from(BlobData::Bytes("x".into())).mount_from(vec![from]),
+            )
             .await;
         assert_eq!(outcome.expect("push"), PushOutcome::Sent, "{status}");
     }
@@ -114,7 +123,10 @@ async fn other_registries_are_no_place_to_mount_from() {
     let fake = accepting(|_, _| None).await;
     let from = reference("other.example", "base/image");
     repository(&fake.host)
-        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()), Some(&from))
+        .push_blob(
+            &layer_of(b"x"),
+            BlobSource::from(BlobData::Bytes("x".into())).mount_from(vec![from]),
+        )
         .await
         .expect("push");
     assert!(fake.lines().iter().all(|line| !line.contains("mount=")));
@@ -132,7 +144,7 @@ async fn an_upload_elsewhere_is_told_no_credentials() {
     .await;
     let repository = crate::repository_as(&fake.host, crate::Purse::basic("me", "pw"));
     repository
-        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()), None)
+        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()))
         .await
         .expect("push");
     assert_eq!(elsewhere.seen()[0].header("authorization"), None);
@@ -223,4 +235,142 @@ async fn pieces_of_a_blob_follow_each_other() {
         "{}",
         seen[3].path
     );
+}
+
+#[tokio::test]
+async fn a_broken_upload_goes_on_where_it_broke() {
+    let blob = noise(500_000);
+    let fake = accepting(|seen, number| match (seen.method.as_str(), number) {
+        ("PUT", 2) => Some(Reply::dropped()),
+        ("GET", _) => Some(
+            Reply::new(204)
+                .header("range", "0-199999")
+                .header("location", "/upload/1?state=later"),
+        ),
+        _ => None,
+    })
+    .await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listen = Arc::clone(&told);
+    let source = BlobSource::from(BlobData::Bytes(blob.clone().into()))
+        .report_to(move |done| listen.lock().expect("lock").push(done));
+    let outcome = repository(&fake.host)
+        .push_blob(&layer_of(&blob), source)
+        .await;
+    assert_eq!(outcome.expect("push"), PushOutcome::Sent);
+    let seen = fake.seen();
+    let lines: Vec<_> = seen.iter().map(|seen| seen.line()).collect();
+    assert_eq!(lines[3], "GET /upload/1?state=x");
+    assert_eq!(lines[4], "PATCH /upload/1?state=later");
+    assert_eq!(seen[4].header("content-range"), Some("200000-499999"));
+    assert_eq!(seen[4].body, blob[200_000..]);
+    assert!(lines[5].starts_with("PUT /upload/2?state=y&digest="));
+    assert_eq!(told.lock().expect("lock").last(), Some(&500_000));
+}
+
+#[rstest]
+#[case::forgotten(404)]
+#[case::elsewhere(416)]
+#[tokio::test]
+async fn an_upload_that_the_registry_has_lost_begins_anew(#[case] status: u16) {
+    let fake = accepting(move |seen, number| {
+        (seen.method == "PUT" && number < 4).then(|| Reply::new(status))
+    })
+    .await;
+    let outcome = repository(&fake.host)
+        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()))
+        .await;
+    assert_eq!(outcome.expect("push"), PushOutcome::Sent);
+    assert_eq!(
+        fake.lines()
+            .iter()
+            .filter(|line| line.starts_with("POST"))
+            .count(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn a_blob_whose_answer_was_lost_is_not_sent_again() {
+    let fake = accepting(|seen, number| match (seen.method.as_str(), number) {
+        ("PUT", _) => Some(Reply::dropped()),
+        ("GET", _) => Some(Reply::not_found()),
+        ("HEAD", 1..) => Some(Reply::ok("")),
+        _ => None,
+    })
+    .await;
+    let outcome = repository(&fake.host)
+        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()))
+        .await;
+    assert_eq!(outcome.expect("push"), PushOutcome::Existed);
+    assert_eq!(
+        fake.lines()
+            .iter()
+            .filter(|line| line.starts_with("PUT"))
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_blob_of_another_size_is_pushed_over() {
+    let fake = accepting(|seen, _| {
+        (seen.method == "HEAD").then(|| Reply::ok("").header("content-length", "7"))
+    })
+    .await;
+    let outcome = repository(&fake.host)
+        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()))
+        .await;
+    assert_eq!(outcome.expect("push"), PushOutcome::Sent);
+}
+
+#[tokio::test]
+async fn what_is_mounted_need_not_be_here() {
+    let fake = accepting(|seen, _| seen.path.contains("mount=").then(|| Reply::new(201))).await;
+    let source = BlobSource::from(BlobData::Bytes(Bytes::new()))
+        .mount_from(vec![reference(&fake.host, "base/image")])
+        .bring(|| Box::pin(async { Err("brought for nothing".into()) }));
+    let outcome = repository(&fake.host)
+        .push_blob(&layer_of(b"x"), source)
+        .await;
+    assert_eq!(outcome.expect("push"), PushOutcome::Mounted);
+}
+
+#[tokio::test]
+async fn patience_has_an_end() {
+    let fake = accepting(|seen, _| {
+        (seen.method == "PUT").then(|| Reply::new(429).header("retry-after", "3600"))
+    })
+    .await;
+    let error = repository(&fake.host)
+        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()))
+        .await
+        .expect_err("must fail");
+    assert!(
+        error
+            .to_string()
+            .ends_with("429 Too Many Requests\nthe registry asks to try again after 3600 seconds"),
+        "{error}"
+    );
+    assert_eq!(fake.seen().len(), 3);
+}
+
+/// What a registry, or what stands in front of it, says is shown.
+#[rstest]
+#[case::registry(
+    Reply::error(404, "NAME_UNKNOWN", "no repository test/image"),
+    "name unknown: no repository test/image"
+)]
+#[case::text(Reply::new(403).body("quota exceeded\nfor  test\n"), "quota exceeded for test")]
+#[case::page(Reply::new(413).body("<html><head><title>413 Request Too Large</title></head></html>"), "413 Request Too Large")]
+#[tokio::test]
+async fn refusals_are_shown_with_their_body(#[case] reply: Reply, #[case] expected: &str) {
+    let fake = accepting(move |seen, _| (seen.method == "POST").then(|| reply.clone())).await;
+    let error = repository(&fake.host)
+        .push_blob(&layer_of(b"x"), BlobData::Bytes("x".into()))
+        .await
+        .expect_err("must fail");
+    let text = error.to_string();
+    assert!(text.ends_with(&format!("\n{expected}")), "{text}");
+    assert!(text.contains(&fake.host), "{text}");
 }

@@ -273,7 +273,11 @@ impl Image {
                 record_type: self.about.record_type,
                 created: None,
             };
-            current = Some(self.store.layer(current.as_ref(), lazy)?);
+            let layer = self.store.layer(current.as_ref(), lazy)?;
+            if let Place::Registry(repository) = &self.fetch.origin.place {
+                layer.add_origin(&repository.name().to_string())?;
+            }
+            current = Some(layer);
         }
         Ok(current)
     }

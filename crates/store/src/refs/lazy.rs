@@ -10,6 +10,7 @@ use tokio::io::AsyncRead;
 
 use super::hold::Hold;
 use super::layers::{LayerInfo, chain_id_of};
+use super::materialize::permit_for;
 use super::record::{Files, Kind, LayerFacts, NewRecord, Record, State};
 use super::{MutableOptions, RecordType, Ref};
 use crate::lease::locks::Row;
@@ -230,6 +231,37 @@ impl Ref {
             Some(Obtainable::By(blob.clone(), fetch.clone()))
         });
         Ok(fetchable)
+    }
+}
+
+impl LayerInfo {
+    /// Whether the layer's blob is in the content store, or somebody can fetch it.
+    pub fn is_obtainable(&self, blob: &Descriptor) -> Result<bool, StoreError> {
+        let found = self.owner.obtainable(std::slice::from_ref(blob))?;
+        Ok(found.is_some())
+    }
+
+    /// Brings one of the layer's blobs into the content store, without unpacking it. Concurrent calls, also of other
+    /// processes, share the work.
+    pub async fn fetch_blob(&self, blob: &Descriptor) -> Result<(), StoreError> {
+        let wanted = std::slice::from_ref(blob);
+        let _permit =
+            permit_for(&self.owner.inner.store, std::slice::from_ref(&self.owner)).await?;
+        match self.owner.obtainable(wanted)? {
+            Some(Obtainable::Here(_)) => Ok(()),
+            Some(Obtainable::By(blob, fetch)) => {
+                fetch
+                    .fetch(&blob)
+                    .await
+                    .map_err(|source| StoreError::Fetch {
+                        digest: blob.digest().to_string(),
+                        source,
+                    })
+            }
+            None => Err(StoreError::Unfetchable {
+                digest: blob.digest().to_string(),
+            }),
+        }
     }
 }
 

@@ -34,7 +34,7 @@ const PIECES: usize = 32;
 const PIECE: usize = 64 * 1024;
 
 /// The right to make the files of some layers: kept until the last blocking thread is done with it.
-struct Permit {
+pub(super) struct Permit {
     _tasks: Vec<OwnedMutexGuard<()>>,
     _processes: LockFile,
 }
@@ -293,7 +293,7 @@ async fn unpack_all(store: &Store, layers: Vec<Ref>) -> Result<(), StoreError> {
 
 /// Waits until no other task or process makes the files of these layers. In the order of their rows, so that no
 /// two of us wait for each other.
-async fn permit_for(store: &Store, layers: &[Ref]) -> Result<Permit, StoreError> {
+pub(super) async fn permit_for(store: &Store, layers: &[Ref]) -> Result<Permit, StoreError> {
     let mut layers: Vec<&Ref> = layers.iter().collect();
     layers.sort_by_key(|layer| layer.row());
     let processes = store.new_lock_owner()?;
