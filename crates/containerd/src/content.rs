@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 use kiln_protocol::content::content_client::ContentClient;
 use kiln_protocol::content::{
     AbortRequest, DeleteContentRequest, Info, InfoRequest, ListContentRequest, ReadContentRequest,
     UpdateRequest,
 };
 use oci_spec::image::Digest;
+use tokio::io::AsyncRead;
+use tokio_util::io::StreamReader;
 use tonic::transport::Channel;
 
 use crate::connection::MESSAGE_LIMIT;
@@ -91,6 +93,16 @@ impl Content {
             Err(status) => Err(containerd.failed(&what, &status)),
         });
         Ok(pieces.boxed())
+    }
+
+    /// The same as a reader.
+    pub async fn reader(
+        &self,
+        digest: &Digest,
+    ) -> Result<Box<dyn AsyncRead + Send + Unpin>, ContainerdError> {
+        let pieces = self.read(digest, 0).await?;
+        let pieces = pieces.map_err(std::io::Error::other);
+        Ok(Box::new(StreamReader::new(pieces)))
     }
 
     /// All of a blob, which must not be longer than `limit`.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kiln_containerd::ContainerdError;
 use kiln_engine::rootless::{self, Entered};
 use kiln_engine::{BuildError, Engine};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,7 +16,7 @@ use crate::life::Life;
 use crate::listen::{self, ListenError};
 use crate::metrics::Metrics;
 use crate::settings::{Environment, Settings, SettingsError};
-use crate::{content, debug, gateway, health, logging, notify, serve, traces, worker};
+use crate::{containerd, content, debug, gateway, health, logging, notify, serve, traces, worker};
 
 /// How long connections get to take their last messages.
 const LAST_MESSAGES: Duration = Duration::from_secs(2);
@@ -29,6 +30,9 @@ pub enum DaemonError {
     /// It cannot listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The containerd that it is to use is not there.
+    #[error(transparent)]
+    Containerd(#[from] ContainerdError),
     /// Its engine does not start.
     #[error(transparent)]
     Engine(#[from] BuildError),
@@ -98,20 +102,25 @@ async fn serve_until_told(settings: &Settings) -> Result<(), DaemonError> {
     // First, so that clients may connect already and another daemon is noticed.
     let listeners =
         listen::listen(&settings.addresses, settings.owner, settings.tls.as_ref()).await?;
-    let engine = Engine::open(settings.engine.clone())?;
-    let worker = worker::describe(&engine, settings)?;
-    let engine = engine.presented_as(worker.info());
-    tracing::info!(
-        worker = %worker.id,
-        root = %settings.engine.root.display(),
-        platforms = %worker.platform_names(),
-        "found worker"
-    );
+    let containerd = containerd::find(settings).await?;
+    let mut engine = Engine::open(settings.engine.clone())?;
+    let workers = worker::describe(&engine, settings, containerd.as_ref())?;
+    if let Some(first) = workers.first() {
+        engine = engine.presented_as(first.info());
+    }
+    for worker in &workers {
+        tracing::info!(
+            worker = %worker.id,
+            root = %settings.engine.root.display(),
+            platforms = %worker.platform_names(),
+            "found worker"
+        );
+    }
     let metrics = Arc::new(Metrics::new(life.clone()));
     let control = Arc::new(Control::new(
         engine,
         settings,
-        worker,
+        workers,
         life.clone(),
         metrics.clone(),
     ));

@@ -14,6 +14,7 @@ mod logging;
 mod notify;
 mod serve;
 
+mod containerd;
 mod content;
 mod control;
 mod debug;
@@ -29,5 +30,6 @@ pub use arguments::{Arguments, ContainerdArguments, OciArguments};
 pub use daemon::{DaemonError, run};
 pub use listen::ListenError;
 pub use settings::{
-    Address, Environment, LogFormat, LogSettings, Settings, SettingsError, SocketOwner, TlsFiles,
+    Address, ContainerdSettings, Environment, LogFormat, LogSettings, Presence, Settings,
+    SettingsError, SocketOwner, TlsFiles,
 };

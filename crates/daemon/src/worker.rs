@@ -10,6 +10,7 @@ use kiln_llb::{pb, platform};
 use kiln_protocol::types::{BuildkitVersion, GcPolicy, WorkerRecord};
 use kiln_store::filter::Filters;
 
+use crate::containerd::Found;
 use crate::daemon::DaemonError;
 use crate::settings::Settings;
 use crate::version;
@@ -32,33 +33,65 @@ pub(crate) struct Worker {
     gc: Vec<kiln_engine::GcPolicy>,
 }
 
-/// Describes the worker of a daemon whose engine is open.
-pub(crate) fn describe(engine: &Engine, settings: &Settings) -> Result<Worker, DaemonError> {
+/// Describes the workers of a daemon whose engine is open. The first does all builds.
+pub(crate) fn describe(
+    engine: &Engine,
+    settings: &Settings,
+    containerd: Option<&Found>,
+) -> Result<Vec<Worker>, DaemonError> {
     let root = &settings.engine.root;
-    let id = worker_id(root).map_err(|source| DaemonError::System {
+    let gc = engine.gc_policies()?;
+    let mut workers = Vec::new();
+    if settings.engine.images.is_none() {
+        let own = [
+            ("executor", "oci"),
+            ("snapshotter", "overlayfs"),
+            ("oci.process-mode", "sandbox"),
+        ];
+        workers.push(Worker {
+            id: name_of(root)?,
+            labels: labels(&own, &settings.labels),
+            platforms: settings.platforms.clone(),
+            gc: gc.clone(),
+        });
+    }
+    if let Some(Found { settings, uuid }) = containerd {
+        let images = &settings.images;
+        let own = [
+            ("executor", "containerd"),
+            ("snapshotter", &images.snapshotter),
+            ("containerd.uuid", uuid),
+            ("containerd.namespace", &images.namespace),
+        ];
+        workers.push(Worker {
+            id: name_of(&root.join(format!("containerd-{}", images.snapshotter)))?,
+            labels: labels(&own, &settings.labels),
+            platforms: settings.platforms.clone(),
+            gc,
+        });
+    }
+    Ok(workers)
+}
+
+/// The labels of a worker: its own, those that all have, and the configuration's.
+fn labels(own: &[(&str, &str)], more: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let names = rustix::system::uname();
+    let hostname = names.nodename().to_string_lossy();
+    let all = [
+        ("hostname", &*hostname),
+        ("network", "host"),
+        ("selinux.enabled", "false"),
+    ];
+    let labels = own.iter().chain(&all);
+    let labels = labels.map(|(name, value)| (format!("{LABEL}{name}"), (*value).to_owned()));
+    labels.chain(more.clone()).collect()
+}
+
+fn name_of(directory: &Path) -> Result<String, DaemonError> {
+    let name = fs::create_dir_all(directory).and_then(|()| worker_id(directory));
+    name.map_err(|source| DaemonError::System {
         action: "cannot keep the worker's name in the state directory",
         source,
-    })?;
-    let own = [
-        ("executor", "oci".to_owned()),
-        ("snapshotter", "overlayfs".to_owned()),
-        (
-            "hostname",
-            rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned(),
-        ),
-        ("network", "host".to_owned()),
-        ("oci.process-mode", "sandbox".to_owned()),
-        ("selinux.enabled", "false".to_owned()),
-    ];
-    let own = own.map(|(name, value)| (format!("{LABEL}{name}"), value));
-    Ok(Worker {
-        id,
-        labels: own.into_iter().chain(settings.labels.clone()).collect(),
-        platforms: settings.platforms.clone(),
-        gc: engine.gc_policies()?,
     })
 }
 

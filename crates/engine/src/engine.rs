@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use kiln_exporter::Exporter;
+use kiln_exporter::{Exporter, ImageStore};
 use kiln_registry::{Client, ClientOptions};
 use kiln_solver::{Solver, SolverOptions};
 use kiln_store::gc::{PruneOptions, UsageOptions, UsageRecord};
@@ -64,6 +64,9 @@ impl Engine {
         };
         let registry = Client::new(client.clone());
         let registry = registry.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
+        let images = options.images.as_ref().map(|images| images.open());
+        let images = images.transpose();
+        let images = images.map_err(|error| BuildError::wrap(Kind::Input, error))?;
         let (cache, keys) = cache::local(&store)?;
         let history = History::open(&store, options.history)?;
         let collector = Collector {
@@ -75,7 +78,7 @@ impl Engine {
         let caretaker = Caretaker::start(collector, options.upkeep);
         let worker = Worker {
             executor: StepRunner::new(options.executor, options.root.join("executor")),
-            sources: Sources::new(&store, registry.clone()),
+            sources: Sources::new(&store, registry.clone(), images.clone()),
             platform: kiln_llb::platform::host(),
             jobs: crate::jobs::Jobs::default(),
             opened: crate::ops::source::OpenedImages::default(),
@@ -89,10 +92,17 @@ impl Engine {
                 .map(|limit| Arc::new(Semaphore::new(limit))),
             store: store.clone(),
         };
+        let mut exporter = Exporter::new(store, kiln_exporter::Settings::default());
+        if let (Some(containerd), Some(kept)) = (images, options.images) {
+            exporter = exporter.with_images(ImageStore {
+                containerd,
+                snapshotter: kept.snapshotter,
+            });
+        }
         Ok(Self {
             worker: Arc::new(worker),
             solver: Solver::new(cache, SolverOptions::default()),
-            exporter: Exporter::new(store, kiln_exporter::Settings::default()),
+            exporter,
             registry,
             registry_options: client,
             worker_info: Arc::new(WorkerInfo::unnamed()),

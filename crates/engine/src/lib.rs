@@ -65,7 +65,9 @@ pub use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
 pub use late_exports::LateExports;
 pub use metadata::dump_metadata;
 pub use open_files::{OpenFiles, raise_open_files};
-pub use options::{EngineOptions, ExecutorChoice, Frontends, Proxies, UnknownKeys, WorkerInfo};
+pub use options::{
+    ContainerdImages, EngineOptions, ExecutorChoice, Frontends, Proxies, UnknownKeys, WorkerInfo,
+};
 pub use provenance::ProvenanceEnvironment;
 pub use request::{
     Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use kiln_containerd::{Address, Containerd, ContainerdError};
 use kiln_executor::Dns;
 use kiln_registry::{Hosts, ProxySettings};
 use kiln_session::SessionId;
@@ -26,6 +27,8 @@ pub struct EngineOptions {
     pub hosts: Hosts,
     /// Proxies on the way to registries.
     pub proxies: Proxies,
+    /// The containerd that keeps images in place of the store.
+    pub images: Option<ContainerdImages>,
     /// What is removed without anybody asking.
     pub gc: GcSettings,
     /// When the engine looks after its store.
@@ -67,6 +70,7 @@ impl EngineOptions {
             max_parallelism: None,
             hosts: Hosts::new(),
             proxies: Proxies::default(),
+            images: None,
             gc: GcSettings::default(),
             upkeep: Upkeep::default(),
             history: HistoryOptions::default(),
@@ -77,6 +81,26 @@ impl EngineOptions {
             open_files: None,
             unknown_keys: UnknownKeys::default(),
         }
+    }
+}
+
+/// A containerd that keeps images: exports put them there, and builds may be based on them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerdImages {
+    /// Where it listens.
+    pub address: Address,
+    /// The images' namespace.
+    pub namespace: String,
+    /// The snapshotter that images are unpacked into.
+    pub snapshotter: String,
+}
+
+impl ContainerdImages {
+    /// The namespace itself; nothing is asked of it yet. Must be called within a tokio runtime.
+    pub fn open(&self) -> Result<Containerd, ContainerdError> {
+        let containerd = Containerd::new(&self.address, &self.namespace)?;
+        containerd.snapshotter(&self.snapshotter)?;
+        Ok(containerd)
     }
 }
 

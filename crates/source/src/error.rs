@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use kiln_containerd::ContainerdError;
 use kiln_registry::{ReferenceError, RegistryError};
 use kiln_session::SessionError;
 use kiln_session::transfer::TransferError;
@@ -35,6 +36,9 @@ pub enum SourceError {
     /// The registry, or the way to it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// containerd, which has the image.
+    #[error(transparent)]
+    Containerd(#[from] ContainerdError),
     /// The client's side failed.
     #[error(transparent)]
     Session(#[from] SessionError),

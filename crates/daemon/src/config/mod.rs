@@ -14,7 +14,7 @@ use serde::Deserialize;
 pub use load::{ConfigError, load, parse};
 pub use size::DiskSpace;
 pub use span::Span;
-pub use worker::{ContainerdWorker, GcPolicy, GcSettings, OciWorker, Workers};
+pub use worker::{ContainerdRuntime, ContainerdWorker, GcPolicy, GcSettings, OciWorker, Workers};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]

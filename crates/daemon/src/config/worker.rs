@@ -11,9 +11,9 @@ use super::{DiskSpace, Span};
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workers {
-    /// The worker there is.
+    /// The worker whose images are its own.
     pub oci: OciWorker,
-    /// The worker that hands everything to containerd.
+    /// The worker whose images are containerd's.
     pub containerd: ContainerdWorker,
 }
 
@@ -81,48 +81,104 @@ pub struct OciWorker {
     pub bridge_subnet: Option<String>,
 }
 
-/// `[worker.containerd]`: only whether it is wanted matters, the rest is
-/// checked for spelling.
+/// `[worker.containerd]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[allow(dead_code, missing_docs)]
 pub struct ContainerdWorker {
+    /// Unset means if its socket answers.
     pub enabled: Option<bool>,
-    address: Option<String>,
-    labels: BTreeMap<String, String>,
-    platforms: Vec<String>,
-    namespace: Option<String>,
-    runtime: ContainerdRuntime,
-    snapshotter: Option<String>,
+    /// The socket.
+    pub address: Option<String>,
+    /// Shown to clients.
+    pub labels: BTreeMap<String, String>,
+    /// Platforms shown to clients.
+    pub platforms: Vec<String>,
+    /// The namespace of the images.
+    pub namespace: Option<String>,
+    /// What upstream runs steps with.
+    pub runtime: ContainerdRuntime,
+    /// The snapshotter that images are unpacked into.
+    pub snapshotter: Option<String>,
+    /// Confinement by AppArmor.
     #[serde(rename = "apparmor-profile")]
-    apparmor_profile: Option<String>,
-    selinux: bool,
+    pub apparmor_profile: Option<String>,
+    /// Confinement by SELinux.
+    pub selinux: bool,
+    /// Steps at the same time.
     #[serde(rename = "max-parallelism")]
-    max_parallelism: Option<i64>,
-    default_cgroup_parent: Option<String>,
-    rootless: bool,
-    gc: Option<bool>,
+    pub max_parallelism: Option<i64>,
+    /// The control group of steps that name none.
+    pub default_cgroup_parent: Option<String>,
+    /// Without privileges.
+    pub rootless: bool,
+
+    /// Garbage collection, on unless `false`.
+    pub gc: Option<bool>,
+    /// Deprecated for `reservedSpace`.
     #[serde(alias = "gcKeepStorage")]
-    gckeepstorage: Option<DiskSpace>,
-    reserved_space: Option<DiskSpace>,
-    max_used_space: Option<DiskSpace>,
-    min_free_space: Option<DiskSpace>,
-    gcpolicy: Vec<GcPolicy>,
-    network_mode: Option<String>,
-    cni_config_path: Option<PathBuf>,
-    cni_binary_path: Option<PathBuf>,
-    cni_pool_size: Option<i64>,
-    bridge_name: Option<String>,
-    bridge_subnet: Option<String>,
+    pub gckeepstorage: Option<DiskSpace>,
+    /// Never go below.
+    pub reserved_space: Option<DiskSpace>,
+    /// Never go above.
+    pub max_used_space: Option<DiskSpace>,
+    /// Leave free on the disk.
+    pub min_free_space: Option<DiskSpace>,
+    /// The rounds of collection.
+    pub gcpolicy: Vec<GcPolicy>,
+
+    /// `auto`, `host`, `bridge` or `cni`.
+    pub network_mode: Option<String>,
+    /// The network's description.
+    pub cni_config_path: Option<PathBuf>,
+    /// Programs that set networks up.
+    pub cni_binary_path: Option<PathBuf>,
+    /// Networks kept ready.
+    pub cni_pool_size: Option<i64>,
+    /// Name of the bridge.
+    pub bridge_name: Option<String>,
+    /// Addresses behind the bridge.
+    pub bridge_subnet: Option<String>,
 }
 
+/// `[worker.containerd.runtime]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(dead_code)]
-struct ContainerdRuntime {
-    name: Option<String>,
-    path: Option<PathBuf>,
-    options: toml::Table,
+pub struct ContainerdRuntime {
+    /// The name of a runtime of containerd.
+    pub name: Option<String>,
+    /// Its program.
+    pub path: Option<PathBuf>,
+    /// Its options.
+    pub options: toml::Table,
+}
+
+impl ContainerdWorker {
+    /// What of it is about steps and space: everything but images. Both workers do that in the same way here.
+    pub fn without_images(&self) -> OciWorker {
+        OciWorker {
+            enabled: self.enabled,
+            labels: self.labels.clone(),
+            platforms: self.platforms.clone(),
+            rootless: self.rootless.then_some(true),
+            apparmor_profile: self.apparmor_profile.clone(),
+            selinux: self.selinux,
+            max_parallelism: self.max_parallelism,
+            default_cgroup_parent: self.default_cgroup_parent.clone(),
+            gc: self.gc,
+            gckeepstorage: self.gckeepstorage,
+            reserved_space: self.reserved_space,
+            max_used_space: self.max_used_space,
+            min_free_space: self.min_free_space,
+            gcpolicy: self.gcpolicy.clone(),
+            network_mode: self.network_mode.clone(),
+            cni_config_path: self.cni_config_path.clone(),
+            cni_binary_path: self.cni_binary_path.clone(),
+            cni_pool_size: self.cni_pool_size,
+            bridge_name: self.bridge_name.clone(),
+            bridge_subnet: self.bridge_subnet.clone(),
+            ..OciWorker::default()
+        }
+    }
 }
 
 /// `[[worker.….gcpolicy]]`

@@ -42,7 +42,8 @@ pub(crate) struct Control {
     pub(crate) life: Life,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sessions: Sessions,
-    worker: Worker,
+    /// The first does all builds.
+    workers: Vec<Worker>,
     allowed: request::Allowed,
 }
 
@@ -51,7 +52,7 @@ impl Control {
     pub(crate) fn new(
         engine: Engine,
         settings: &Settings,
-        worker: Worker,
+        workers: Vec<Worker>,
         life: Life,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -60,7 +61,7 @@ impl Control {
             life,
             metrics,
             sessions: Sessions::default(),
-            worker,
+            workers,
             allowed: request::Allowed(settings.allowed.clone()),
         }
     }
@@ -133,9 +134,9 @@ impl control_server::Control for Service {
     ) -> Result<Response<ListWorkersResponse>, Status> {
         let filters = Filters::parse(&request.into_inner().filter);
         let filters = filters.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let worker = &self.0.worker;
-        let matching = worker.matches(&filters).then(|| worker.record());
-        let record = matching.into_iter().collect();
+        let workers = self.0.workers.iter();
+        let matching = workers.filter(|worker| worker.matches(&filters));
+        let record = matching.map(Worker::record).collect();
         Ok(Response::new(ListWorkersResponse { record }))
     }
 

@@ -2,6 +2,7 @@
 //! defaults, checked and resolved into plain data.
 
 mod address;
+mod containerd;
 mod engine;
 mod environment;
 mod gc;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use kiln_engine::{EngineOptions, Entitlement};
 
 pub use address::Address;
+pub use containerd::{ContainerdSettings, Presence};
 pub use environment::Environment;
 
 use crate::arguments::Arguments;
@@ -58,6 +60,8 @@ pub struct Settings {
     pub labels: BTreeMap<String, String>,
     /// Platforms to announce instead of the detected ones.
     pub platforms: Vec<kiln_llb::pb::Platform>,
+    /// The containerd worker, unless it is switched off. Builds use it if the engine keeps images there.
+    pub containerd: Option<ContainerdSettings>,
     /// Privileges that builds may ask for.
     pub allowed: BTreeSet<Entitlement>,
     /// How long builds may go on after a signal to stop.
@@ -128,6 +132,9 @@ impl Settings {
         refused::check(arguments, &config)?;
         let mut warnings = Vec::new();
         let invalid = SettingsError::Invalid;
+        let containerd = containerd::settings(&config, &mut warnings)?;
+        let images = containerd::of_builds(&mut config, containerd.as_ref());
+        let platforms = platforms(&config.worker.oci.platforms)?;
         Ok(Self {
             log: log(&config, &mut warnings)?,
             addresses: addresses(&config, environment)?,
@@ -135,7 +142,8 @@ impl Settings {
             tls: tls(&config)?,
             debug_address: debug_address(&config)?,
             labels: config.worker.oci.labels.clone(),
-            platforms: platforms(&config)?,
+            platforms,
+            containerd,
             allowed: allowed(&config)?,
             stop_timeout: arguments
                 .stop_timeout
@@ -143,7 +151,10 @@ impl Settings {
                 .map_err(|error| SettingsError::Invalid(format!("--stop-timeout: {error}")))?
                 .0,
             rootless: config.worker.oci.rootless,
-            engine: engine::options(config, environment).map_err(invalid)?,
+            engine: EngineOptions {
+                images,
+                ..engine::options(config, environment).map_err(invalid)?
+            },
             warnings,
         })
     }
@@ -267,8 +278,8 @@ fn tls(config: &Config) -> Result<Option<TlsFiles>, SettingsError> {
     }
 }
 
-fn platforms(config: &Config) -> Result<Vec<kiln_llb::pb::Platform>, SettingsError> {
-    let parsed = config.worker.oci.platforms.iter().map(|text| {
+fn platforms(names: &[String]) -> Result<Vec<kiln_llb::pb::Platform>, SettingsError> {
+    let parsed = names.iter().map(|text| {
         let platform = kiln_llb::platform::parse(text);
         let platform = platform
             .map_err(|error| SettingsError::Invalid(format!("invalid platforms: {error}")))?;

@@ -6,20 +6,45 @@ use std::path::Path;
 
 use super::SettingsError;
 use crate::arguments::Arguments;
-use crate::config::{Config, OciWorker};
+use crate::config::{Config, ContainerdWorker, OciWorker};
 
-/// Refuses what cannot be done.
+/// Refuses what cannot be done. What is said about a worker that is switched off means nothing, in upstream as here.
 pub(super) fn check(arguments: &Arguments, config: &Config) -> Result<(), SettingsError> {
     globals(arguments, config)?;
-    if config.worker.oci.enabled == Some(false) {
+    let (oci, containerd) = (&config.worker.oci, &config.worker.containerd);
+    if (oci.enabled, containerd.enabled) == (Some(false), Some(false)) {
         return refuse(
             "worker.oci.enabled=false (--oci-worker=false)",
-            "there is no other worker; remove it",
+            "there is no other worker; remove it, or remove --containerd-worker=false",
         );
     }
-    worker(&config.worker.oci)?;
-    network(&config.worker.oci)?;
-    containerd(arguments, config)
+    if oci.enabled != Some(false) {
+        snapshots(oci)?;
+        worker(oci, Section("oci"))?;
+        network(oci, Section("oci"))?;
+    }
+    if containerd.enabled != Some(false) {
+        runtime(containerd)?;
+        let rest = containerd.without_images();
+        worker(&rest, Section("containerd"))?;
+        network(&rest, Section("containerd"))?;
+    }
+    Ok(())
+}
+
+/// The section of a worker.
+#[derive(Clone, Copy)]
+struct Section(&'static str);
+
+impl Section {
+    /// A key, and the flag that does the same: `%` in it is the section's name.
+    fn option(self, key: &str, flag: &str) -> String {
+        let key = format!("worker.{}.{key}", self.0);
+        match flag {
+            "" => key,
+            flag => format!("{key} (--{})", flag.replace('%', self.0)),
+        }
+    }
 }
 
 fn refuse(what: &str, instead: &str) -> Result<(), SettingsError> {
@@ -82,7 +107,7 @@ fn globals(arguments: &Arguments, config: &Config) -> Result<(), SettingsError> 
     )
 }
 
-fn worker(worker: &OciWorker) -> Result<(), SettingsError> {
+fn snapshots(worker: &OciWorker) -> Result<(), SettingsError> {
     match worker.snapshotter.as_deref() {
         None | Some("" | "auto" | "overlayfs") => {}
         Some(name) => refuse(
@@ -109,78 +134,79 @@ fn worker(worker: &OciWorker) -> Result<(), SettingsError> {
         "remove it; steps always have processes of their own",
     )?;
     refuse_if(
-        is_set(worker.default_cgroup_parent.as_deref()),
-        "worker.oci.defaultCgroupParent",
-        "remove it, and start the daemon in the control group that steps should be below",
-    )?;
-    refuse_if(
-        is_set(worker.apparmor_profile.as_deref()),
-        "worker.oci.apparmor-profile (--oci-worker-apparmor-profile)",
-        "remove it, or confine the daemon itself",
-    )?;
-    refuse_if(
-        worker.selinux,
-        "worker.oci.selinux (--oci-worker-selinux)",
-        "remove it, or confine the daemon itself",
-    )?;
-    refuse_if(
         is_set(worker.user_remap_unsupported.as_deref()),
         "worker.oci.userRemapUnsupported",
         "remove it, or start the daemon as an ordinary user",
     )
 }
 
-fn network(worker: &OciWorker) -> Result<(), SettingsError> {
+/// Runtimes other than the one that upstream takes by default.
+fn runtime(worker: &ContainerdWorker) -> Result<(), SettingsError> {
+    const DEFAULT: &str = "io.containerd.runc.v2";
+    let runtime = &worker.runtime;
+    let is_other = is_set(runtime.name.as_deref().filter(|name| *name != DEFAULT))
+        || is_path(runtime.path.as_deref())
+        || !runtime.options.is_empty();
+    refuse_if(
+        is_other,
+        "worker.containerd.runtime (--containerd-worker-runtime)",
+        "remove it; containerd keeps images only, steps run in the built-in executor",
+    )
+}
+
+fn worker(worker: &OciWorker, section: Section) -> Result<(), SettingsError> {
+    refuse_if(
+        is_set(worker.default_cgroup_parent.as_deref()),
+        &section.option("defaultCgroupParent", ""),
+        "remove it, and start the daemon in the control group that steps should be below",
+    )?;
+    refuse_if(
+        is_set(worker.apparmor_profile.as_deref()),
+        &section.option("apparmor-profile", "%-worker-apparmor-profile"),
+        "remove it, or confine the daemon itself",
+    )?;
+    refuse_if(
+        worker.selinux,
+        &section.option("selinux", "%-worker-selinux"),
+        "remove it, or confine the daemon itself",
+    )
+}
+
+fn network(worker: &OciWorker, section: Section) -> Result<(), SettingsError> {
     let is_host = match worker.network_mode.as_deref() {
         None | Some("" | "auto") => false,
         Some("host") => true,
         Some(mode) => {
             return refuse(
-                &format!("worker.oci.networkMode={mode:?} (--oci-worker-net)"),
+                &section.option(&format!("networkMode={mode:?}"), "%-worker-net"),
                 "use \"host\" or \"auto\", which is the same here",
             );
         }
     };
     let given = [
         (
-            "cniConfigPath (--oci-cni-config-path)",
+            "cniConfigPath",
+            "%-cni-config-path",
             is_path(worker.cni_config_path.as_deref()),
         ),
         (
-            "cniBinaryPath (--oci-cni-binary-dir)",
+            "cniBinaryPath",
+            "%-cni-binary-dir",
             is_path(worker.cni_binary_path.as_deref()),
         ),
         (
-            "cniPoolSize (--oci-cni-pool-size)",
+            "cniPoolSize",
+            "%-cni-pool-size",
             worker.cni_pool_size.is_some_and(|size| size != 0),
         ),
-        ("bridgeName", is_set(worker.bridge_name.as_deref())),
-        ("bridgeSubnet", is_set(worker.bridge_subnet.as_deref())),
+        ("bridgeName", "", is_set(worker.bridge_name.as_deref())),
+        ("bridgeSubnet", "", is_set(worker.bridge_subnet.as_deref())),
     ];
-    let unusable = given.into_iter().find(|(_, is_given)| *is_given);
+    let unusable = given.into_iter().find(|(_, _, is_given)| *is_given);
     match unusable {
-        Some((name, _)) if !is_host => refuse(
-            &format!("worker.oci.{name}"),
+        Some((key, flag, _)) if !is_host => refuse(
+            &section.option(key, flag),
             "remove it, or set networkMode = \"host\": steps have the host's network or none",
-        ),
-        _ => Ok(()),
-    }
-}
-
-/// What is said about a worker that is switched off means nothing, in upstream
-/// as here.
-fn containerd(arguments: &Arguments, config: &Config) -> Result<(), SettingsError> {
-    match (
-        config.worker.containerd.enabled,
-        arguments.containerd.first_given(),
-    ) {
-        (Some(true), _) => refuse(
-            "worker.containerd.enabled=true (--containerd-worker=true)",
-            "set it to false; the worker is worker.oci",
-        ),
-        (None, Some(flag)) => refuse(
-            flag,
-            "remove it or add --containerd-worker=false; the worker is the OCI worker",
         ),
         _ => Ok(()),
     }

@@ -269,9 +269,10 @@ pub(crate) fn session_error(error: kiln_session::SessionError) -> BuildError {
 /// wrongly.
 pub(crate) fn source_error(error: SourceError) -> BuildError {
     let kind = match &error {
-        SourceError::Registry(_) | SourceError::Store(_) | SourceError::Write { .. } => {
-            Kind::Environment
-        }
+        SourceError::Registry(_)
+        | SourceError::Containerd(_)
+        | SourceError::Store(_)
+        | SourceError::Write { .. } => Kind::Environment,
         SourceError::Internal(_) => Kind::Internal,
         SourceError::Stopped { .. } | SourceError::Transfer(TransferError::Stopped) => {
             Kind::Cancelled

@@ -23,8 +23,15 @@ pub(super) struct ImageFetch {
 #[async_trait]
 impl Fetch for ImageFetch {
     async fn fetch(&self, descriptor: &Descriptor) -> Result<(), FetchError> {
+        if let Place::Containerd(containerd, _) = &self.origin.place {
+            let progress = |done| (self.progress)(descriptor, done);
+            let content = self.origin.store.content();
+            if super::containerd::receive(containerd, descriptor, content, &progress).await? {
+                return Ok(());
+            }
+        }
         match &self.origin.place {
-            Place::Registry(repository) => {
+            Place::Registry(repository) | Place::Containerd(_, repository) => {
                 let progress = |done| (self.progress)(descriptor, done);
                 repository
                     .fetch_blob(descriptor, self.origin.store.content(), &progress)
@@ -51,6 +58,12 @@ impl Fetch for ImageFetch {
     async fn stream(&self, descriptor: &Descriptor) -> Result<Option<FetchStream>, FetchError> {
         let inner = match &self.origin.place {
             Place::Registry(repository) => repository.blob(descriptor).into_reader(),
+            Place::Containerd(containerd, repository) => {
+                match super::containerd::stream(containerd, descriptor).await? {
+                    Some(reader) => reader,
+                    None => repository.blob(descriptor).into_reader(),
+                }
+            }
             Place::Client(store) => {
                 kiln_session::content::reader_of(store.read(descriptor.digest(), 0).await?)
             }
@@ -67,7 +80,7 @@ impl Fetch for ImageFetch {
     fn is_possible(&self) -> bool {
         match &self.origin.place {
             Place::Client(store) => !store.is_gone(),
-            Place::Registry(_) | Place::Layout(_) => true,
+            Place::Registry(_) | Place::Containerd(..) | Place::Layout(_) => true,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Images: `docker-image://` from registries and `oci-layout://` from directories.
 
 mod cache_key;
+mod containerd;
 mod fetch;
 mod identifier;
 mod layout;

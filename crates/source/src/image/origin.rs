@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kiln_containerd::Containerd;
 use kiln_registry::Repository;
 use kiln_session::RemoteContent;
 use kiln_store::{ContentStore, Store};
@@ -17,7 +18,7 @@ use crate::error::SourceError;
 const MAX_DOCUMENT: u64 = 8 << 20;
 const COPY_BUFFER: usize = 1 << 20;
 
-/// A registry's repository, or a directory.
+/// A registry's repository, a containerd, or a directory.
 #[derive(Clone)]
 pub(super) struct Origin {
     pub(super) place: Place,
@@ -27,6 +28,8 @@ pub(super) struct Origin {
 #[derive(Clone)]
 pub(super) enum Place {
     Registry(Repository),
+    /// A containerd; what it lacks may be in the image's repository.
+    Containerd(Containerd, Repository),
     Layout(PathBuf),
     /// A layout of a client elsewhere.
     Client(Arc<dyn RemoteContent>),
@@ -57,14 +60,20 @@ impl Origin {
                 reason,
             });
         }
+        if let Place::Containerd(containerd, _) = &self.place {
+            let content = self.store.content();
+            if super::containerd::receive(containerd, descriptor, content, &|_| {}).await? {
+                return self.read(descriptor.digest()).await;
+            }
+        }
         match (&self.place, kind) {
-            (Place::Registry(repository), Kind::Manifest) => {
+            (Place::Registry(repository) | Place::Containerd(_, repository), Kind::Manifest) => {
                 let bytes = repository.manifest(descriptor).await?;
                 let (content, copy) = (self.store.content().clone(), bytes.clone());
                 blocking(move || content.put(&copy).map_err(store_error)).await?;
                 Ok(bytes)
             }
-            (Place::Registry(repository), Kind::Blob) => {
+            (Place::Registry(repository) | Place::Containerd(_, repository), Kind::Blob) => {
                 repository
                     .fetch_blob(descriptor, self.store.content(), &|_| {})
                     .await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use kiln_containerd::Containerd;
 use kiln_registry::{
     Authority, AuthorityError, Client, Credential, Reference, Repository, Token, TokenRequest,
     detect_manifest_media_type,
@@ -32,6 +33,7 @@ pub struct ImageSource {
     store: Store,
     client: Client,
     images: Option<ImageLookup>,
+    containerd: Option<Containerd>,
 }
 
 /// What a frontend wants to know of an image.
@@ -52,6 +54,7 @@ impl ImageSource {
             store,
             client,
             images: None,
+            containerd: None,
         }
     }
 
@@ -59,6 +62,14 @@ impl ImageSource {
     pub fn with_images(self, images: ImageLookup) -> Self {
         Self {
             images: Some(images),
+            ..self
+        }
+    }
+
+    /// Also looks among the images of a containerd.
+    pub fn with_containerd(self, containerd: Containerd) -> Self {
+        Self {
+            containerd: Some(containerd),
             ..self
         }
     }
@@ -113,9 +124,9 @@ impl ImageSource {
     ) -> Result<(Origin, Manifest), SourceError> {
         let authority = Arc::new(SessionAuthority(session.clone()));
         let repository = self.client.repository(&identifier.reference, authority);
-        let root = self.find(identifier, &repository).await?;
+        let (root, place) = self.find(identifier, repository).await?;
         let origin = Origin {
-            place: Place::Registry(repository),
+            place,
             store: self.store.clone(),
         };
         let name = identifier.reference.to_string();
@@ -123,40 +134,62 @@ impl ImageSource {
         Ok((origin, manifest))
     }
 
-    /// The descriptor the reference stands for. A digest that is in the store needs nobody.
+    /// The descriptor the reference stands for, and where the rest is. A digest that is in the store needs nobody.
     async fn find(
         &self,
         identifier: &ImageIdentifier,
-        repository: &Repository,
-    ) -> Result<Descriptor, SourceError> {
+        repository: Repository,
+    ) -> Result<(Descriptor, Place), SourceError> {
         let reference = &identifier.reference;
         if let Some(digest) = reference.digest()
             && let Some(descriptor) = self.stored(digest).await?
         {
-            return Ok(descriptor);
+            return Ok((descriptor, Place::Registry(repository)));
         }
-        let local = || {
-            self.images
-                .as_ref()
-                .and_then(|images| images(reference))
-                .filter(|found| {
-                    reference
-                        .digest()
-                        .is_none_or(|digest| digest == found.digest())
-                })
-        };
         if identifier.resolve_mode == ResolveMode::Local
-            && let Some(found) = local()
+            && let Some(found) = self.find_local(reference, &repository).await?
         {
             return Ok(found);
         }
-        match repository.resolve(reference).await {
-            Ok(descriptor) => Ok(descriptor),
-            Err(error) if identifier.resolve_mode == ResolveMode::Default => {
-                local().ok_or(error.into())
+        let error = match repository.resolve(reference).await {
+            Ok(descriptor) => return Ok((descriptor, Place::Registry(repository))),
+            Err(error) => error,
+        };
+        if identifier.resolve_mode == ResolveMode::Default {
+            match self.find_local(reference, &repository).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(local) => tracing::debug!(error = %local, "cannot look for a local image"),
             }
-            Err(error) => Err(error.into()),
         }
+        Err(error.into())
+    }
+
+    /// The same among images that have names here.
+    async fn find_local(
+        &self,
+        reference: &Reference,
+        repository: &Repository,
+    ) -> Result<Option<(Descriptor, Place)>, SourceError> {
+        let is_meant = |found: &Descriptor| {
+            let digest = reference.digest();
+            digest.is_none_or(|digest| digest == found.digest())
+        };
+        let named = self.images.as_ref().and_then(|images| images(reference));
+        if let Some(found) = named.filter(is_meant) {
+            return Ok(Some((found, Place::Registry(repository.clone()))));
+        }
+        let Some(containerd) = &self.containerd else {
+            return Ok(None);
+        };
+        for name in super::containerd::names(reference) {
+            let image = containerd.images().get(&name).await?;
+            if let Some(found) = image.map(|image| image.target).filter(is_meant) {
+                let place = Place::Containerd(containerd.clone(), repository.clone());
+                return Ok(Some((found, place)));
+            }
+        }
+        Ok(None)
     }
 
     async fn stored(&self, digest: &Digest) -> Result<Option<Descriptor>, SourceError> {

@@ -1,5 +1,7 @@
 //! The command line: every flag BuildKit's daemon has, by its name.
 
+mod containerd;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
@@ -7,6 +9,8 @@ use kiln_llb::git_url::parse_bool;
 
 use crate::config::{Config, DiskSpace};
 use crate::version;
+
+pub use containerd::ContainerdArguments;
 
 /// Builds for clients that speak BuildKit's API.
 #[derive(Debug, Clone, Default, Parser)]
@@ -76,10 +80,11 @@ pub struct Arguments {
     pub(crate) containerd: ContainerdArguments,
 }
 
-/// Flags of the worker.
+/// Flags of the worker whose images are its own.
 #[derive(Debug, Clone, Default, Args)]
 pub struct OciArguments {
-    #[arg(long, hide = true)]
+    /// Build with this worker: true, false or auto
+    #[arg(long, value_name = "CHOICE")]
     oci_worker: Option<String>,
     /// Label of the worker, com.example.foo=bar (may be repeated)
     #[arg(long, value_name = "LABEL")]
@@ -121,45 +126,6 @@ pub struct OciArguments {
     /// Space that garbage collection keeps to, in MB: RESERVED[,FREE[,MAXIMUM]]
     #[arg(long, value_name = "AMOUNTS")]
     oci_worker_gc_keepstorage: Option<String>,
-}
-
-/// Flags of the worker that hands everything to containerd.
-#[derive(Debug, Clone, Default, Args)]
-pub struct ContainerdArguments {
-    #[arg(long, hide = true)]
-    pub(crate) containerd_worker: Option<String>,
-    #[arg(long, hide = true)]
-    containerd_worker_addr: Option<String>,
-    #[arg(long, hide = true)]
-    containerd_worker_labels: Vec<String>,
-    #[arg(long, hide = true)]
-    containerd_worker_platform: Vec<String>,
-    #[arg(long, hide = true)]
-    containerd_worker_namespace: Option<String>,
-    #[arg(long, hide = true)]
-    containerd_worker_runtime: Option<String>,
-    #[arg(long, hide = true)]
-    containerd_worker_net: Option<String>,
-    #[arg(long, hide = true)]
-    containerd_cni_config_path: Option<String>,
-    #[arg(long, hide = true)]
-    containerd_cni_binary_dir: Option<String>,
-    #[arg(long, hide = true)]
-    containerd_cni_pool_size: Option<String>,
-    #[arg(long, hide = true)]
-    containerd_worker_snapshotter: Option<String>,
-    #[arg(long, hide = true)]
-    containerd_worker_apparmor_profile: Option<String>,
-    #[arg(long, hide = true, value_parser = flag, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    containerd_worker_selinux: Option<bool>,
-    #[arg(long, hide = true)]
-    containerd_max_parallelism: Option<String>,
-    #[arg(long, hide = true, value_parser = flag, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    containerd_worker_rootless: Option<bool>,
-    #[arg(long, hide = true, value_parser = flag, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    containerd_worker_gc: Option<bool>,
-    #[arg(long, hide = true)]
-    containerd_worker_gc_keepstorage: Option<String>,
 }
 
 /// A flag's value in any of the forms that Go's tools take.
@@ -205,10 +171,7 @@ impl Arguments {
         set_list(&mut config.cdi.spec_dirs, &self.cdi_spec_dir);
         set(&mut config.worker.oci.rootless, &self.rootless);
         self.oci.apply(config)?;
-        if let Some(text) = &self.containerd.containerd_worker {
-            config.worker.containerd.enabled = flag_or_auto("--containerd-worker", text)?;
-        }
-        Ok(())
+        self.containerd.apply(&mut config.worker.containerd)
     }
 }
 
@@ -218,12 +181,8 @@ impl OciArguments {
         if let Some(text) = &self.oci_worker {
             worker.enabled = flag_or_auto("--oci-worker", text)?;
         }
-        for label in &self.oci_worker_labels {
-            let (key, value) = label.split_once('=').ok_or_else(|| {
-                format!("invalid value {label:?} of --oci-worker-labels: write KEY=VALUE")
-            })?;
-            worker.labels.insert(key.into(), value.into());
-        }
+        let labels = pairs("--oci-worker-labels", &self.oci_worker_labels)?;
+        worker.labels.extend(labels);
         set(&mut worker.snapshotter, &self.oci_worker_snapshotter);
         set(
             &mut worker.proxy_snapshotter_path,
@@ -247,88 +206,12 @@ impl OciArguments {
             .unwrap_or(worker.no_process_sandbox);
         set(&mut worker.gc, &self.oci_worker_gc);
         if let Some(text) = &self.oci_worker_gc_keepstorage {
-            let amounts = megabytes(text)?;
-            let amount = |index: usize| amounts.get(index).copied();
-            worker.reserved_space = amount(0);
-            worker.min_free_space = amount(1);
-            worker.max_used_space = amount(2);
+            let [reserved, free, maximum] = megabytes("--oci-worker-gc-keepstorage", text)?;
+            worker.reserved_space = reserved;
+            worker.min_free_space = free;
+            worker.max_used_space = maximum;
         }
         Ok(())
-    }
-}
-
-impl ContainerdArguments {
-    /// The first flag that only makes sense with that worker.
-    pub(crate) fn first_given(&self) -> Option<&'static str> {
-        let given = [
-            (
-                "--containerd-worker-addr",
-                self.containerd_worker_addr.is_some(),
-            ),
-            (
-                "--containerd-worker-labels",
-                !self.containerd_worker_labels.is_empty(),
-            ),
-            (
-                "--containerd-worker-platform",
-                !self.containerd_worker_platform.is_empty(),
-            ),
-            (
-                "--containerd-worker-namespace",
-                self.containerd_worker_namespace.is_some(),
-            ),
-            (
-                "--containerd-worker-runtime",
-                self.containerd_worker_runtime.is_some(),
-            ),
-            (
-                "--containerd-worker-net",
-                self.containerd_worker_net.is_some(),
-            ),
-            (
-                "--containerd-cni-config-path",
-                self.containerd_cni_config_path.is_some(),
-            ),
-            (
-                "--containerd-cni-binary-dir",
-                self.containerd_cni_binary_dir.is_some(),
-            ),
-            (
-                "--containerd-cni-pool-size",
-                self.containerd_cni_pool_size.is_some(),
-            ),
-            (
-                "--containerd-worker-snapshotter",
-                self.containerd_worker_snapshotter.is_some(),
-            ),
-            (
-                "--containerd-worker-apparmor-profile",
-                self.containerd_worker_apparmor_profile.is_some(),
-            ),
-            (
-                "--containerd-worker-selinux",
-                self.containerd_worker_selinux.is_some(),
-            ),
-            (
-                "--containerd-max-parallelism",
-                self.containerd_max_parallelism.is_some(),
-            ),
-            (
-                "--containerd-worker-rootless",
-                self.containerd_worker_rootless.is_some(),
-            ),
-            (
-                "--containerd-worker-gc",
-                self.containerd_worker_gc.is_some(),
-            ),
-            (
-                "--containerd-worker-gc-keepstorage",
-                self.containerd_worker_gc_keepstorage.is_some(),
-            ),
-        ];
-        given
-            .into_iter()
-            .find_map(|(name, is_given)| is_given.then_some(name))
     }
 }
 
@@ -344,19 +227,31 @@ fn set_list<T: Clone>(place: &mut Vec<T>, given: &[T]) {
     }
 }
 
-/// Up to three amounts in megabytes, which here are millions of bytes.
-fn megabytes(text: &str) -> Result<Vec<DiskSpace>, String> {
-    let amounts = text.splitn(3, ',').map(|part| {
+/// Labels, each as `KEY=VALUE`.
+fn pairs(flag: &str, given: &[String]) -> Result<Vec<(String, String)>, String> {
+    let pairs = given.iter().map(|pair| {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("invalid value {pair:?} of {flag}: write KEY=VALUE"))?;
+        Ok((key.to_owned(), value.to_owned()))
+    });
+    pairs.collect()
+}
+
+/// Up to three amounts in megabytes, which here are millions of bytes: reserved, free, maximum.
+fn megabytes(flag: &str, text: &str) -> Result<[Option<DiskSpace>; 3], String> {
+    let mut amounts = [None; 3];
+    for (place, part) in amounts.iter_mut().zip(text.splitn(3, ',')) {
         let bytes = part
             .parse::<u64>()
             .ok()
             .and_then(|megabytes| megabytes.checked_mul(1_000_000));
-        bytes.map(DiskSpace::Bytes)
-    });
-    amounts.collect::<Option<Vec<_>>>().ok_or_else(|| {
-        format!(
-            "invalid value {text:?} of --oci-worker-gc-keepstorage: \
-             write megabytes as RESERVED[,FREE[,MAXIMUM]]"
-        )
-    })
+        let bytes = bytes.ok_or_else(|| {
+            format!(
+                "invalid value {text:?} of {flag}: write megabytes as RESERVED[,FREE[,MAXIMUM]]"
+            )
+        })?;
+        *place = Some(DiskSpace::Bytes(bytes));
+    }
+    Ok(amounts)
 }
