@@ -7,6 +7,7 @@ mod builds;
 mod buildx;
 mod calls;
 mod config;
+mod containerd;
 mod history;
 mod llb;
 mod load;

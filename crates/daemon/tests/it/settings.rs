@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser as _;
-use kiln_daemon::{Address, Arguments, Environment, Settings, config};
+use kiln_daemon::{Address, Arguments, Environment, Presence, Settings, config};
 use kiln_engine::{Entitlement, ExecutorChoice, GcSettings};
 
 fn root() -> Environment {
@@ -211,6 +211,12 @@ fn what_asks_for_what_happens_anyway_is_accepted() {
         ][..],
         &["--oci-worker=auto", "--containerd-worker=auto"],
         &[
+            "--containerd-worker-runtime=io.containerd.runc.v2",
+            "--containerd-worker-net=host",
+            "--containerd-cni-pool-size=4",
+            "--containerd-worker-selinux=false",
+        ],
+        &[
             "--oci-worker-snapshotter=overlayfs",
             "--oci-worker-net=host",
             "--oci-cni-pool-size=4",
@@ -236,6 +242,65 @@ fn what_asks_for_what_happens_anyway_is_accepted() {
 }
 
 #[test]
+fn the_first_worker_that_is_on_builds() {
+    let file = r#"
+        [worker.oci]
+        max-parallelism = 2
+        labels = { from = "oci" }
+        [worker.containerd]
+        address = "unix:///ctd.sock"
+        namespace = "n"
+        snapshotter = "native"
+        platforms = ["linux/s390x"]
+        max-parallelism = 3
+        labels = { from = "containerd" }
+        reservedSpace = 5
+    "#;
+    let settings = resolve(&[], file).unwrap();
+    assert_eq!(settings.engine.images, None);
+    assert_eq!(settings.engine.max_parallelism, Some(2));
+    assert_eq!(settings.labels["from"], "oci");
+    let containerd = settings.containerd.unwrap();
+    assert_eq!(containerd.presence, Presence::IfThere);
+    assert_eq!(containerd.labels["from"], "containerd");
+    assert_eq!(settings.warnings, [""; 0]);
+
+    let both = resolve(&["--containerd-worker"], file);
+    assert!(both.is_err(), "a value is needed, as upstream has it");
+    let both = resolve(&["--containerd-worker=true"], file).unwrap();
+    assert_eq!(both.engine.images, None);
+    assert_eq!(both.containerd.unwrap().presence, Presence::Required);
+    assert!(both.warnings[0].contains("--oci-worker=false"));
+
+    for choice in ["--containerd-worker=true", "--containerd-worker=auto"] {
+        let flags = [
+            "--oci-worker=false",
+            choice,
+            "--containerd-max-parallelism=4",
+        ];
+        let settings = resolve(&flags, file).unwrap();
+        let images = settings.engine.images.unwrap();
+        assert_eq!(images.address.path(), Path::new("/ctd.sock"));
+        assert_eq!(images.namespace, "n");
+        assert_eq!(images.snapshotter, "native");
+        assert_eq!(settings.engine.max_parallelism, Some(4));
+        assert_eq!(settings.labels["from"], "containerd");
+        assert_eq!(settings.platforms.len(), 1);
+        assert!(matches!(settings.engine.gc, GcSettings::Within(it) if it.reserved == 5));
+        assert_eq!(settings.containerd.unwrap().presence, Presence::Required);
+        assert_eq!(settings.warnings, [""; 0]);
+    }
+    let off = resolve(&["--containerd-worker=false"], file).unwrap();
+    assert_eq!(off.containerd, None);
+    let defaults = resolve(&["--oci-worker=false"], "").unwrap();
+    let images = defaults.engine.images.unwrap();
+    let default = Path::new("/run/containerd/containerd.sock");
+    assert_eq!(images.address.path(), default);
+    assert_eq!(images.namespace, "buildkit");
+    assert_eq!(images.snapshotter, "overlayfs");
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_by_name() {
     let check = |flags: &[&str], file: &str, part: &str| {
         let error = resolve(flags, file).unwrap_err();
@@ -252,7 +317,7 @@ fn what_cannot_be_done_is_refused_by_name() {
     check(&["--cdi-disabled=false"], "", "cdi (--cdi-disabled=false");
     check(&["--cdi-spec-dir=/x"], "", "cdi");
     check(
-        &["--oci-worker=false"],
+        &["--oci-worker=false", "--containerd-worker=false"],
         "",
         "worker.oci.enabled=false (--oci-worker=false)",
     );
@@ -290,14 +355,29 @@ fn what_cannot_be_done_is_refused_by_name() {
     check(&["--oci-worker-selinux"], "", "worker.oci.selinux");
     check(&["--oci-worker-no-process-sandbox"], "", "noProcessSandbox");
     check(
-        &["--containerd-worker=true"],
+        &["--containerd-worker-runtime=io.containerd.kata.v2"],
         "",
-        "worker.containerd.enabled=true",
+        "worker.containerd.runtime (--containerd-worker-runtime)",
     );
     check(
-        &["--containerd-worker-addr=/x"],
+        &["--containerd-worker-net=bridge"],
         "",
-        "--containerd-worker-addr",
+        "worker.containerd.networkMode=\"bridge\" (--containerd-worker-net)",
+    );
+    check(
+        &["--containerd-cni-pool-size=3"],
+        "",
+        "worker.containerd.cniPoolSize (--containerd-cni-pool-size)",
+    );
+    check(
+        &["--containerd-worker-apparmor-profile=x"],
+        "",
+        "worker.containerd.apparmor-profile (--containerd-worker-apparmor-profile)",
+    );
+    check(
+        &["--containerd-worker-selinux"],
+        "",
+        "worker.containerd.selinux (--containerd-worker-selinux)",
     );
     check(&[], "proxyNetwork = true", "proxyNetwork");
     check(&[], "[cache.gha.verify]\nrequired = true", "cache.gha");
@@ -329,8 +409,13 @@ fn what_cannot_be_done_is_refused_by_name() {
     );
     check(
         &[],
-        "[worker.containerd]\nenabled = true",
-        "worker.containerd.enabled=true",
+        "[worker.containerd]\ndefaultCgroupParent = \"x\"",
+        "worker.containerd.defaultCgroupParent",
+    );
+    check(
+        &[],
+        "[worker.containerd.runtime]\npath = \"/x\"",
+        "worker.containerd.runtime",
     );
 }
 
@@ -359,6 +444,22 @@ fn values_without_sense_are_explained() {
     check(&["--group=no-such-group"], "", "no-such-group");
     check(&["--allow-insecure-entitlement=root"], "", "root");
     check(&["--oci-worker-labels=x"], "", "write KEY=VALUE");
+    check(&["--containerd-worker-labels=x"], "", "write KEY=VALUE");
+    check(
+        &["--containerd-worker-addr=tcp://127.0.0.1:1"],
+        "",
+        "worker.containerd.address (--containerd-worker-addr)",
+    );
+    check(
+        &["--containerd-worker=perhaps"],
+        "",
+        "write true, false or auto",
+    );
+    check(
+        &["--containerd-worker-gc-keepstorage=x"],
+        "",
+        "RESERVED[,FREE[,MAXIMUM]]",
+    );
     check(
         &["--oci-worker-platform=linux/a/b/c/d"],
         "",

@@ -20,7 +20,8 @@ use crate::image::model::Descriptor;
 const PARALLEL: usize = 4;
 const MAX_CONFIG: u64 = 8 << 20;
 
-/// Refers from one blob to another; a number follows.
+/// Refers from one blob to another. What follows is as containerd itself has it: `ctr content prune references`, which
+/// gives up the layers of unpacked images, goes by it.
 const CONTENT: &str = "containerd.io/gc.ref.content.";
 /// The digest of the tar in a layer.
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
@@ -64,18 +65,19 @@ struct Blobs(BTreeMap<String, Blob>);
 impl Blobs {
     fn of(image: &Assembled, configs: &[DiffIds]) -> Self {
         let mut all = Self(BTreeMap::new());
-        for (manifest, config, layers) in image.parts() {
-            all.add(config);
-            for layer in layers {
-                all.add(layer);
-            }
-            all.refer(manifest, std::iter::once(config).chain(layers));
+        for image in &image.manifests {
+            all.refer(&image.descriptor, "config", [&image.config]);
+            all.refer(&image.descriptor, "l.", &image.layers);
         }
-        if image
+        for said in &image.attestations {
+            all.refer(&said.descriptor, "config", [&said.config]);
+            all.refer(&said.descriptor, "s.", &said.statements);
+        }
+        let is_index = image
             .parts()
-            .all(|(it, _, _)| it.digest != image.root.digest)
-        {
-            all.refer(&image.root, image.parts().map(|(manifest, _, _)| manifest));
+            .all(|(it, _, _)| it.digest != image.root.digest);
+        if is_index {
+            all.refer(&image.root, "m.", image.parts().map(|(it, _, _)| it));
         }
         for (image, diff_ids) in image.manifests.iter().zip(configs) {
             for (layer, diff_id) in image.layers.iter().zip(diff_ids) {
@@ -94,11 +96,22 @@ impl Blobs {
         })
     }
 
-    fn refer<'a>(&mut self, from: &Descriptor, to: impl Iterator<Item = &'a Descriptor>) {
-        let labels = to
-            .enumerate()
-            .map(|(number, child)| (format!("{CONTENT}{number}"), child.digest.clone()));
-        self.add(from).labels.extend(labels);
+    /// Labels one blob with others that belong to it; they are numbered where the kind ends with a dot.
+    fn refer<'a>(
+        &mut self,
+        from: &Descriptor,
+        kind: &str,
+        to: impl IntoIterator<Item = &'a Descriptor>,
+    ) {
+        for (number, child) in to.into_iter().enumerate() {
+            self.add(child);
+            let label = match kind.ends_with('.') {
+                true => format!("{CONTENT}{kind}{number}"),
+                false => format!("{CONTENT}{kind}"),
+            };
+            let labels = &mut self.add(from).labels;
+            labels.insert(label, child.digest.clone());
+        }
     }
 }
 

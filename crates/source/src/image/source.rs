@@ -144,7 +144,7 @@ impl ImageSource {
         if let Some(digest) = reference.digest()
             && let Some(descriptor) = self.stored(digest).await?
         {
-            return Ok((descriptor, Place::Registry(repository)));
+            return Ok((descriptor, self.place(repository)));
         }
         if identifier.resolve_mode == ResolveMode::Local
             && let Some(found) = self.find_local(reference, &repository).await?
@@ -152,7 +152,7 @@ impl ImageSource {
             return Ok(found);
         }
         let error = match repository.resolve(reference).await {
-            Ok(descriptor) => return Ok((descriptor, Place::Registry(repository))),
+            Ok(descriptor) => return Ok((descriptor, self.place(repository))),
             Err(error) => error,
         };
         if identifier.resolve_mode == ResolveMode::Default {
@@ -163,6 +163,14 @@ impl ImageSource {
             }
         }
         Err(error.into())
+    }
+
+    /// Where an image's blobs are looked for, whoever knows its name.
+    fn place(&self, repository: Repository) -> Place {
+        match &self.containerd {
+            Some(containerd) => Place::Containerd(containerd.clone(), repository),
+            None => Place::Registry(repository),
+        }
     }
 
     /// The same among images that have names here.
@@ -177,7 +185,7 @@ impl ImageSource {
         };
         let named = self.images.as_ref().and_then(|images| images(reference));
         if let Some(found) = named.filter(is_meant) {
-            return Ok(Some((found, Place::Registry(repository.clone()))));
+            return Ok(Some((found, self.place(repository.clone()))));
         }
         let Some(containerd) = &self.containerd else {
             return Ok(None);
@@ -185,8 +193,7 @@ impl ImageSource {
         for name in super::containerd::names(reference) {
             let image = containerd.images().get(&name).await?;
             if let Some(found) = image.map(|image| image.target).filter(is_meant) {
-                let place = Place::Containerd(containerd.clone(), repository.clone());
-                return Ok(Some((found, place)));
+                return Ok(Some((found, self.place(repository.clone()))));
             }
         }
         Ok(None)
