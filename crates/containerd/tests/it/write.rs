@@ -115,7 +115,8 @@ async fn an_unfinished_blob_is_continued() {
     let half = bytes.len() / 2;
     leave(&scene, &blob, &bytes[..half]).await;
     let seen = Mutex::new(Vec::new());
-    let content = scene.containerd.content();
+    let lease = scene.lease().await;
+    let content = scene.containerd.under(&lease).content();
     let progress = |done| seen.lock().unwrap().push(done);
     content.write(&blob, &progress).await.unwrap();
     let first = seen.lock().unwrap()[0];
@@ -130,7 +131,8 @@ async fn an_unfinished_blob_that_is_wrong_is_written_anew() {
     let bytes = noise(2 << 20);
     let blob = blob(&bytes);
     leave(&scene, &blob, b"something else").await;
-    let content = scene.containerd.content();
+    let lease = scene.lease().await;
+    let content = scene.containerd.under(&lease).content();
     content.write(&blob, &ignore).await.unwrap();
     let read = content.read_all(&blob.digest, bytes.len()).await.unwrap();
     assert_eq!(read, bytes);

@@ -34,8 +34,10 @@ async fn resource_limits() {
 #[tokio::test]
 async fn out_of_memory_is_told_apart() {
     let fixture = Fixture::new(Kind::Native);
-    let mut request =
-        fixture.shell("head -c 200000000 /dev/zero | tail -c 100000000 | wc -c; exit 9");
+    // The kernel is told which process it may kill: not the shell.
+    let victim = "(echo 1000 > /proc/self/oom_score_adj; exec tail -c 100000000)";
+    let script = format!("head -c 200000000 /dev/zero | {victim} | wc -c; exit 9");
+    let mut request = fixture.shell(&script);
     request.resources = Resources {
         memory: 20 << 20,
         memory_swap: 20 << 20,

@@ -74,7 +74,10 @@ impl Scene {
 
     /// What an image prints.
     fn run(&self, name: &str) -> String {
-        self.ctr(&["run", "--rm", name, "container"])
+        // Containers of all tests have one place on the machine, by namespace and id.
+        let own = self.containerd.socket();
+        let own = own.parent().and_then(|dir| dir.file_name()).unwrap();
+        self.ctr(&["run", "--rm", name, own.to_str().unwrap()])
     }
 
     async fn build(&self, dockerfile: &str, output: &[(&str, &str)]) -> Built {
