@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use base64::Engine as _;
 use futures::future::try_join_all;
 use kiln_exporter::{
-    BuildInfoPlace, Compression, ExportError, ExportInput, Exported, OptionError, Output, Progress,
-    ProgressEvent, Push, Target,
+    BuildInfoPlace, Compression, ExportError, ExportInput, Exported, ImageOptions, OptionError,
+    Output, Progress, ProgressEvent, Push, Target,
 };
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
@@ -33,9 +33,14 @@ impl Export {
     /// How an image's layers are compressed; `None` for outputs that are no
     /// image.
     pub(crate) fn compression(&self) -> Option<Compression> {
+        self.image().map(|options| options.compression)
+    }
+
+    /// The keys that all images have; `None` for outputs that are no image.
+    fn image(&self) -> Option<&ImageOptions> {
         match &self.output {
-            Output::Image(options) => Some(options.image.compression),
-            Output::Archive(options) => Some(options.image.compression),
+            Output::Image(options) => Some(&options.image),
+            Output::Archive(options) => Some(&options.image),
             Output::Local(_) | Output::Tar(_) => None,
         }
     }
@@ -43,11 +48,8 @@ impl Export {
 
 /// Whether an export asks for what the result was made from.
 pub(crate) fn want_build_info(exports: &[Export]) -> bool {
-    exports.iter().any(|export| match &export.output {
-        Output::Image(options) => options.image.build_info != BuildInfoPlace::None,
-        Output::Archive(options) => options.image.build_info != BuildInfoPlace::None,
-        Output::Local(_) | Output::Tar(_) => false,
-    })
+    let mut images = exports.iter().filter_map(Export::image);
+    images.any(|options| options.build_info != BuildInfoPlace::None)
 }
 
 /// Checks the keys of all exports, before anything is built.

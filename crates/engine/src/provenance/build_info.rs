@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use kiln_exporter::{BuildInfo, PackageKind};
-use oci_spec::image::Platform;
 use serde::Serialize;
 
-use super::capture::{Capture, Wanted};
+use super::capture::{self, Capture};
 use super::images::ImageSource;
-use super::ledger::{FrontendRequest, Origin};
+use super::ledger::FrontendRequest;
 use super::redact;
 use crate::frontend::BuiltPlatform;
 
@@ -55,19 +54,9 @@ struct Source {
 
 /// Adds to each result what it was made from.
 pub(crate) fn inform(built: &mut [BuiltPlatform]) {
-    let results = built.iter().map(|it| (&it.platform, &it.solution.origin));
-    let results: Vec<(&Platform, &Origin)> = results.collect();
-    let infos = results.iter().map(|(platform, origin)| {
-        let wanted = Wanted {
-            platform,
-            origin,
-            results: &results,
-        };
-        info(&wanted.capture())
-    });
-    let infos: Vec<_> = infos.collect();
-    for (built, info) in built.iter_mut().zip(infos) {
-        built.build_info = info;
+    let captures = capture::all(built);
+    for (built, capture) in built.iter_mut().zip(&captures) {
+        built.build_info = info(capture);
     }
 }
 

@@ -8,6 +8,7 @@ use oci_spec::image::Platform;
 
 use super::images::{self, ImageSource};
 use super::ledger::{FrontendRequest, Origin, Trace};
+use crate::frontend::BuiltPlatform;
 use crate::ops::EngineOp;
 
 /// What is behind one result: all that its build solved and looked up.
@@ -36,16 +37,31 @@ pub(crate) enum Material {
 }
 
 /// A result whose capture is wanted, among all of its build.
-pub(super) struct Wanted<'a> {
-    pub(super) platform: &'a Platform,
-    pub(super) origin: &'a Origin,
+struct Wanted<'a> {
+    platform: &'a Platform,
+    origin: &'a Origin,
     /// All results of the build, with their platforms.
-    pub(super) results: &'a [(&'a Platform, &'a Origin)],
+    results: &'a [(&'a Platform, &'a Origin)],
+}
+
+/// What is behind each of a build's results.
+pub(super) fn all(built: &[BuiltPlatform]) -> Vec<Capture> {
+    let results = built.iter().map(|it| (&it.platform, &it.solution.origin));
+    let results: Vec<(&Platform, &Origin)> = results.collect();
+    let captures = results.iter().map(|(platform, origin)| {
+        let wanted = Wanted {
+            platform,
+            origin,
+            results: &results,
+        };
+        wanted.capture()
+    });
+    captures.collect()
 }
 
 impl Wanted<'_> {
     /// Collects what is behind the result. What other results of the build are made of is left out.
-    pub(super) fn capture(&self) -> Capture {
+    fn capture(&self) -> Capture {
         let Origin { ledger, trace } = self.origin;
         let mut capture = Capture {
             request: ledger.request.clone(),

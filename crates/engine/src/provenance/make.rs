@@ -11,11 +11,10 @@ use kiln_exporter::{
 use kiln_session::SessionId;
 use kiln_session::progress::Timestamp;
 use kiln_solver::Solved;
-use oci_spec::image::Platform;
 
-use super::capture::{Capture, Wanted};
+use super::capture::{self, Capture};
 use super::layers;
-use super::ledger::{Origin, Trace};
+use super::ledger::Trace;
 use super::options::{Mode, ProvenanceOptions};
 use super::predicate::Facts;
 use super::steps::Steps;
@@ -111,22 +110,14 @@ impl Finding {
         options: &ProvenanceOptions,
         built: &[BuiltPlatform],
     ) -> Vec<Self> {
-        let results = built.iter().map(|it| (&it.platform, &it.solution.origin));
-        let results: Vec<(&Platform, &Origin)> = results.collect();
-        let findings = built.iter().map(|it| {
-            let wanted = Wanted {
-                platform: &it.platform,
-                origin: &it.solution.origin,
-                results: &results,
-            };
-            Self {
-                engine: engine.clone(),
-                invocation: invocation.clone(),
-                options: options.clone(),
-                capture: wanted.capture(),
-                trace: it.solution.origin.trace.clone(),
-                solved: it.solution.solved.clone(),
-            }
+        let captures = capture::all(built).into_iter();
+        let findings = built.iter().zip(captures).map(|(it, capture)| Self {
+            engine: engine.clone(),
+            invocation: invocation.clone(),
+            options: options.clone(),
+            capture,
+            trace: it.solution.origin.trace.clone(),
+            solved: it.solution.solved.clone(),
         });
         findings.collect()
     }
