@@ -61,6 +61,7 @@ impl Docker {
                 format!("type=oci,compression={compression},dest={}", path.display())
             }
             Output::Folder(path) => format!("type=local,dest={}", path.display()),
+            Output::Push(name) => format!("type=image,name={name},push=true"),
         });
         command.arg(build.context);
         command

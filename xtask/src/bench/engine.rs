@@ -28,6 +28,8 @@ pub(super) enum Output<'a> {
     Archive(&'a Path, &'static str),
     /// Files in a folder.
     Folder(&'a Path),
+    /// An image of this name in its registry.
+    Push(&'a str),
 }
 
 /// One build, the same for every engine.
@@ -64,6 +66,15 @@ impl Engine {
             Engine::Ours(ours) => ours.command(build),
             Engine::Daemon(daemon, client) => daemon.command(*client, build),
             Engine::Reference(reference) => reference.command(build),
+        }
+    }
+
+    /// What its repositories are called.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Engine::Ours(_) => "buildctl",
+            Engine::Daemon(..) => "buildkitd",
+            Engine::Reference(_) => "reference",
         }
     }
 
@@ -154,6 +165,11 @@ impl Ours {
                     .arg("--output")
                     .arg(format!("type=local,dest={}", path.display()));
             }
+            Output::Push(name) => {
+                command
+                    .arg("--output")
+                    .arg(format!("type=image,name={name},push=true"));
+            }
         }
         command
     }
@@ -163,12 +179,9 @@ impl Ours {
         let build = Build {
             context,
             cache: Cache::Use,
-            output: Output::Kept,
+            output: Output::Push(name),
         };
         let mut command = self.command(&build);
-        command
-            .arg("--output")
-            .arg(format!("type=image,name={name},push=true"));
         run_quietly(&mut command, log).map_err(|error| format!("cannot push {name}: {error}"))
     }
 }

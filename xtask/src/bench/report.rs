@@ -129,7 +129,7 @@ cargo xtask setup    # docker-registry, runc and busybox, as root
 cargo xtask bench    # as root; downloads the reference's Debian packages once, into target/reference
 ```
 
-`--rounds N` measures more rounds, `--only steps|context|export|pull|daemon|buildx|soak` one workload, `--quick` small inputs,
+`--rounds N` measures more rounds, `--only steps|context|export|push|pull|daemon|buildx|soak` one workload, `--quick` small inputs,
 `--binary FILE` another `buildctl`. Without network access for the packages only ours is measured. The document is
 written when all workloads have been measured against the reference.
 ",

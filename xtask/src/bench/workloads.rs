@@ -1,6 +1,8 @@
 //! The workloads. Each round takes every engine through the same builds, the
 //! engines in turn; which one is first changes from round to round.
 
+mod images;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -21,8 +23,6 @@ pub(super) struct Sizes {
 
 /// Steps of the short build that start-up costs are taken from.
 const FEW_STEPS: usize = 2;
-/// Layers of the image that is pulled.
-const LAYERS: u64 = 10;
 
 /// Everything that a workload needs.
 pub(super) struct Bench {
@@ -48,8 +48,9 @@ pub(super) type Workload = fn(&Bench, usize, &mut Figures) -> Result<(), String>
 pub(super) const WORKLOADS: &[(&str, Workload)] = &[
     ("steps", steps),
     ("context", context),
-    ("export", export),
-    ("pull", pull),
+    ("export", images::export),
+    ("push", images::push),
+    ("pull", images::pull),
     ("daemon", daemon),
     ("buildx", buildx),
     ("soak", soak),
@@ -261,82 +262,6 @@ fn cached_steps(
         })?;
     }
     Ok(())
-}
-
-/// Compressions of exports, and what their figures are called.
-const COMPRESSIONS: [(&str, &str); 3] = [
-    ("gzip", "gzip OCI export of real files"),
-    ("estargz", "estargz OCI export of real files"),
-    ("zstd", "zstd OCI export of real files"),
-];
-
-/// Real files as OCI archives, each from a layer that has no blob yet, and as files.
-fn export(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
-    let context = bench.context("real");
-    if round == 0 {
-        inputs::real_files(&context.join("files"), bench.sizes.bytes, 1)?;
-        let dockerfile = format!("FROM {}\nCOPY files /files\n", bench.base);
-        inputs::write(&context.join("Dockerfile"), &dockerfile)?;
-    }
-    let (turn, output) = ((Form::Embedded, round), bench.work.join("output"));
-    let build = kept(&context, Cache::Use);
-    for (compression, name) in COMPRESSIONS {
-        // A blob that is there in another form would be exported as it is.
-        inputs::write(
-            &context.join("files/round"),
-            &format!("{round} {compression}"),
-        )?;
-        bench.each(turn, &build, |_, _| {})?;
-        let archive = Build {
-            output: Output::Archive(&output, compression),
-            ..build
-        };
-        bench.each(turn, &archive, |side, sample| {
-            figures.add(name, 1.0 / 3.0, side, sample);
-        })?;
-    }
-    let folder = Build {
-        output: Output::Folder(&output),
-        ..build
-    };
-    bench.each(turn, &folder, |side, sample| {
-        figures.add("local export of real files", 1.0, side, sample);
-    })
-}
-
-/// An image of ten layers that nobody has seen before.
-fn pull(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
-    let source = bench.context("layers");
-    if round == 0 {
-        inputs::real_files(&source, bench.sizes.bytes, LAYERS)?;
-    }
-    let mut dockerfile = String::from("FROM scratch\n");
-    for part in (0..LAYERS).map(inputs::part_name) {
-        inputs::write(
-            &source.join(&part).join("round"),
-            &format!("{round} {part}"),
-        )?;
-        dockerfile.push_str(&format!("COPY {part} /{part}\n"));
-    }
-    inputs::write(&source.join("Dockerfile"), &dockerfile)?;
-    let name = bench.registry.name(&format!("layers:{round}"));
-    bench
-        .workshop
-        .push(&source, &name, &bench.work.join("push.log"))?;
-    let context = bench.context("pulling");
-    // A step makes sure that the layers are unpacked.
-    let dockerfile = format!(
-        "FROM {name}\nCOPY --from={} /bin /bin\nRUN [\"/bin/true\"]\n",
-        bench.base
-    );
-    inputs::write(&context.join("Dockerfile"), &dockerfile)?;
-    bench.each(
-        (Form::Embedded, round),
-        &kept(&context, Cache::Use),
-        |side, sample| {
-            figures.add("pull and unpack of ten layers", 1.0, side, sample);
-        },
-    )
 }
 
 /// Many small builds on one daemon, each with a context of its own and every
