@@ -35,9 +35,18 @@ impl Daemon {
 
     /// Starts the daemon with more flags.
     pub(crate) fn with(world: &World, flags: &[&str]) -> Self {
+        Self::start_with(world, "", flags)
+    }
+
+    /// Starts the daemon with this in its configuration file.
+    pub(crate) fn configured(world: &World, settings: &str) -> Self {
+        Self::start_with(world, settings, &[])
+    }
+
+    fn start_with(world: &World, settings: &str, flags: &[&str]) -> Self {
         let address = format!("unix://{}", world.path("buildkitd.sock").display());
         let log = world.path("buildkitd.log");
-        world.write("buildkitd.toml", "");
+        world.write("buildkitd.toml", settings);
         let child = Command::new(binary())
             .current_dir(world.path("."))
             .args(["--config", "buildkitd.toml", "--addr", &address])

@@ -19,6 +19,7 @@ mod outputs;
 mod page;
 mod processes;
 mod reference_images;
+mod registries;
 mod sources;
 mod ssh;
 mod steps;

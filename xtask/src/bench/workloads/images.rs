@@ -2,18 +2,25 @@
 
 use super::{Bench, Form, kept};
 use crate::bench::engine::{Build, Cache, Output};
-use crate::bench::figures::Figures;
+use crate::bench::figures::{Figures, Side};
 use crate::bench::inputs;
 use crate::bench::measure::measure;
 
 /// Layers of the image that is pulled.
 const LAYERS: u64 = 10;
 
-/// Compressions of exports, and what their figures are called.
-const COMPRESSIONS: [(&str, &str); 3] = [
-    ("gzip", "gzip OCI export of real files"),
-    ("estargz", "estargz OCI export of real files"),
-    ("zstd", "zstd OCI export of real files"),
+/// Compressions of exports, ours and the reference's, and what their figures
+/// are called. Debian's build of the reference crashes when it writes eStargz
+/// (it panics: its compressor's footers have another size than it expects), so
+/// ours is held against the reference's gzip, which does less.
+const COMPRESSIONS: [(&str, &str, &str); 3] = [
+    ("gzip", "gzip", "gzip OCI export of real files"),
+    (
+        "estargz",
+        "gzip",
+        "estargz OCI export of real files (reference: gzip)",
+    ),
+    ("zstd", "zstd", "zstd OCI export of real files"),
 ];
 
 /// Real files as OCI archives, each from a layer that has no blob yet, and as files.
@@ -26,20 +33,23 @@ pub(super) fn export(bench: &Bench, round: usize, figures: &mut Figures) -> Resu
     }
     let (turn, output) = ((Form::Embedded, round), bench.work.join("output"));
     let build = kept(&context, Cache::Use);
-    for (compression, name) in COMPRESSIONS {
+    for (own, reference, name) in COMPRESSIONS {
         // A blob that is there in another form would be exported as it is.
-        inputs::write(
-            &context.join("files/round"),
-            &format!("{round} {compression}"),
-        )?;
+        inputs::write(&context.join("files/round"), &format!("{round} {own}"))?;
         bench.each(turn, &build, |_, _| {})?;
-        let archive = Build {
-            output: Output::Archive(&output, compression),
-            ..build
-        };
-        bench.each(turn, &archive, |side, sample| {
+        for (side, engine) in bench.in_turn(turn.0, round) {
+            let compression = match side {
+                Side::Ours => own,
+                Side::Reference => reference,
+            };
+            let archive = Build {
+                output: Output::Archive(&output, compression),
+                ..build
+            };
+            let sample = measure(engine, &archive, &bench.work.join("build.log"))?;
             figures.add(name, 1.0 / 3.0, side, sample);
-        })?;
+            inputs::remove(&output);
+        }
     }
     let folder = Build {
         output: Output::Folder(&output),
@@ -114,7 +124,7 @@ pub(super) fn pull(bench: &Bench, round: usize, figures: &mut Figures) -> Result
         (Form::Embedded, round),
         &kept(&context, Cache::Use),
         |side, sample| {
-            figures.add("pull and unpack of ten layers", 1.0, side, sample);
+            figures.add("pull and unpack of ten layers", 0.5, side, sample);
         },
     )
 }
