@@ -79,6 +79,7 @@ pub(crate) async fn run(
     }
     let carrier = Built::inline_carrier(&exports, &cache_exports);
     let input = built.export_input(&bridge, carrier).await?;
+    engine.worker.caretaker.make_room().await;
     let (exported, pushes) = export::run(engine, &bridge.progress, &input, exports).await?;
     let pushes = try_join_all(
         pushes

@@ -1,10 +1,10 @@
 //! Garbage collection: what the rules ask for, and whether it is needed.
 
 use std::ops::ControlFlow;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use kiln_solver::KeyStore;
-use kiln_store::gc::{PruneOptions, UsageOptions, UsageRecord};
+use kiln_store::gc::{PruneOptions, UsageRecord};
 use kiln_store::{Store, disk};
 
 use crate::cache::DatabaseKeys;
@@ -13,14 +13,17 @@ use crate::gc::{GcPolicy, GcSettings};
 use crate::history::History;
 use crate::tree::store_error;
 
-/// Growth below this never makes the engine look whether it is over a limit.
-const SMALLEST_STEP: u64 = 1 << 20;
+/// A measured size is believed for so many times as long as measuring took; what
+/// is free says how it has grown since. So a small store is measured at nearly
+/// every step, and a large one takes at most this part of the time.
+const TRUST: u32 = 50;
 
-/// Growth above this always does.
-const LARGEST_STEP: u64 = 1 << 30;
+/// A store over its limit is brought this part of it below, so that the next
+/// step does not find it over the limit again.
+const SPARE_PART: u64 = 64;
 
-/// Limits are looked after at this part of them.
-const STEPS: u64 = 64;
+/// Bounds of that part in bytes.
+const SPARE: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
 
 /// Everything that upkeep works on.
 pub(crate) struct Collector {
@@ -33,19 +36,26 @@ pub(crate) struct Collector {
 /// What a store took when it was last measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gauge {
+    taken: Instant,
+    trusted: Duration,
     used: u64,
     /// Bytes free on its disk at that time.
     free: u64,
-    /// By how much that must have shrunk to be looked into.
-    step: u64,
-    /// What `step` is when nothing speaks against it.
-    usual_step: u64,
+    /// Growth below this is not worth another look: nothing could be removed
+    /// the last time.
+    patience: u64,
 }
 
 impl Gauge {
     /// What could not be removed before may be removed now.
     pub(crate) fn be_hopeful(&mut self) {
-        self.step = self.usual_step;
+        self.patience = 0;
+    }
+
+    /// Whether others may have freed so much space meanwhile that growth cannot
+    /// be seen any more in what is free.
+    fn is_old(&self) -> bool {
+        self.taken.elapsed() > self.trusted
     }
 }
 
@@ -99,9 +109,14 @@ impl Collector {
 
     /// Applies all rules. Blocks.
     pub(crate) fn collect(&self) -> Result<Vec<UsageRecord>, BuildError> {
+        self.collect_sparing(0)
+    }
+
+    /// The same, with so many bytes below each limit.
+    fn collect_sparing(&self, spare: u64) -> Result<Vec<UsageRecord>, BuildError> {
         let mut removed = Vec::new();
         for policy in self.policies()? {
-            let policy = self.within(policy)?;
+            let policy = self.within(policy, spare)?;
             removed.extend(prune(&self.store, &self.keys, &policy)?);
         }
         Ok(removed)
@@ -114,11 +129,11 @@ impl Collector {
 
     /// The rule with room for what no record tells of, such as trees that steps
     /// are writing: a limit is on all that the store takes.
-    fn within(&self, policy: GcPolicy) -> Result<GcPolicy, BuildError> {
+    fn within(&self, policy: GcPolicy, spare: u64) -> Result<GcPolicy, BuildError> {
         if policy.max_used_space == 0 || !policy.filters.is_empty() {
             return Ok(policy);
         }
-        let others = self.store.unaccounted().map_err(store_error)?;
+        let others = self.store.unaccounted().map_err(store_error)? + spare;
         // Zero would be no limit at all.
         let max_used_space = policy.max_used_space.saturating_sub(others).max(1);
         Ok(GcPolicy {
@@ -127,66 +142,70 @@ impl Collector {
         })
     }
 
-    /// Applies all rules if the store is over a limit. Cheap as long as the
-    /// disk has hardly filled since the last time, which `gauge` is of; answers
-    /// the new one. Blocks.
+    /// Applies all rules if the store is over a limit. Cheap as long as it is
+    /// not by `gauge`, which is of the last time; answers the new one. Blocks.
     pub(crate) fn collect_if_over(&self, gauge: Option<Gauge>) -> Result<Collected, BuildError> {
         let policies = self.policies()?;
-        let free = disk::free(self.store.root()).map_err(|error| store_error(error.into()))?;
-        if let Some(gauge) = gauge {
+        if policies.iter().all(|policy| bound(policy).is_none()) {
+            return Ok(Collected::default());
+        }
+        let free = self.free()?;
+        if let Some(gauge) = gauge.filter(|gauge| !gauge.is_old()) {
             let grown = gauge.free.saturating_sub(free);
-            if grown < gauge.step || !is_over(&policies, gauge.used + grown, free) {
+            if grown < gauge.patience || !is_over(&policies, gauge.used + grown, free) {
                 return Ok(Collected::nothing(gauge));
             }
         }
-        let usual_step = step(&policies);
-        let mut gauge = Gauge {
-            used: self.used()?,
-            free,
-            step: gauge.map_or(usual_step, |gauge| gauge.step),
-            usual_step,
+        let patience = gauge.map_or(0, |gauge| gauge.patience);
+        let gauge = self.measure(patience)?;
+        if !is_over(&policies, gauge.used, gauge.free) {
+            return Ok(Collected::nothing(gauge));
+        }
+        let spare = spare(&policies);
+        let removed = self.collect_sparing(spare)?;
+        // If all is in use, looking again makes sense when much has changed.
+        let patience = match removed.is_empty() {
+            true => (patience * 2).max(spare),
+            false => 0,
         };
-        if !is_over(&policies, gauge.used, free) {
-            return Ok(Collected::nothing(gauge));
-        }
-        let removed = self.collect()?;
-        if removed.is_empty() {
-            // All is in use. Looking again makes sense when much has changed.
-            gauge.step = gauge.step.saturating_mul(2);
-            return Ok(Collected::nothing(gauge));
-        }
         Ok(Collected {
             removed,
-            gauge: Gauge {
-                used: self.used()?,
-                free: disk::free(self.store.root()).map_err(|error| store_error(error.into()))?,
-                step: usual_step,
-                usual_step,
-            },
+            gauge: Some(self.measure(patience)?),
         })
     }
 
-    /// All that the store takes but what named images share.
-    fn used(&self) -> Result<u64, BuildError> {
-        let records = self.store.disk_usage(&UsageOptions::default());
-        let records = records.map_err(store_error)?;
-        let private = records.iter().filter(|record| !record.shared);
-        let recorded: u64 = private.map(|record| record.size).sum();
-        Ok(recorded + self.store.unaccounted().map_err(store_error)?)
+    fn measure(&self, patience: u64) -> Result<Gauge, BuildError> {
+        let taken = Instant::now();
+        // What is written between the two is seen as growth later on.
+        let free = self.free()?;
+        let used = self.store.space_used().map_err(store_error)?;
+        Ok(Gauge {
+            taken,
+            trusted: taken.elapsed() * TRUST,
+            used,
+            free,
+            patience,
+        })
+    }
+
+    fn free(&self) -> Result<u64, BuildError> {
+        disk::free(self.store.root()).map_err(|error| store_error(error.into()))
     }
 }
 
 /// What a look at the limits came to.
+#[derive(Default)]
 pub(crate) struct Collected {
     pub(crate) removed: Vec<UsageRecord>,
-    pub(crate) gauge: Gauge,
+    /// `None` without limits.
+    pub(crate) gauge: Option<Gauge>,
 }
 
 impl Collected {
     fn nothing(gauge: Gauge) -> Self {
         Self {
             removed: Vec::new(),
-            gauge,
+            gauge: Some(gauge),
         }
     }
 }
@@ -219,7 +238,8 @@ fn bound(policy: &GcPolicy) -> Option<u64> {
     }
 }
 
-fn step(policies: &[GcPolicy]) -> u64 {
+fn spare(policies: &[GcPolicy]) -> u64 {
     let smallest = policies.iter().filter_map(bound).min();
-    (smallest.unwrap_or(u64::MAX) / STEPS).clamp(SMALLEST_STEP, LARGEST_STEP)
+    let part = smallest.unwrap_or(u64::MAX) / SPARE_PART;
+    part.clamp(*SPARE.start(), *SPARE.end())
 }

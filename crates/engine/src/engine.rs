@@ -75,7 +75,7 @@ impl Engine {
             gc: options.gc,
             history: history.clone(),
         };
-        let caretaker = Caretaker::start(collector, options.upkeep);
+        let caretaker = Arc::new(Caretaker::start(collector, options.upkeep));
         let worker = Worker {
             executor: StepRunner::new(options.executor, options.root.join("executor")),
             sources: Sources::new(&store, registry.clone(), images.clone()),
@@ -87,6 +87,7 @@ impl Engine {
             frontends: options.frontends,
             provenance: options.provenance,
             open_files: options.open_files,
+            caretaker: caretaker.clone(),
             parallelism: options
                 .max_parallelism
                 .map(|limit| Arc::new(Semaphore::new(limit))),
@@ -110,7 +111,7 @@ impl Engine {
             unknown_keys: options.unknown_keys,
             keys,
             history,
-            caretaker: Arc::new(caretaker),
+            caretaker,
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kiln_frontend::{Failure, Missing};
+use kiln_frontend::{DoorError, Failure, Missing};
 use kiln_registry::RegistryError;
 use kiln_session::progress::{Range, SourceFile};
 use kiln_source::SourceError;
@@ -169,6 +169,17 @@ pub struct FailedStep {
     pub(crate) inputs: Vec<Output>,
     /// For an exec op: what its mounts were like when it failed.
     pub(crate) mounts: Vec<Output>,
+}
+
+impl DoorError for BuildError {
+    fn told_as(self, failure: Failure) -> Self {
+        let told = Self::from(failure);
+        Self {
+            message: told.message,
+            locations: told.locations,
+            ..self
+        }
+    }
 }
 
 impl From<Failure> for BuildError {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::collect::{Collector, Gauge};
+use crate::collect::{Collected, Collector, Gauge};
 use crate::engine::blocking;
 use crate::error::BuildError;
 use crate::gc::{GcPolicy, Upkeep};
@@ -43,8 +43,9 @@ pub(crate) struct Caretaker {
 struct Shared {
     collector: Collector,
     state: Mutex<State>,
-    /// One look at the limits at a time.
     gauge: Mutex<Option<Gauge>>,
+    /// Held by whoever looks at the limits.
+    looking: Mutex<()>,
     build_ended: Notify,
 }
 
@@ -62,6 +63,7 @@ impl Caretaker {
             collector,
             state: Mutex::default(),
             gauge: Mutex::default(),
+            looking: Mutex::default(),
             build_ended: Notify::new(),
         });
         let always = match mode {
@@ -108,6 +110,15 @@ impl Caretaker {
         blocking(move || shared.collector.collect()).await
     }
 
+    /// Brings the store within its limits, as far as what is in use allows.
+    /// Called before something is written: so no more is over a limit than what
+    /// is being written at one time. Waits for nothing if the store is within.
+    pub(crate) async fn make_room(&self) {
+        let shared = self.shared.clone();
+        // An engine that ends needs no room.
+        let _ = tokio::task::spawn_blocking(move || shared.look()).await;
+    }
+
     /// The rules of garbage collection.
     pub(crate) fn policies(&self) -> Result<Vec<GcPolicy>, BuildError> {
         self.shared.collector.policies()
@@ -144,10 +155,24 @@ impl Drop for RunningBuild {
 }
 
 impl Shared {
-    fn collect_if_over(&self, before: Option<Gauge>) -> Result<Vec<UsageRecord>, BuildError> {
-        let collected = self.collector.collect_if_over(before)?;
-        *lock(&self.gauge) = Some(collected.gauge);
-        Ok(collected.removed)
+    /// Looks whether the store is within its limits, and sees to it. Blocks.
+    fn look(&self) {
+        let _alone = lock(&self.looking);
+        let before = *lock(&self.gauge);
+        match self.collector.collect_if_over(before) {
+            Ok(Collected { removed, gauge }) => {
+                *lock(&self.gauge) = gauge;
+                if !removed.is_empty() {
+                    let bytes: u64 = removed.iter().map(|record| record.size).sum();
+                    tracing::info!(
+                        records = removed.len(),
+                        bytes,
+                        "removed unused build state to stay within limits"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot keep the store within its limits"),
+        }
     }
 
     fn marker(&self) -> PathBuf {
@@ -171,21 +196,7 @@ async fn watch(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        let look = tokio::task::spawn_blocking(move || {
-            let before = *lock(&shared.gauge);
-            match shared.collect_if_over(before) {
-                Ok(removed) if removed.is_empty() => {}
-                Ok(removed) => {
-                    let bytes: u64 = removed.iter().map(|record| record.size).sum();
-                    tracing::info!(
-                        records = removed.len(),
-                        bytes,
-                        "removed unused build state to stay within limits"
-                    );
-                }
-                Err(error) => tracing::warn!(%error, "cannot keep the store within its limits"),
-            }
-        });
+        let look = tokio::task::spawn_blocking(move || shared.look());
         let _ = look.await;
     }
 }

@@ -16,6 +16,7 @@ use crate::options::Frontends;
 use crate::provenance::ProvenanceEnvironment;
 use crate::sources::Sources;
 use crate::step_runner::StepRunner;
+use crate::upkeep::Caretaker;
 
 /// Everything an op may touch.
 pub(crate) struct Worker {
@@ -41,6 +42,8 @@ pub(crate) struct Worker {
     pub(crate) frontends: Frontends,
     /// How many files steps may open unless they ask for another limit.
     pub(crate) open_files: Option<OpenFiles>,
+    /// Makes room before something is written.
+    pub(crate) caretaker: Arc<Caretaker>,
     /// How many steps may run at once; `None` means as many as there are.
     pub(crate) parallelism: Option<Arc<Semaphore>>,
 }

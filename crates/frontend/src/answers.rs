@@ -10,25 +10,26 @@ use kiln_llb::{Definition, pb};
 
 use crate::door::Door;
 use crate::failure::{Failure, Missing};
-use crate::questions::{MAX_ROUNDS, ask, too_many_rounds};
+use crate::questions::{MAX_ROUNDS, Told, too_many_rounds};
 
 /// Answers the request that the options name, by file name.
 pub(crate) async fn answer<D: Door>(
     door: &D,
     source: &Source,
     options: &Options,
-    mut known: Known,
+    known: Known,
 ) -> Result<BTreeMap<String, Bytes>, D::Error> {
     let request = Request::parse(&options.request);
     let request = request.map_err(|error| {
         let name = Missing::Subrequest(options.request.clone());
         Failure::wrap(&error).missing(name)
     })?;
+    let mut told = Told::new(door, known);
     for _ in 0..MAX_ROUNDS {
-        let answering = subrequest::answer(request, source, options, &known);
-        match answering.map_err(|error| Failure::lower(&error, source))? {
-            Answering::Done(response) => return Ok(files(response)),
-            Answering::Needs(questions) => ask(door, questions, &mut known).await?,
+        match subrequest::answer(request, source, options, &told.known) {
+            Ok(Answering::Done(response)) => return Ok(files(response)),
+            Ok(Answering::Needs(questions)) => told.ask(questions).await?,
+            Err(error) => return Err(told.error(Failure::lower(&error, source))),
         }
     }
     Err(too_many_rounds().into())

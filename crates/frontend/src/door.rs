@@ -8,13 +8,20 @@ use kiln_llb::Definition;
 
 use crate::failure::{Failure, Place};
 
+/// Why something of a build cannot be had.
+pub trait DoorError: From<Failure> + std::fmt::Display + Send {
+    /// The same error in the words and at the place that the frontend gives it: who has to act and what to try
+    /// stays as it was.
+    fn told_as(self, failure: Failure) -> Self;
+}
+
 /// The way to those who build.
 #[async_trait]
 pub trait Door: Send + Sync {
     /// A result.
     type Ref: Send + Sync;
     /// Why something cannot be had.
-    type Error: From<Failure> + std::fmt::Display + Send;
+    type Error: DoorError;
 
     /// Looks up an image in a registry.
     async fn image_config(&self, question: &ImageQuestion) -> Result<ResolvedConfig, Self::Error>;

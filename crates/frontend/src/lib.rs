@@ -17,6 +17,6 @@ pub mod metadata;
 
 pub mod gateway;
 
-pub use door::{Door, Notice};
+pub use door::{Door, DoorError, Notice};
 pub use failure::{Failure, Missing, Place, chain};
 pub use run::{Build, Outcome, Request, run};

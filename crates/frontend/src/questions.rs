@@ -1,10 +1,10 @@
 //! Finds the answers to what lowering asks.
 
 use futures::future::try_join_all;
-use kiln_dockerfile::{Answer, Known, Question, ResolvedConfig};
+use kiln_dockerfile::{Answer, Known, Question};
 use kiln_llb::Definition;
 
-use crate::door::Door;
+use crate::door::{Door, DoorError as _};
 use crate::failure::Failure;
 
 /// More rounds of questions than any build needs: contexts that name each
@@ -15,23 +15,59 @@ pub(crate) fn too_many_rounds() -> Failure {
     Failure::new("contexts refer to each other without end")
 }
 
-/// Answers all questions, side by side.
-pub(crate) async fn ask<D: Door>(
-    door: &D,
-    questions: Vec<Question>,
-    known: &mut Known,
-) -> Result<(), D::Error> {
-    let answers = try_join_all(questions.iter().map(|question| answer(door, question))).await?;
-    for (question, answer) in questions.into_iter().zip(answers) {
-        known.insert(question, answer);
-    }
-    Ok(())
+/// What is known so far, and why the rest is not.
+pub(crate) struct Told<'a, D: Door> {
+    door: &'a D,
+    pub(crate) known: Known,
+    /// What could not be resolved.
+    failed: Vec<D::Error>,
 }
 
-async fn answer<D: Door>(door: &D, question: &Question) -> Result<Answer, D::Error> {
+impl<'a, D: Door> Told<'a, D> {
+    pub(crate) fn new(door: &'a D, known: Known) -> Self {
+        Self {
+            door,
+            known,
+            failed: Vec::new(),
+        }
+    }
+
+    /// Answers all questions, side by side.
+    pub(crate) async fn ask(&mut self, questions: Vec<Question>) -> Result<(), D::Error> {
+        let each = questions.iter().map(|question| answer(self.door, question));
+        let answers = try_join_all(each).await?;
+        for (question, answer) in questions.into_iter().zip(answers) {
+            // What cannot be resolved is an answer too: lowering knows which line asked.
+            let answer = answer.unwrap_or_else(|error| {
+                let text = error.to_string();
+                self.failed.push(error);
+                Answer::Failed(text)
+            });
+            self.known.insert(question, answer);
+        }
+        Ok(())
+    }
+
+    /// The error that a failure is about, if it tells of one.
+    pub(crate) fn error(mut self, failure: Failure) -> D::Error {
+        let is_told = |error: &D::Error| failure.message.contains(&error.to_string());
+        match self.failed.iter().position(is_told) {
+            Some(index) => self.failed.swap_remove(index).told_as(failure),
+            None => failure.into(),
+        }
+    }
+}
+
+/// Answers one question. An error inside is that of something which cannot be resolved.
+async fn answer<D: Door>(
+    door: &D,
+    question: &Question,
+) -> Result<Result<Answer, D::Error>, D::Error> {
     match question {
-        Question::ImageConfig(image) => Ok(config_answer(door.image_config(image).await)),
-        Question::OciLayoutConfig(layout) => Ok(config_answer(door.layout_config(layout).await)),
+        Question::ImageConfig(image) => Ok(door.image_config(image).await.map(Answer::Config)),
+        Question::OciLayoutConfig(layout) => {
+            Ok(door.layout_config(layout).await.map(Answer::Config))
+        }
         Question::ReadFile {
             definition,
             path,
@@ -40,18 +76,11 @@ async fn answer<D: Door>(door: &D, question: &Question) -> Result<Answer, D::Err
             let definition = Definition::decode(definition.clone());
             let definition = definition.map_err(|error| Failure::wrap(&error))?;
             let result = door.solve(&definition).await?;
-            Ok(Answer::File(door.read_file(&result, path, *limit).await?))
+            let file = door.read_file(&result, path, *limit).await?;
+            Ok(Ok(Answer::File(file)))
         }
-        Question::SourceTime { identifier, .. } => Ok(Answer::Failed(format!(
+        Question::SourceTime { identifier, .. } => Ok(Ok(Answer::Failed(format!(
             "the time of {identifier} is not known: git and http sources are not supported yet"
-        ))),
-    }
-}
-
-/// What cannot be resolved is an answer too: lowering knows which line asked.
-fn config_answer<E: std::fmt::Display>(resolved: Result<ResolvedConfig, E>) -> Answer {
-    match resolved {
-        Ok(config) => Answer::Config(config),
-        Err(error) => Answer::Failed(error.to_string()),
+        )))),
     }
 }

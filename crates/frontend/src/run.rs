@@ -14,7 +14,7 @@ use oci_spec::image::Platform;
 
 use crate::door::Door;
 use crate::failure::{Failure, file};
-use crate::questions::{MAX_ROUNDS, ask, too_many_rounds};
+use crate::questions::{MAX_ROUNDS, Told, too_many_rounds};
 use crate::syntax::{self, Wanted};
 use crate::{answers, caps, warnings};
 
@@ -82,8 +82,9 @@ pub async fn run<D: Door>(door: &D, request: &Request) -> Result<Outcome, D::Err
     let wanted_caps = attributes.get("frontend.caps").map_or("", String::as_str);
     let missing_cap = caps::check(wanted_caps)?;
     let options = request.options()?;
-    let mut known = Known::new();
-    let (definition, found) = find_dockerfile(door, &options, &mut known).await?;
+    let mut told = Told::new(door, Known::new());
+    let (definition, found) = find_dockerfile(door, &options, &mut told).await?;
+    let known = told.known;
     let file = file(&found.name, found.text.clone());
     if let Some(wanted) = syntax::wanted(&found.text, attributes) {
         return Ok(Outcome::Forward { wanted, file });
@@ -144,11 +145,11 @@ struct Found {
 async fn find_dockerfile<D: Door>(
     door: &D,
     options: &Options,
-    known: &mut Known,
+    told: &mut Told<'_, D>,
 ) -> Result<(Definition, Found), D::Error> {
     for _ in 0..MAX_ROUNDS {
-        match load_dockerfile(options, known).map_err(|error| Failure::wrap(&error))? {
-            DockerfileLocation::Needs(questions) => ask(door, questions, known).await?,
+        match load_dockerfile(options, &told.known).map_err(|error| Failure::wrap(&error))? {
+            DockerfileLocation::Needs(questions) => told.ask(questions).await?,
             DockerfileLocation::At {
                 definition,
                 filename,
@@ -192,12 +193,14 @@ async fn lower_fully<D: Door>(
     door: &D,
     source: &Source,
     options: &Options,
-    mut known: Known,
+    known: Known,
 ) -> Result<Lowered, D::Error> {
+    let mut told = Told::new(door, known);
     for _ in 0..MAX_ROUNDS {
-        match lower(source, options, &known).map_err(|error| Failure::lower(&error, source))? {
-            Lowering::Done(lowered) => return Ok(*lowered),
-            Lowering::Needs(questions) => ask(door, questions, &mut known).await?,
+        match lower(source, options, &told.known) {
+            Ok(Lowering::Done(lowered)) => return Ok(*lowered),
+            Ok(Lowering::Needs(questions)) => told.ask(questions).await?,
+            Err(error) => return Err(told.error(Failure::lower(&error, source))),
         }
     }
     Err(too_many_rounds().into())

@@ -211,6 +211,11 @@ impl RegistryError {
                 "registries allow less to those who are not logged in; a mirror in \
                  [registry.\"HOST\"] of buildkitd.toml spares most requests",
             ),
+            // What servers of HTTPS say to plain HTTP.
+            Self::Status { code: 400, url, .. } if url.starts_with("http://") => Some(
+                "it was asked over plain HTTP and may speak HTTPS: say so, and which certificate to \
+                 trust (ca), in [registry.\"HOST\"] of buildkitd.toml or in a hosts.toml",
+            ),
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => Some(
                 "the registry, or a proxy on the way to it, sends other content than it was given; \
                  nothing of it was kept",

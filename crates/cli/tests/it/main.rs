@@ -15,6 +15,7 @@ mod engines;
 mod failures;
 mod frontend_image;
 mod golden;
+mod limits;
 mod outputs;
 mod page;
 mod processes;

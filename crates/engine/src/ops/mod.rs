@@ -131,10 +131,11 @@ impl Op for EngineOp {
         output: &Output,
     ) -> Result<(), BuildError> {
         match (&self.action, output) {
-            (Action::Exec(_) | Action::File(_), Some(reference)) => reference
-                .materialize()
-                .await
-                .map_err(crate::tree::store_error),
+            (Action::Exec(_) | Action::File(_), Some(reference)) => {
+                self.worker.caretaker.make_room().await;
+                let made = reference.materialize().await;
+                made.map_err(crate::tree::store_error)
+            }
             _ => Ok(()),
         }
     }
@@ -157,6 +158,7 @@ impl Op for EngineOp {
         cx: &OpContext,
         inputs: Vec<Output>,
     ) -> Result<Vec<Output>, BuildError> {
+        self.worker.caretaker.make_room().await;
         match &self.action {
             Action::Source(op) => op
                 .execute(&self.worker, cx)

@@ -7,6 +7,7 @@ use prost_types::Any;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
+use crate::door::DoorError;
 use crate::failure::{Failure, Missing, Place};
 
 /// What stands in front of the names of BuildKit's types.
@@ -45,7 +46,7 @@ pub enum CallError {
     /// The request or the Dockerfile is wrong.
     #[error(transparent)]
     Input(Box<Failure>),
-    /// Another frontend failed, which a line or an argument asked for.
+    /// Something failed that a line or an argument asked for: an image, another frontend.
     #[error("{}", .0.message)]
     Other(Box<rpc::Status>),
 }
@@ -59,6 +60,17 @@ impl From<Status> for CallError {
 impl From<Failure> for CallError {
     fn from(failure: Failure) -> Self {
         Self::Input(Box::new(failure))
+    }
+}
+
+impl DoorError for CallError {
+    fn told_as(self, failure: Failure) -> Self {
+        let mut error = self.into_rpc();
+        if let Some(place) = failure.place.as_ref().filter(|_| !has_place(&error)) {
+            add_place(&mut error, place);
+        }
+        error.message = failure.message;
+        Self::Other(Box::new(error))
     }
 }
 

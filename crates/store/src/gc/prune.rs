@@ -216,14 +216,6 @@ impl Pruning<'_> {
 }
 
 impl Census {
-    fn private_size(&self) -> u64 {
-        self.entries
-            .values()
-            .filter(|entry| !entry.record.shared)
-            .map(|entry| entry.record.size)
-            .sum()
-    }
-
     fn children(&self) -> HashMap<Row, usize> {
         let mut children = HashMap::new();
         for parent in self.entries.values().flat_map(|entry| &entry.parents) {

@@ -44,22 +44,16 @@ impl Store {
     /// Bytes that no record tells of: trees that are being written, blobs that no ref has, and the database. What
     /// named images share is not part of it. Walks the trees that are being written.
     pub fn unaccounted(&self) -> Result<u64, StoreError> {
+        Census::take(self.core())?.unaccounted(self.core())
+    }
+
+    /// All bytes that the store takes but those that named images share. Sizes not known yet are measured.
+    pub fn space_used(&self) -> Result<u64, StoreError> {
         let core = self.core();
-        let census = Census::take(core)?;
-        let mut bytes = core.database.size();
-        for (row, entry) in &census.entries {
-            if entry.record.mutable && entry.held {
-                bytes += core.snapshots.usage(*row)?.bytes;
-            }
-        }
-        let mut accounted = core.image_blobs()?;
-        accounted.extend(census.entries.into_values().flat_map(|entry| entry.blobs));
-        for (digest, _) in core.content.list()? {
-            if !accounted.contains(digest.as_ref()) {
-                bytes += core.content.size_on_disk(digest.as_ref());
-            }
-        }
-        Ok(bytes)
+        let mut census = Census::take(core)?;
+        let unaccounted = census.unaccounted(core)?;
+        census.measure(core)?;
+        Ok(census.private_size() + unaccounted)
     }
 }
 
@@ -163,6 +157,31 @@ impl Census {
             }
         }
         Ok(())
+    }
+
+    /// See [`Store::unaccounted`].
+    fn unaccounted(&self, core: &Core) -> Result<u64, StoreError> {
+        let mut bytes = core.database.size();
+        for (row, entry) in &self.entries {
+            if entry.record.mutable && entry.held {
+                bytes += core.snapshots.usage(*row)?.bytes;
+            }
+        }
+        let images = core.image_blobs()?;
+        let blobs = self.entries.values().flat_map(|entry| &entry.blobs);
+        let accounted: HashSet<&String> = blobs.chain(&images).collect();
+        for (digest, _) in core.content.list()? {
+            if !accounted.contains(&digest.to_string()) {
+                bytes += core.content.size_on_disk(digest.as_ref());
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes of measured records that no named image shares.
+    pub(super) fn private_size(&self) -> u64 {
+        let private = self.entries.values().filter(|entry| !entry.record.shared);
+        private.map(|entry| entry.record.size).sum()
     }
 
     /// A ref in use uses what it is built on.
