@@ -25,6 +25,7 @@ mod dns;
 mod download;
 mod endpoint;
 mod error;
+mod growing;
 mod hosts;
 mod http;
 mod listing;

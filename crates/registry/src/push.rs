@@ -10,7 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::error::RegistryError;
 use crate::reference::Reference;
 use crate::resolve::digest_header;
-use crate::send::{Body, Request, status_error};
+use crate::send::{Body, Persistence, Request, status_error};
 use crate::sending::Sending;
 use crate::source::BlobSource;
 
@@ -206,9 +206,16 @@ impl Repository {
     }
 
     /// Begins an upload.
-    pub(crate) async fn begin(&self, endpoint: &Endpoint) -> Result<Response, RegistryError> {
+    pub(crate) async fn begin(
+        &self,
+        endpoint: &Endpoint,
+        persistence: Persistence,
+    ) -> Result<Response, RegistryError> {
         let url = endpoint.url("blobs/uploads/", &[])?;
-        let request = Request::write(self, endpoint, Method::POST, url);
+        let request = Request {
+            persistence,
+            ..Request::write(self, endpoint, Method::POST, url)
+        };
         self.send_ok(&request).await.map_err(refused_push)
     }
 }

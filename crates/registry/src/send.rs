@@ -12,6 +12,7 @@ use crate::auth::{AuthSession, Next, Shown};
 use crate::client::{Access, Repository};
 use crate::endpoint::{Endpoint, Scheme, is_same_place, without_secrets};
 use crate::error::{ErrorBody, RegistryError, TransportError, is_temporary_status};
+use crate::growing::{Growing, watched, while_moving};
 use crate::tls::TlsSettings;
 
 const MAX_REDIRECTS: usize = 10;
@@ -43,6 +44,8 @@ pub(crate) enum Body {
         Arc<dyn Fn() -> io::Result<reqwest::Body> + Send + Sync>,
         u64,
     ),
+    /// Opened likewise; it comes while it is made, and nobody knows how long it will be.
+    Growing(Arc<dyn Fn() -> Growing + Send + Sync>),
 }
 
 /// Whether to insist: a mirror that fails has others behind it.
@@ -272,6 +275,7 @@ impl Repository {
             .request(request.method.clone(), url.clone())
             .headers(headers);
         let mut limit = self.shared.timeouts.answer;
+        let mut moves = None;
         match &request.body {
             Body::Empty => {}
             Body::Bytes(bytes) => {
@@ -286,13 +290,25 @@ impl Repository {
                 builder = builder.header("content-length", *length).body(body);
                 limit += Duration::from_secs(length / SLOWEST_UPLOAD);
             }
+            Body::Growing(open) => {
+                let (body, watch) = watched(open());
+                builder = builder.body(body);
+                moves = Some(watch);
+            }
         }
         tracing::trace!(method = %request.method, url = %without_secrets(url), "request");
-        let sent = tokio::time::timeout(limit, builder.send()).await;
+        let idle = self.shared.timeouts.idle;
+        let (sent, limit) = match moves {
+            None => (
+                tokio::time::timeout(limit, builder.send()).await.ok(),
+                limit,
+            ),
+            Some(moves) => (while_moving(builder.send(), moves, idle).await, idle),
+        };
         match sent {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(transport(TransportError::Http(error.without_url()))),
-            Err(_) => Err(transport(TransportError::Timeout(limit))),
+            Some(Ok(response)) => Ok(response),
+            Some(Err(error)) => Err(transport(TransportError::Http(error.without_url()))),
+            None => Err(transport(TransportError::Timeout(limit))),
         }
     }
 }

@@ -103,7 +103,8 @@ impl Sending<'_> {
             self.source.report(self.descriptor.size());
             return Ok(None);
         }
-        let begun = self.repository.begin(self.endpoint).await?;
+        let begun = self.repository.begin(self.endpoint, Persistence::Repeat);
+        let begun = begun.await?;
         match begun.status() {
             StatusCode::CREATED => Ok(None),
             _ => upload_location(self.endpoint, &begun).map(Some),

@@ -1,8 +1,12 @@
-//! Uploading a blob piece by piece, before its digest is known.
+//! Uploading a blob while it is made, before its digest is known.
+
+use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 use oci_spec::image::Digest;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Url};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -11,13 +15,13 @@ use crate::error::RegistryError;
 use crate::push::{refused_push, upload_location};
 use crate::send::{Body, Persistence, Request};
 
-/// A begun upload. Each piece is one request, so pieces should be some megabytes.
-/// Nothing exists at the registry until [`Upload::finish`]; an upload that is dropped
-/// is forgotten there in time.
+/// A begun upload. Nothing exists at the registry until [`Upload::finish`]. One that is given up should be cancelled, else
+/// the registry keeps what it has of it for some time.
+///
+/// Nothing is tried again: what could not be uploaded while it was made is pushed when it is complete.
 pub struct Upload {
     repository: Repository,
     location: Url,
-    sent: u64,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -26,67 +30,59 @@ impl Repository {
     pub async fn start_upload(&self) -> Result<Upload, RegistryError> {
         let endpoint = self.registry()?;
         let permit = self.shared.transfer(&endpoint.host).await?;
-        let begun = self.begin(endpoint).await?;
+        let begun = self.begin(endpoint, Persistence::Once).await?;
         let location = upload_location(endpoint, &begun)?;
         Ok(Upload {
             repository: self.clone(),
             location,
-            sent: 0,
             _permit: permit,
         })
     }
 }
 
 impl Upload {
-    /// Sends the next piece. After an error the upload cannot go on.
-    pub async fn write(&mut self, piece: Bytes) -> Result<(), RegistryError> {
-        if piece.is_empty() {
-            return Ok(());
-        }
-        let end = self.sent + piece.len() as u64;
-        let endpoint = self.repository.registry()?;
-        let mut request = Request::write(
-            &self.repository,
-            endpoint,
-            Method::PATCH,
-            self.location.clone(),
-        );
-        request.headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/octet-stream"),
-        );
-        if let Ok(range) = HeaderValue::from_str(&format!("{}-{}", self.sent, end - 1)) {
-            request.headers.insert(CONTENT_RANGE, range);
-        }
-        request.body = Body::Bytes(piece);
-        request.persistence = Persistence::Once;
-        let response = self
-            .repository
-            .send_ok(&request)
-            .await
-            .map_err(refused_push)?;
-        self.location = upload_location(endpoint, &response)?;
-        self.sent = end;
+    /// Sends the whole blob in one request, as it comes. It is asked for anew where the registry sends the request
+    /// elsewhere. It may come slowly, but must not stand still for longer than [`Timeouts::idle`].
+    ///
+    /// [`Timeouts::idle`]: crate::Timeouts::idle
+    pub async fn send<S>(
+        &mut self,
+        blob: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Result<(), RegistryError>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+    {
+        let mut request = self.request(Method::PATCH, self.location.clone())?;
+        let bytes = HeaderValue::from_static("application/octet-stream");
+        request.headers.insert(CONTENT_TYPE, bytes);
+        request.body = Body::Growing(Arc::new(move || blob().boxed()));
+        let response = self.repository.send_ok(&request).await;
+        let response = response.map_err(refused_push)?;
+        self.location = upload_location(request.endpoint, &response)?;
         Ok(())
-    }
-
-    /// Bytes sent so far.
-    pub fn sent(&self) -> u64 {
-        self.sent
     }
 
     /// Makes the blob exist under its digest, which the registry verifies.
-    pub async fn finish(self, digest: &Digest) -> Result<(), RegistryError> {
-        let endpoint = self.repository.registry()?;
-        let mut url = self.location.clone();
-        endpoint.append(&mut url, &[("digest", digest.as_ref())]);
-        let mut request = Request::write(&self.repository, endpoint, Method::PUT, url);
+    pub async fn finish(&self, digest: &Digest) -> Result<(), RegistryError> {
+        let mut request = self.request(Method::PUT, self.location.clone())?;
+        let query = [("digest", digest.as_ref())];
+        request.endpoint.append(&mut request.url, &query);
         request.body = Body::Bytes(Bytes::new());
-        request.persistence = Persistence::Once;
-        self.repository
-            .send_ok(&request)
-            .await
-            .map_err(refused_push)?;
-        Ok(())
+        let response = self.repository.send_ok(&request).await;
+        response.map(drop).map_err(refused_push)
+    }
+
+    /// Gives the upload up: the registry need not keep what it has of it.
+    pub async fn cancel(self) -> Result<(), RegistryError> {
+        let request = self.request(Method::DELETE, self.location.clone())?;
+        self.repository.send_ok(&request).await.map(drop)
+    }
+
+    fn request(&self, method: Method, url: Url) -> Result<Request<'_>, RegistryError> {
+        let endpoint = self.repository.registry()?;
+        Ok(Request {
+            persistence: Persistence::Once,
+            ..Request::write(&self.repository, endpoint, method, url)
+        })
     }
 }

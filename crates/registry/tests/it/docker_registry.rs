@@ -123,27 +123,40 @@ async fn protected_registry() {
 async fn pieces_become_a_blob() {
     let registry = Registry::start().expect("docker-registry");
     let repository = crate::repository(&registry.host());
-    let blob = noise(2_500_000);
+    let blob = Bytes::from(noise(2_500_000));
+    let digest = digest_of(&blob);
+    let pieces = move || {
+        let rest = blob.clone();
+        let pieces =
+            (0..25).map(move |number| rest.slice(number * 100_000..(number + 1) * 100_000));
+        futures::stream::iter(pieces.map(Ok))
+    };
     let mut upload = repository.start_upload().await.expect("upload");
-    for piece in blob.chunks(1_000_000) {
-        upload
-            .write(Bytes::copy_from_slice(piece))
-            .await
-            .expect("write");
-    }
-    upload.finish(&digest_of(&blob)).await.expect("finish");
-    assert!(
-        repository
-            .has_blob(&digest_of(&blob))
-            .await
-            .expect("answer")
-    );
+    upload.send(pieces.clone()).await.expect("send");
+    upload.finish(&digest).await.expect("finish");
+    assert!(repository.has_blob(&digest).await.expect("answer"));
+
     let mut wrong = repository.start_upload().await.expect("upload");
-    wrong.write("x".into()).await.expect("write");
-    wrong
-        .finish(&digest_of(b"y"))
-        .await
-        .expect_err("the registry verifies");
+    wrong.send(pieces).await.expect("send");
+    let refused = wrong.finish(&digest_of(b"y")).await;
+    refused.expect_err("the registry verifies");
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_an_upload_that_is_cancelled() {
+    let registry = Registry::start().expect("docker-registry");
+    let repository = crate::repository(&registry.host());
+    let mut upload = repository.start_upload().await.expect("upload");
+    let piece = || futures::stream::iter([Ok(Bytes::from("x"))]);
+    upload.send(piece).await.expect("send");
+    let uploads = "docker/registry/v2/repositories/test/image/_uploads";
+    let uploads = std::fs::read_dir(registry.storage().join(uploads)).expect("uploads");
+    let uploads: Vec<_> = uploads
+        .map(|it| it.expect("upload").path().join("data"))
+        .collect();
+    assert!(matches!(uploads.as_slice(), [data] if data.exists()));
+    upload.cancel().await.expect("cancel");
+    assert!(!uploads[0].exists());
 }
 
 /// This registry has no list of referrers, so it is kept under a tag.

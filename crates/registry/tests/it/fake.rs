@@ -262,8 +262,27 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Opti
     {
         seen.body = vec![0; length];
         stream.read_exact(&mut seen.body).await?;
+    } else if seen.header("transfer-encoding") == Some("chunked") {
+        while read_chunk(stream, &mut seen.body).await? {}
     }
     Ok(Some(seen))
+}
+
+/// Reads one chunk of a body; false after the last.
+async fn read_chunk(
+    stream: &mut BufReader<TcpStream>,
+    body: &mut Vec<u8>,
+) -> std::io::Result<bool> {
+    let mut line = String::new();
+    stream.read_line(&mut line).await?;
+    let length = usize::from_str_radix(line.trim_end(), 16);
+    let length = length.map_err(|_| std::io::ErrorKind::InvalidData)?;
+    // With the end of its line.
+    let start = body.len();
+    body.resize(start + length + 2, 0);
+    stream.read_exact(&mut body[start..]).await?;
+    body.truncate(start + length);
+    Ok(length > 0)
 }
 
 async fn write_reply(stream: &mut TcpStream, request: &Seen, reply: Reply) -> std::io::Result<()> {

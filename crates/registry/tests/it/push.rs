@@ -1,8 +1,10 @@
 //! Pushing to a registry that misbehaves.
 
+use std::io;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use kiln_registry::{BlobData, BlobSource, PushOutcome, PushTarget, RegistryError};
 use rstest::rstest;
 
@@ -216,25 +218,74 @@ async fn a_refusal_is_told_in_the_registrys_words() {
     );
 }
 
+/// A stream of these pieces, as often as it is asked for.
+fn pieces(of: &'static [&'static str]) -> impl Fn() -> Pieces + Send + Sync + 'static {
+    move || stream::iter(of.iter().map(|piece| Ok(Bytes::from(*piece)))).boxed()
+}
+
+type Pieces = BoxStream<'static, io::Result<Bytes>>;
+
 #[tokio::test]
-async fn pieces_of_a_blob_follow_each_other() {
+async fn a_blob_is_sent_while_it_is_made() {
     let fake = accepting(|_, _| None).await;
     let mut upload = repository(&fake.host).start_upload().await.expect("upload");
-    upload.write("one".into()).await.expect("write");
-    upload.write("two!".into()).await.expect("write");
-    assert_eq!(upload.sent(), 7);
+    upload.send(pieces(&["one", "two!"])).await.expect("send");
     upload.finish(&digest_of(b"onetwo!")).await.expect("finish");
     let seen = fake.seen();
-    let ranges: Vec<_> = seen
-        .iter()
-        .filter_map(|seen| seen.header("content-range"))
-        .collect();
-    assert_eq!(ranges, ["0-2", "3-6"]);
+    let lines: Vec<_> = seen.iter().map(|seen| seen.line()).collect();
+    assert_eq!(lines[1], "PATCH /upload/1?state=x");
+    assert_eq!(seen[1].header("transfer-encoding"), Some("chunked"));
+    assert_eq!(seen[1].body, b"onetwo!");
     assert!(
-        seen[3].path.starts_with("/upload/2?state=y&digest=sha256"),
-        "{}",
-        seen[3].path
+        lines[2].starts_with("PUT /upload/2?state=y&digest=sha256"),
+        "{lines:?}"
     );
+}
+
+#[tokio::test]
+async fn an_upload_elsewhere_begins_with_the_first_byte() {
+    let fake = accepting(|seen, _| {
+        (seen.line() == "PATCH /upload/1?state=x")
+            .then(|| Reply::new(307).header("location", "/elsewhere"))
+    })
+    .await;
+    let mut upload = repository(&fake.host).start_upload().await.expect("upload");
+    upload.send(pieces(&["one", "two!"])).await.expect("send");
+    let last = fake.seen().pop().expect("a request");
+    assert_eq!(last.line(), "PATCH /elsewhere");
+    assert_eq!(last.body, b"onetwo!");
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_is_not_tried_again_and_can_be_cancelled() {
+    let fake = accepting(|seen, _| match seen.method.as_str() {
+        "PATCH" => Some(Reply::new(503)),
+        "DELETE" => Some(Reply::new(204)),
+        _ => None,
+    })
+    .await;
+    let mut upload = repository(&fake.host).start_upload().await.expect("upload");
+    let error = upload.send(pieces(&["one"])).await.expect_err("must fail");
+    assert!(error.to_string().contains("503"), "{error}");
+    upload.cancel().await.expect("cancel");
+    assert_eq!(
+        fake.lines(),
+        [
+            "POST /v2/test/image/blobs/uploads/",
+            "PATCH /upload/1?state=x",
+            "DELETE /upload/1?state=x"
+        ]
+    );
+}
+
+/// What neither comes nor ends is given up.
+#[tokio::test]
+async fn an_upload_that_stands_still_ends() {
+    let fake = accepting(|_, _| None).await;
+    let mut upload = repository(&fake.host).start_upload().await.expect("upload");
+    let stuck = || stream::iter([Ok(Bytes::from("one"))]).chain(stream::pending());
+    let error = upload.send(stuck).await.expect_err("must fail");
+    assert!(matches!(error, RegistryError::Transport { .. }), "{error}");
 }
 
 #[tokio::test]
