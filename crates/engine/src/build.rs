@@ -80,14 +80,10 @@ pub(crate) async fn run(
     let carrier = Built::inline_carrier(&exports, &cache_exports);
     let input = built.export_input(&bridge, carrier).await?;
     engine.worker.caretaker.make_room().await;
-    let (exported, pushes) = export::run(engine, &bridge.progress, &input, exports).await?;
-    let pushes = try_join_all(
-        pushes
-            .into_iter()
-            .map(|push| push.run(engine, &bridge.session)),
-    );
-    let solved = built.solved();
     let (session, progress) = (&bridge.session, &bridge.progress);
+    let (exported, pushes) = export::run(engine, (session, progress), &input, exports).await?;
+    let pushes = try_join_all(pushes.into_iter().map(|push| push.run(engine, session)));
+    let solved = built.solved();
     let caches = cache_transfer::export_all(engine, session, progress, &solved, cache_exports);
     let origins = provenance::for_history(engine, &invocation, provenance.as_ref(), &built);
     let ((), answers, origins) =

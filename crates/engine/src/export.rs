@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use base64::Engine as _;
 use futures::future::try_join_all;
 use kiln_exporter::{
-    BuildInfoPlace, Compression, ExportError, ExportInput, Exported, ImageOptions, OptionError,
-    Output, Progress, ProgressEvent, Push, Target,
+    BuildInfoPlace, Compression, EarlyUploads, ExportError, ExportInput, Exported, ImageOptions,
+    OptionError, Output, Progress, ProgressEvent, Push, Target,
 };
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
@@ -90,13 +90,13 @@ pub(crate) struct PendingPush {
 /// can go on beside cache exports.
 pub(crate) async fn run(
     engine: &Engine,
-    progress: &ProgressSink,
+    (session, progress): (&Session, &ProgressSink),
     input: &ExportInput,
     exports: Vec<Export>,
 ) -> Result<(BuildOutcome, Vec<PendingPush>), BuildError> {
     let exports = exports
         .into_iter()
-        .map(|export| run_one(engine, progress, input, export));
+        .map(|export| run_one(engine, (session, progress), input, export));
     let mut outcome = BuildOutcome::default();
     let mut pushes = Vec::new();
     for (index, (answer, push)) in try_join_all(exports).await?.into_iter().enumerate() {
@@ -120,7 +120,7 @@ fn descriptor(answer: &Attributes) -> Option<Descriptor> {
 
 async fn run_one(
     engine: &Engine,
-    progress: &ProgressSink,
+    (session, progress): (&Session, &ProgressSink),
     input: &ExportInput,
     export: Export,
 ) -> Result<(Attributes, Option<PendingPush>), BuildError> {
@@ -129,6 +129,7 @@ async fn run_one(
         step.reporter.warn(&format!("{error}; it has no effect"));
     }
     let request = kiln_exporter::ExportRequest {
+        early: early_uploads(engine, session, input, &export.output),
         output: export.output,
         target: export.target,
         progress: progress_of(step.reporter.clone()),
@@ -148,6 +149,26 @@ async fn run_one(
         }) => Ok((response, Some(PendingPush { push, step }))),
         Err(error) => step.finish(Err(error)),
     }
+}
+
+/// The way for layers to be sent while they are made. If there is none, the push will say why.
+fn early_uploads(
+    engine: &Engine,
+    session: &Session,
+    input: &ExportInput,
+    output: &Output,
+) -> Option<EarlyUploads> {
+    let Output::Image(options) = output else {
+        return None;
+    };
+    let names = options.destinations(input.image_name.as_deref());
+    if names.is_empty() {
+        return None;
+    }
+    let access = Access::of(options.insecure);
+    let client = engine.registry_client(&names, access).ok()?;
+    let authority = kiln_source::session_authority(session);
+    Some(EarlyUploads::new(client, authority))
 }
 
 impl PendingPush {

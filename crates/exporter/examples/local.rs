@@ -78,6 +78,7 @@ async fn export(
         output: Output::Local(LocalOptions::default()),
         target: Target::Directory(dest.to_owned()),
         progress: Progress::none(),
+        early: None,
     };
     exporter.export(input, request).await?;
     Ok(())

@@ -18,7 +18,7 @@ use crate::local::{LocalPlan, SendPlan, send_trees, write_local};
 use crate::opened::{OpenTree, folder_name, is_split, open_trees};
 use crate::options::{EpochOption, LocalMode, LocalOptions, Output};
 use crate::progress::Progress;
-use crate::push::Push;
+use crate::push::{EarlyUploads, Push};
 use crate::tree_tar::{TarPlan, write_tree_tar};
 
 /// How much of the machine exports may use.
@@ -58,6 +58,8 @@ pub struct ExportRequest {
     pub target: Target,
     /// Who hears of its course.
     pub progress: Progress,
+    /// How layers of an image that is pushed may be sent while they are made. Without it they all wait for the push.
+    pub early: Option<EarlyUploads>,
 }
 
 /// An export that is done, or done but for its push.
@@ -103,6 +105,7 @@ impl Exporter {
             epoch: None,
             base: Vec::new(),
             absent: Absent::Fetch,
+            observer: None,
         };
         self.layers.all(reference, &wanted).await
     }
@@ -117,6 +120,7 @@ impl Exporter {
             output,
             target,
             progress,
+            early,
         } = request;
         if input.platforms.is_empty() {
             return Err(ExportError::Result(
@@ -124,7 +128,12 @@ impl Exporter {
             ));
         }
         match output {
-            Output::Image(options) => self.export_image(input, options, target, &progress).await,
+            Output::Image(options) => {
+                let Target::Store = target else {
+                    return Err(unfit("image", &target));
+                };
+                self.export_image(input, options, early, &progress).await
+            }
             Output::Archive(options) => {
                 self.export_archive(input, options, target, &progress).await
             }

@@ -48,4 +48,4 @@ pub use options::{
     OptionError, Output, StoredImageOptions, TarOptions,
 };
 pub use progress::{Progress, ProgressEvent};
-pub use push::Push;
+pub use push::{EarlyUploads, Push};

@@ -23,7 +23,7 @@ use crate::options::{
     ArchiveOptions, ArchiveVariant, ImageOptions, OptionError, StoredImageOptions,
 };
 use crate::progress::Progress;
-use crate::push::{Push, PushPlan};
+use crate::push::{Early, EarlyUploads, Push, PushPlan};
 use crate::{ExportError, ExportInput, Exported, Exporter, Shape, Target, stored};
 
 /// When an image was made, on the descriptors of archives.
@@ -34,23 +34,50 @@ impl Exporter {
         &self,
         input: &ExportInput,
         options: StoredImageOptions,
-        target: Target,
+        early: Option<EarlyUploads>,
         progress: &Progress,
     ) -> Result<Exported, ExportError> {
-        if !matches!(target, Target::Store) {
-            return Err(unfit("image", &target));
+        let requested = names::requested(&options.image, input.image_name.as_deref());
+        check_push(&options, &requested)?;
+        let early = early.filter(|_| options.push);
+        let early = match early {
+            Some(early) => Some(Arc::new(early.begin(&names::normalized(&requested)?))),
+            None => None,
+        };
+        let making = StoredImage {
+            input,
+            options,
+            requested,
+            early: early.clone(),
+        };
+        let exported = self.store_image(making, progress).await;
+        if let (Err(_), Some(early)) = (&exported, early) {
+            early.end().await;
         }
+        exported
+    }
+
+    async fn store_image(
+        &self,
+        image: StoredImage<'_>,
+        progress: &Progress,
+    ) -> Result<Exported, ExportError> {
+        let StoredImage {
+            input,
+            options,
+            requested,
+            early,
+        } = image;
         let lease = self
             .store
             .lease()
             .map_err(|error| ExportError::Store(error.into()))?;
-        let requested = names::requested(&options.image, input.image_name.as_deref());
-        check_push(&options, &requested)?;
         let plan = ImagePlan {
             options: &options.image,
             inline_attestations: options.image.attestation_inline.unwrap_or(true),
             names: &names::normalized(&requested)?,
             absent: self.absent(&options),
+            early: early.as_ref(),
         };
         let assembled = self.build_image(input, plan, progress).await?;
         let StoredNames { all, canonical } = store_names(&options, requested, &assembled);
@@ -77,7 +104,7 @@ impl Exporter {
                     names: references,
                     layers,
                 };
-                Some(Push::new(self, plan, &options, lease))
+                Some(Push::new(self, plan, &options, early, lease))
             }
             false => None,
         };
@@ -143,6 +170,7 @@ impl Exporter {
             inline_attestations: options.image.attestation_inline.unwrap_or(false),
             names: &references,
             absent: Absent::Fetch,
+            early: None,
         };
         let mut assembled = self.build_image(input, plan, progress).await?;
         // The newest history entry instead of the clock: the same result gives the same archive.
@@ -250,6 +278,7 @@ impl Exporter {
                     .map(|base| base.diff_ids().to_vec())
                     .unwrap_or_default(),
                 absent: plan.absent,
+                observer: plan.early.map(|early| early.clone() as _),
             };
             match &result.reference {
                 None => Ok(Vec::new()),
@@ -298,6 +327,16 @@ pub(crate) struct ImagePlan<'a> {
     inline_attestations: bool,
     names: &'a [Reference],
     absent: Absent,
+    early: Option<&'a Arc<Early>>,
+}
+
+/// A `type=image` to be made.
+struct StoredImage<'a> {
+    input: &'a ExportInput,
+    options: StoredImageOptions,
+    /// Names, as they were asked for.
+    requested: Vec<String>,
+    early: Option<Arc<Early>>,
 }
 
 /// Whether there is a name to push to, of the kind that is wanted.

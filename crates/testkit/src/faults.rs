@@ -1,14 +1,14 @@
-//! A proxy in front of a registry that makes some requests fail, by a schedule that a seed decides.
+//! A proxy in front of a registry that makes some requests fail, by a schedule that a seed decides or by a test's own rule.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufReader};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::http::{Head, Message};
+use crate::http::{Head, Message, Pieces};
 
 /// What can happen to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,34 +83,58 @@ fn scatter(number: u64) -> u64 {
 }
 
 /// A running proxy, on plain HTTP and a free loopback port; stopped on drop.
-#[derive(Debug)]
 pub struct FaultyProxy {
     port: u16,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
+/// Decides on the fault of a request by its number and first line.
+type Rule = dyn Fn(u64, &str) -> Option<Fault> + Send + Sync;
+
 struct Shared {
     upstream: String,
-    schedule: Schedule,
-    requests: AtomicU64,
-    lines: Mutex<Vec<String>>,
-    injected: Mutex<BTreeMap<Fault, u64>>,
+    rule: Box<Rule>,
+    traffic: Mutex<Traffic>,
+    /// Told of everything that comes through.
+    moved: Condvar,
     stopped: AtomicBool,
 }
+
+/// What has come through so far.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic {
+    /// The first lines of all requests.
+    pub lines: Vec<String>,
+    /// Those that were answered.
+    pub answered: Vec<String>,
+    /// Bytes of bodies that were passed on while they came.
+    pub streamed: u64,
+    /// How many requests got which fault.
+    pub injected: BTreeMap<Fault, u64>,
+}
+
+/// How long a test waits for something to come through before it has failed.
+const LONGEST: Duration = Duration::from_secs(60);
 
 impl FaultyProxy {
     /// Starts a proxy in front of `upstream`, a registry's `host:port`.
     pub fn start(upstream: &str, schedule: Schedule) -> io::Result<FaultyProxy> {
+        FaultyProxy::start_with(upstream, move |number, _| schedule.of(number))
+    }
+
+    /// Starts one whose faults a rule decides, by the number and first line of each request.
+    pub fn start_with(
+        upstream: &str,
+        rule: impl Fn(u64, &str) -> Option<Fault> + Send + Sync + 'static,
+    ) -> io::Result<FaultyProxy> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
-            schedule,
-            requests: AtomicU64::new(0),
-            lines: Mutex::default(),
-            injected: Mutex::default(),
+            rule: Box::new(rule),
+            traffic: Mutex::default(),
+            moved: Condvar::new(),
             stopped: AtomicBool::new(false),
         });
         let accepting = thread::spawn({
@@ -130,20 +154,45 @@ impl FaultyProxy {
     }
 
     /// How many requests came.
-    pub fn requests(&self) -> u64 {
-        self.shared.requests.load(Ordering::Relaxed)
+    pub fn requests(&self) -> usize {
+        self.shared.traffic().lines.len()
     }
 
     /// The first lines of them all.
     pub fn lines(&self) -> Vec<String> {
-        let lines = self.shared.lines.lock();
-        lines.unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.traffic().lines.clone()
     }
 
     /// How many of them got which fault.
     pub fn injected(&self) -> BTreeMap<Fault, u64> {
-        let injected = self.shared.injected.lock();
-        injected.unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.traffic().injected.clone()
+    }
+
+    /// Blocks until enough has come through.
+    ///
+    /// # Panics
+    /// It does not come.
+    pub fn wait_until(&self, enough: impl Fn(&Traffic) -> bool) -> Traffic {
+        let traffic = self.shared.traffic();
+        let waited = self
+            .shared
+            .moved
+            .wait_timeout_while(traffic, LONGEST, |traffic| !enough(traffic));
+        let (traffic, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(enough(&traffic), "it does not come: {traffic:?}");
+        traffic.clone()
+    }
+}
+
+impl Shared {
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note<T>(&self, change: impl FnOnce(&mut Traffic) -> T) -> T {
+        let noted = change(&mut self.traffic());
+        self.moved.notify_all();
+        noted
     }
 }
 
@@ -177,29 +226,34 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(head) = Head::read(&mut reader)? {
-        let number = shared.requests.fetch_add(1, Ordering::Relaxed);
-        if let Ok(mut lines) = shared.lines.lock() {
-            lines.push(head.start.clone());
-        }
-        let fault = shared.schedule.of(number);
-        if let Some(fault) = fault {
-            let mut injected = shared.injected.lock();
-            let injected = injected.as_deref_mut();
-            if let Ok(injected) = injected {
-                *injected.entry(fault).or_default() += 1;
+        let start = head.start.clone();
+        let fault = shared.note(|traffic| {
+            let fault = (shared.rule)(traffic.lines.len() as u64, &start);
+            traffic.lines.push(start.clone());
+            if let Some(fault) = fault {
+                *traffic.injected.entry(fault).or_default() += 1;
             }
-        }
+            fault
+        });
         if fault == Some(Fault::ResetBefore) {
             return reset(stream);
         }
-        let mut request = Message::of_request(head, &mut reader)?;
-        if fault == Some(Fault::ResetInRequest) {
-            request.cut_in_half();
-            let upstream = request.forward(&shared.upstream)?;
-            upstream.shutdown(Shutdown::Both)?;
-            return reset(stream);
+        if fault.is_none() && head.is_chunked() {
+            let pieces = Pieces::of(head, &mut reader);
+            let passed = |length| shared.note(|traffic| traffic.streamed += length);
+            let reply = pieces.forward(&shared.upstream, passed)?;
+            send(stream, &Message::of_reply(reply, false)?.to_bytes(false))?;
+        } else {
+            let mut request = Message::of_request(head, &mut reader)?;
+            if fault == Some(Fault::ResetInRequest) {
+                request.cut_in_half();
+                let upstream = request.forward(&shared.upstream)?;
+                upstream.shutdown(Shutdown::Both)?;
+                return reset(stream);
+            }
+            answer(stream, shared, &request, fault)?;
         }
-        answer(stream, shared, &request, fault)?;
+        shared.note(|traffic| traffic.answered.push(start));
     }
     Ok(())
 }

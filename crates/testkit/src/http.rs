@@ -37,6 +37,11 @@ impl Head {
         found.next().map(|(_, value)| value.as_str())
     }
 
+    /// Whether the body comes in chunks.
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.get("transfer-encoding") == Some("chunked")
+    }
+
     pub(crate) fn remove(&mut self, name: &str) {
         self.headers.retain(|(key, _)| key != name);
     }
@@ -58,7 +63,7 @@ impl Message {
     /// A request whose head has been read.
     pub(crate) fn of_request(head: Head, stream: &mut impl BufRead) -> io::Result<Message> {
         let mut body = Vec::new();
-        if head.get("transfer-encoding").is_some() {
+        if head.is_chunked() {
             while read_chunk(stream, &mut body)? {}
         } else if let Some(length) = head
             .get("content-length")
@@ -128,6 +133,36 @@ impl Message {
             head.set("content-length", &self.body.len().to_string());
         }
         to_bytes(&head, &self.body)
+    }
+}
+
+/// A request whose body comes in chunks, perhaps slowly.
+pub(crate) struct Pieces<'a, R> {
+    head: Head,
+    stream: &'a mut R,
+}
+
+impl<'a, R: BufRead> Pieces<'a, R> {
+    pub(crate) fn of(head: Head, stream: &'a mut R) -> Self {
+        Self { head, stream }
+    }
+
+    /// Sends each chunk on when it comes, and tells of its length.
+    pub(crate) fn forward(mut self, upstream: &str, passed: impl Fn(u64)) -> io::Result<TcpStream> {
+        self.head.set("connection", "close");
+        let mut to = TcpStream::connect(upstream)?;
+        to.write_all(&to_bytes(&self.head, &[]))?;
+        loop {
+            let mut chunk = Vec::new();
+            let is_more = read_chunk(self.stream, &mut chunk)?;
+            to.write_all(format!("{:x}\r\n", chunk.len()).as_bytes())?;
+            to.write_all(&chunk)?;
+            to.write_all(b"\r\n")?;
+            if !is_more {
+                return Ok(to);
+            }
+            passed(chunk.len() as u64);
+        }
     }
 }
 

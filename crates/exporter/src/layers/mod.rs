@@ -1,5 +1,6 @@
 //! Layer blobs, made in one pass and once per store.
 
+mod growing;
 mod media_type;
 mod recompress;
 mod variant;
@@ -9,6 +10,7 @@ use std::time::SystemTime;
 
 use oci_spec::image::{Descriptor, Digest};
 
+pub(crate) use growing::{BlobObserver, GrowingBlob};
 pub(crate) use media_type::{Foreign, for_manifest, is_distributable};
 pub(crate) use work::{Absent, LayerWork, Wanted};
 

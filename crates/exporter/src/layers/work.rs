@@ -12,6 +12,7 @@ use kiln_store::{Ref, Store};
 use oci_spec::image::{Descriptor, Digest};
 use tokio::sync::Semaphore;
 
+use super::growing::{BlobObserver, Grower};
 use super::recompress::copy_tar;
 use super::variant::{self, Variant};
 use super::{LayerBlob, LayerError, media_type};
@@ -19,7 +20,7 @@ use crate::cancel::{Cancelled, Guarded};
 use crate::compression::{Algorithm, Compression, LayerStream, Pool};
 
 /// What a caller wants of a ref's layers.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Wanted {
     pub(crate) compression: Compression,
     /// Layers above the base image have their times brought down to this second.
@@ -27,6 +28,8 @@ pub(crate) struct Wanted {
     /// Diff ids of the base image, whose layers stay as they are.
     pub(crate) base: Vec<Digest>,
     pub(crate) absent: Absent,
+    /// Hears of the blobs that are made new of layers' files.
+    pub(crate) observer: Option<Arc<dyn BlobObserver>>,
 }
 
 /// What becomes of blobs that are wanted as they are and have never been here.
@@ -106,7 +109,7 @@ impl LayerWork {
         };
         let blob = match (self.plan(&info, variant, force)?, left) {
             (Plan::Done(blob), _) | (Plan::Fetch, Some(blob)) => blob,
-            _ => self.make_alone(&info, variant, force).await?,
+            _ => self.make_alone(&info, variant, wanted).await?,
         };
         Ok(LayerBlob {
             descriptor: blob.descriptor,
@@ -121,12 +124,12 @@ impl LayerWork {
         self: &Arc<Self>,
         info: &LayerInfo,
         variant: Variant,
-        force: bool,
+        wanted: &Wanted,
     ) -> Result<StoredBlob, LayerError> {
         let lock = self.lock(info.owner.id());
         let outcome = {
             let _alone = lock.lock().await;
-            self.make(info, variant, force).await
+            self.make(info, variant, wanted).await
         };
         drop(lock);
         self.unlock(info.owner.id());
@@ -137,8 +140,9 @@ impl LayerWork {
         self: &Arc<Self>,
         info: &LayerInfo,
         variant: Variant,
-        force: bool,
+        wanted: &Wanted,
     ) -> Result<StoredBlob, LayerError> {
+        let force = wanted.compression.force;
         // Looked up again, because whoever held the lock before may have made the blob.
         let mut info = current(info)?;
         let mut plan = self.plan(&info, variant, force)?;
@@ -159,12 +163,14 @@ impl LayerWork {
             .await
             .map_err(|_| LayerError::Ended(id.clone()))?;
         let work = self.clone();
+        let observer = wanted.observer.clone();
         let (cancelled, _guard) = Cancelled::new();
         tokio::task::spawn_blocking(move || {
             Making {
                 work: &work,
                 info: &info,
                 variant,
+                observer: observer.as_deref(),
                 cancelled,
             }
             .run(plan)
@@ -236,6 +242,7 @@ struct Making<'a> {
     work: &'a LayerWork,
     info: &'a LayerInfo,
     variant: Variant,
+    observer: Option<&'a dyn BlobObserver>,
     cancelled: Cancelled,
 }
 
@@ -265,7 +272,10 @@ impl Making<'_> {
         let options = DiffOptions {
             epoch: self.variant.epoch,
         };
-        let (_, made) = self.compress(|out| Ok(write_layer(&source, out, &options)?.diff_id))?;
+        let observer = self.observer.map(|observer| (observer, &self.info.owner));
+        let (_, made) = self.compress(observer, |out| {
+            Ok(write_layer(&source, out, &options)?.diff_id)
+        })?;
         Ok(made)
     }
 
@@ -273,8 +283,9 @@ impl Making<'_> {
         let algorithm =
             media_type::algorithm(from.media_type().as_ref()).unwrap_or(Algorithm::Uncompressed);
         let file = self.work.store.content().open(from.digest())?;
-        let (found, made) = self
-            .compress(|out| copy_tar(file, algorithm, out).map_err(|error| self.failed(error)))?;
+        let (found, made) = self.compress(None, |out| {
+            copy_tar(file, algorithm, out).map_err(|error| self.failed(error))
+        })?;
         match &self.info.diff_id {
             Some(expected) if *expected != found => Err(LayerError::Corrupt {
                 blob: from.digest().to_string(),
@@ -289,10 +300,12 @@ impl Making<'_> {
     /// digest of the tar that was produced, and the blob.
     fn compress(
         &self,
+        observer: Option<(&dyn BlobObserver, &Ref)>,
         produce: impl FnOnce(&mut dyn Write) -> Result<Digest, LayerError>,
     ) -> Result<(Digest, StoredBlob), LayerError> {
         let failed = |error| self.failed(error);
-        let sink = BufWriter::with_capacity(BUFFER, self.work.store.content().writer(None)?);
+        let writer = self.work.store.content().writer(None)?;
+        let sink = BufWriter::with_capacity(BUFFER, Grower::new(writer, observer));
         let stream = LayerStream::new(&self.work.pool, &self.variant.compression(), sink);
         let mut stream = Guarded {
             stream,

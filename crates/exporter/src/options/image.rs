@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::attrs::Attributes;
 use super::{Annotations, EpochOption, OptionError};
 use crate::compression::Compression;
-use crate::image::names::normalized;
+use crate::image::names::{normalized, requested};
 use crate::layers::Foreign;
 
 /// Keys that `image`, `oci` and `docker` share.
@@ -220,6 +220,17 @@ impl StoredImageOptions {
             push: true,
             ..Self::take(attrs)?
         })
+    }
+}
+
+impl StoredImageOptions {
+    /// Where the image is pushed to under the names asked for, of which the frontend's may take the place. Empty if it is
+    /// not pushed, or not to these.
+    pub fn destinations(&self, from_frontend: Option<&str>) -> Vec<kiln_registry::Reference> {
+        match self.push {
+            true => normalized(&requested(&self.image, from_frontend)).unwrap_or_default(),
+            false => Vec::new(),
+        }
     }
 }
 

@@ -24,13 +24,30 @@ impl Push {
         tally: &Tally,
     ) -> Result<(), Failure> {
         let each = blobs(&self.plan.image).into_values().map(async |blob| {
-            let source = self.source(blob, first).await?;
             let share = tally.share();
+            if self.is_sent(repository, blob, &share).await {
+                share.report(blob.size);
+                return Ok(());
+            }
+            let source = self.source(blob, first).await?;
             let source = source.report_to(move |done| share.report(done));
             repository.push_blob(&blob.to_oci()?, source).await?;
             Ok::<_, Failure>(())
         });
         try_join_all(each).await.map(drop)
+    }
+
+    /// Whether a blob was sent while it was made.
+    async fn is_sent(&self, repository: &Repository, blob: &Descriptor, share: &Share) -> bool {
+        match &self.early {
+            Some(early) => {
+                let report = |done| share.report(done);
+                early
+                    .has_sent(repository.name(), &blob.digest, report)
+                    .await
+            }
+            None => false,
+        }
     }
 
     /// Where a blob may be had: from other repositories, from the store, or from where its layer came from.

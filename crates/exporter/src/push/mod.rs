@@ -1,6 +1,7 @@
 //! Pushing an image whose manifests are complete in the store.
 
 mod blobs;
+mod early;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::image::model::Descriptor;
 use crate::options::StoredImageOptions;
 use crate::progress::Progress;
 use blobs::Tally;
+pub(crate) use early::Early;
+pub use early::EarlyUploads;
 
 /// Manifests are read into memory to be sent.
 const MANIFEST_LIMIT: u64 = 8 << 20;
@@ -29,6 +32,8 @@ pub struct Push {
     plan: PushPlan,
     by_digest: bool,
     insecure: bool,
+    /// Uploads of its layers that have begun.
+    early: Option<Arc<Early>>,
     _lease: Lease,
 }
 
@@ -53,6 +58,7 @@ impl Push {
         exporter: &Exporter,
         plan: PushPlan,
         options: &StoredImageOptions,
+        early: Option<Arc<Early>>,
         lease: Lease,
     ) -> Self {
         Self {
@@ -60,6 +66,7 @@ impl Push {
             plan,
             by_digest: options.push_by_digest,
             insecure: options.insecure,
+            early,
             _lease: lease,
         }
     }
@@ -82,7 +89,24 @@ impl Push {
         authority: Arc<dyn Authority>,
         progress: &Progress,
     ) -> Result<(), ExportError> {
-        let registries = self.registries(client, &authority);
+        if let Some(early) = &self.early {
+            early.close();
+        }
+        let registries = registries(&self.plan.names, client, &authority);
+        let outcome = self.push_all(&registries, progress).await;
+        if let Some(early) = &self.early {
+            early.end().await;
+        }
+        outcome?;
+        self.remember(&registries).await;
+        Ok(())
+    }
+
+    async fn push_all(
+        &self,
+        registries: &[Vec<Place>],
+        progress: &Progress,
+    ) -> Result<(), ExportError> {
         let step = progress.start("pushing layers");
         let repositories = registries.iter().map(Vec::len).sum();
         let tally = Tally::new(&step, &self.plan.image, repositories);
@@ -94,28 +118,7 @@ impl Push {
 
         let repositories = registries.iter().flatten();
         let each = repositories.map(|target| self.push_names(target, progress));
-        try_join_all(each).await?;
-        self.remember(&registries).await;
-        Ok(())
-    }
-
-    /// The repositories to push to, by registry.
-    fn registries(&self, client: &Client, authority: &Arc<dyn Authority>) -> Vec<Vec<Place>> {
-        let mut registries: BTreeMap<&str, Vec<Place>> = BTreeMap::new();
-        for name in &self.plan.names {
-            let places = registries.entry(name.domain()).or_default();
-            let known = places
-                .iter_mut()
-                .find(|place| place.repository.name().path() == name.path());
-            match known {
-                Some(place) => place.names.push(name.clone()),
-                None => places.push(Place {
-                    repository: client.repository(name, authority.clone()),
-                    names: vec![name.clone()],
-                }),
-            }
-        }
-        registries.into_values().collect()
+        try_join_all(each).await.map(drop)
     }
 
     /// Pushes everything but the root to the repositories of one registry: to the first, from which the others take it.
@@ -203,6 +206,29 @@ impl Push {
 struct Place {
     repository: Repository,
     names: Vec<Reference>,
+}
+
+/// The repositories to push to, by registry.
+fn registries(
+    names: &[Reference],
+    client: &Client,
+    authority: &Arc<dyn Authority>,
+) -> Vec<Vec<Place>> {
+    let mut registries: BTreeMap<&str, Vec<Place>> = BTreeMap::new();
+    for name in names {
+        let places = registries.entry(name.domain()).or_default();
+        let known = places
+            .iter_mut()
+            .find(|place| place.repository.name().path() == name.path());
+        match known {
+            Some(place) => place.names.push(name.clone()),
+            None => places.push(Place {
+                repository: client.repository(name, authority.clone()),
+                names: vec![name.clone()],
+            }),
+        }
+    }
+    registries.into_values().collect()
 }
 
 impl Place {

@@ -286,6 +286,7 @@ async fn targets_must_fit() {
         output,
         target,
         progress: kiln_exporter::Progress::none(),
+        early: None,
     };
     let error = bench.exporter.export(&input, request).await.unwrap_err();
     assert_eq!(

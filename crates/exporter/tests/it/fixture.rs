@@ -9,8 +9,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use kiln_exporter::{
-    ExportError, ExportInput, ExportRequest, Exported, Exporter, Output, PlatformResult, Progress,
-    Settings, Shape, Target,
+    EarlyUploads, ExportError, ExportInput, ExportRequest, Exported, Exporter, Output,
+    PlatformResult, Progress, Settings, Shape, Target,
 };
 use kiln_store::{MutableOptions, Ref, Store, StoreOptions};
 use serde_json::{Value, json};
@@ -97,16 +97,34 @@ impl Bench {
             Output::Archive(archive) if !archive.tar => Target::Directory(dest.to_owned()),
             _ => Target::Stream(Box::new(File::create(dest).unwrap())),
         };
-        self.exporter
-            .export(
-                input,
-                ExportRequest {
-                    output,
-                    target,
-                    progress: Progress::none(),
-                },
-            )
-            .await
+        self.start(input, output, target, None).await
+    }
+
+    /// Exports an image whose layers may be sent while they are made.
+    pub(crate) async fn export_early(
+        &self,
+        input: &ExportInput,
+        output: &str,
+        early: EarlyUploads,
+    ) -> Result<Exported, ExportError> {
+        let output = parse(output).unwrap();
+        self.start(input, output, Target::Store, Some(early)).await
+    }
+
+    async fn start(
+        &self,
+        input: &ExportInput,
+        output: Output,
+        target: Target,
+        early: Option<EarlyUploads>,
+    ) -> Result<Exported, ExportError> {
+        let request = ExportRequest {
+            output,
+            target,
+            progress: Progress::none(),
+            early,
+        };
+        self.exporter.export(input, request).await
     }
 }
 

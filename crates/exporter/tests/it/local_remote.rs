@@ -38,6 +38,7 @@ async fn send(
         output: Output::parse("local", &keys).unwrap(),
         target: Target::RemoteDirectory(Arc::new(Client(dest.to_owned()))),
         progress: Progress::none(),
+        early: None,
     };
     bench.exporter.export(input, request).await.map(drop)
 }

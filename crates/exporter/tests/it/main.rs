@@ -6,6 +6,7 @@ mod archive;
 mod attestation;
 mod compression;
 mod config;
+mod early;
 mod estargz;
 mod faults;
 mod fixture;

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::fixture::{Bench, config, result, run, single};
 
-fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::new(ClientOptions::default()).unwrap()
 }
 
@@ -222,7 +222,7 @@ async fn lazily(bench: &Bench, name: &str, diff_ids: &[Digest]) -> (Ref, Arc<Ato
     (current.unwrap(), count)
 }
 
-async fn push(bench: &Bench, input: &ExportInput, keys: &str) -> Result<String, String> {
+pub(crate) async fn push(bench: &Bench, input: &ExportInput, keys: &str) -> Result<String, String> {
     let exported = bench.export(input, keys, &bench.path("-")).await.unwrap();
     let digest = exported.response["containerimage.digest"].clone();
     let push = exported.push.unwrap();
@@ -279,7 +279,7 @@ async fn an_untouched_base_is_mounted_and_not_pulled() {
 }
 
 /// Copies an image with all its blobs, which skopeo verifies.
-fn copy_of(bench: &Bench, name: &str, digest: &str) {
+pub(crate) fn copy_of(bench: &Bench, name: &str, digest: &str) {
     let copy = bench.path(&name.replace(['/', ':'], "-"));
     let (source, target) = (
         format!("docker://{name}"),

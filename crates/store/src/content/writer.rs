@@ -78,6 +78,13 @@ impl ContentWriter {
         self.written
     }
 
+    /// Reads the blob while it is written: what has been flushed is there. It outlives the writer, whatever becomes of
+    /// that.
+    pub fn reader(&self) -> Result<File, ContentError> {
+        let magic = format!("/proc/self/fd/{}", self.file.get_ref().as_raw_fd());
+        Ok(File::open(magic).at("read the blob being written in", &self.path)?)
+    }
+
     /// Writes all of `bytes`, with an error that says what is wrong.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), ContentError> {
         self.check_room(bytes.len())?;
