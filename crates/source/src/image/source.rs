@@ -314,7 +314,11 @@ impl Image {
                 created: None,
             };
             let layer = self.store.layer(current.as_ref(), lazy)?;
-            if let Place::Registry(repository) = &self.fetch.origin.place {
+            // What containerd has of an image is most likely in its repository as well; a registry that does not lend it
+            // is sent it.
+            if let Place::Registry(repository) | Place::Containerd(_, repository) =
+                &self.fetch.origin.place
+            {
                 layer.add_origin(&repository.name().to_string())?;
             }
             current = Some(layer);
