@@ -53,6 +53,10 @@ impl Daemon {
         serve(&self.binary, data)
     }
 
+    pub(super) fn prune(&self) -> Command {
+        self.own.prune()
+    }
+
     pub(super) fn command(&self, client: Client, build: &Build<'_>) -> Command {
         match client {
             Client::Own => self.own.command(build),

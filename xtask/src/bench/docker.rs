@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::engine::{Build, Cache, Output};
+use super::engine::{Build, Cache, Output, RemoteCache};
 use crate::run::at;
 
 /// `docker buildx` with settings of its own.
@@ -45,6 +45,13 @@ impl Docker {
         output.is_ok_and(|output| output.status.success())
     }
 
+    /// Removes all that builds have left.
+    pub(super) fn prune(&self) -> Command {
+        let mut command = self.command();
+        command.args(["buildx", "prune", "--all", "--force"]);
+        command
+    }
+
     /// One build.
     pub(super) fn build(&self, build: &Build<'_>) -> Command {
         let mut command = self.command();
@@ -54,6 +61,17 @@ impl Docker {
         command.arg("--provenance=false");
         if let Cache::Ignore = build.cache {
             command.arg("--no-cache");
+        }
+        match build.remote {
+            RemoteCache::None => {}
+            RemoteCache::Export(path) => {
+                let cache = format!("type=local,mode=max,dest={}", path.display());
+                command.args(["--cache-to", &cache]);
+            }
+            RemoteCache::Import(path) => {
+                let cache = format!("type=local,src={}", path.display());
+                command.args(["--cache-from", &cache]);
+            }
         }
         command.arg("--output").arg(match build.output {
             Output::Kept => "type=cacheonly".into(),

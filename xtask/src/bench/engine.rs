@@ -19,6 +19,15 @@ pub(super) enum Cache {
     Ignore,
 }
 
+/// A cache elsewhere that takes part, as a directory.
+#[derive(Clone, Copy)]
+pub(super) enum RemoteCache<'a> {
+    None,
+    /// With the records of all steps.
+    Export(&'a Path),
+    Import(&'a Path),
+}
+
 /// Where the result goes.
 #[derive(Clone, Copy)]
 pub(super) enum Output<'a> {
@@ -38,6 +47,7 @@ pub(super) struct Build<'a> {
     /// The context, with the Dockerfile in it.
     pub(super) context: &'a Path,
     pub(super) cache: Cache,
+    pub(super) remote: RemoteCache<'a>,
     pub(super) output: Output<'a>,
 }
 
@@ -99,6 +109,16 @@ impl Engine {
         }))
     }
 
+    /// Removes all that builds have left in it.
+    pub(super) fn forget(&self, log: &Path) -> Result<(), String> {
+        let mut command = match self {
+            Engine::Ours(ours) => ours.prune(),
+            Engine::Daemon(daemon, _) => daemon.prune(),
+            Engine::Reference(reference) => reference.prune(),
+        };
+        run_quietly(&mut command, log)
+    }
+
     /// Processes that serve builds and live longer than one.
     pub(super) fn daemons(&self) -> Vec<u32> {
         match self {
@@ -124,12 +144,23 @@ pub(super) enum Place {
 }
 
 impl Ours {
-    pub(super) fn command(&self, build: &Build<'_>) -> Command {
+    fn buildctl(&self) -> Command {
         let mut command = Command::new(&self.binary);
         match &self.engine {
             Place::Root(root) => command.arg("--root").arg(root),
             Place::Socket(socket) => command.args(["--addr", &address(socket)]),
         };
+        command
+    }
+
+    pub(super) fn prune(&self) -> Command {
+        let mut command = self.buildctl();
+        command.args(["prune", "--all"]);
+        command
+    }
+
+    pub(super) fn command(&self, build: &Build<'_>) -> Command {
+        let mut command = self.buildctl();
         command.args([
             "build",
             "--progress",
@@ -151,6 +182,17 @@ impl Ours {
         ]);
         if let Cache::Ignore = build.cache {
             command.arg("--no-cache");
+        }
+        match build.remote {
+            RemoteCache::None => {}
+            RemoteCache::Export(path) => {
+                let cache = format!("type=local,mode=max,dest={}", path.display());
+                command.args(["--export-cache", &cache]);
+            }
+            RemoteCache::Import(path) => {
+                let cache = format!("type=local,src={}", path.display());
+                command.args(["--import-cache", &cache]);
+            }
         }
         match build.output {
             Output::Kept => {}
@@ -179,6 +221,7 @@ impl Ours {
         let build = Build {
             context,
             cache: Cache::Use,
+            remote: RemoteCache::None,
             output: Output::Push(name),
         };
         let mut command = self.command(&build);

@@ -46,6 +46,28 @@ pub(super) fn steps(context: &Path, base: &str, count: usize) -> Result<(), Stri
     write(&context.join("Dockerfile"), &text)
 }
 
+/// A Dockerfile of so many stages with so many steps, each of which leaves a
+/// file, and a last stage that takes one of each.
+pub(super) fn stages(
+    context: &Path,
+    base: &str,
+    stages: usize,
+    steps: usize,
+) -> Result<(), String> {
+    let mut text = String::new();
+    for stage in 0..stages {
+        let _ = writeln!(text, "FROM {base} AS stage{stage}");
+        for step in 0..steps {
+            let _ = writeln!(text, "RUN echo {stage} {step} > /step{step}");
+        }
+    }
+    text.push_str("FROM scratch\n");
+    for stage in 0..stages {
+        let _ = writeln!(text, "COPY --from=stage{stage} /step{} /{stage}", steps - 1);
+    }
+    write(&context.join("Dockerfile"), &text)
+}
+
 /// Small files with contents that no other call makes, a hundred in a folder.
 pub(super) fn small_files(folder: &Path, count: usize, seed: usize) -> Result<(), String> {
     for file in 0..count {

@@ -48,6 +48,10 @@ impl Reference {
         &self.tools
     }
 
+    pub(super) fn prune(&self) -> Command {
+        self.client.prune()
+    }
+
     pub(super) fn command(&self, build: &Build<'_>) -> Command {
         self.client.build(build)
     }

@@ -1,13 +1,14 @@
 //! The workloads. Each round takes every engine through the same builds, the
 //! engines in turn; which one is first changes from round to round.
 
+mod caches;
 mod images;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use super::daemon::Daemon;
-use super::engine::{Build, Cache, Client, Engine, Ours, Output};
+use super::engine::{Build, Cache, Client, Engine, Ours, Output, RemoteCache};
 use super::figures::{Figures, Side};
 use super::inputs;
 use super::measure::{Sample, measure, resident};
@@ -51,6 +52,7 @@ pub(super) const WORKLOADS: &[(&str, Workload)] = &[
     ("export", images::export),
     ("push", images::push),
     ("pull", images::pull),
+    ("caches", caches::caches),
     ("daemon", daemon),
     ("buildx", buildx),
     ("soak", soak),
@@ -113,6 +115,7 @@ fn kept(context: &Path, cache: Cache) -> Build<'_> {
     Build {
         context,
         cache,
+        remote: RemoteCache::None,
         output: Output::Kept,
     }
 }
