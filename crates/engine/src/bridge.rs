@@ -10,6 +10,8 @@ use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 use kiln_solver::{Cache, Job, SolveError, Solved, VertexFailure};
 use kiln_source::{ImageIdentifier, LayoutIdentifier, ResolvedImage};
+use oci_spec::image::Digest;
+use prost::Message as _;
 
 use crate::cache_transfer::Imports;
 use crate::engine::{Engine, blocking};
@@ -209,7 +211,7 @@ fn solve_error(error: SolveError<BuildError>, definition: &Definition) -> BuildE
 fn vertex_error(failure: &VertexFailure<BuildError>, definition: &Definition) -> BuildError {
     let mut error = BuildError::clone(&failure.error);
     error.vertex = Some(failure.name.to_string());
-    error.locations = locations(definition, failure.vertex.as_ref());
+    error.locations = nearest_locations(definition, &failure.vertex);
     let debris = error.details.iter().find_map(|detail| match detail {
         Detail::Step(step) => Some(FailedStep::clone(step)),
         _ => None,
@@ -226,6 +228,26 @@ fn vertex_error(failure: &VertexFailure<BuildError>, definition: &Definition) ->
     error
         .detail(Detail::Vertex(failure.vertex.to_string()))
         .detail(Detail::Step(Arc::new(step)))
+}
+
+/// The places that a vertex came from, or else those of a vertex that uses it: downloads have none of their own.
+fn nearest_locations(definition: &Definition, vertex: &Digest) -> Vec<Location> {
+    let own = locations(definition, vertex.as_ref());
+    if !own.is_empty() {
+        return own;
+    }
+    let uses = |op: &Bytes| {
+        let op = kiln_llb::pb::Op::decode(op.clone()).unwrap_or_default();
+        op.inputs
+            .iter()
+            .any(|input| input.digest == vertex.as_ref())
+    };
+    let users = definition.digests().filter(|(_, op)| uses(op));
+    let places = users.map(|(user, _)| locations(definition, user.as_ref()));
+    places
+        .into_iter()
+        .find(|places| !places.is_empty())
+        .unwrap_or_default()
 }
 
 fn locations(definition: &Definition, digest: &str) -> Vec<Location> {

@@ -81,7 +81,7 @@ impl Engine {
             sources: Sources::new(&store, registry.clone(), images.clone()),
             platform: kiln_llb::platform::host(),
             jobs: crate::jobs::Jobs::default(),
-            opened: crate::ops::source::OpenedImages::default(),
+            opened: crate::ops::source::OpenedSources::default(),
             checksums: crate::checksums::ChecksumCache::default(),
             dns: options.dns,
             frontends: options.frontends,

@@ -2,7 +2,7 @@
 
 use kiln_containerd::Containerd;
 use kiln_registry::Client;
-use kiln_source::{ImageSource, LayoutSource, LocalSource};
+use kiln_source::{HttpSource, ImageSource, LayoutSource, LocalSource};
 use kiln_store::Store;
 
 /// The sources of a worker.
@@ -13,11 +13,13 @@ pub(crate) struct Sources {
     pub(crate) layouts: LayoutSource,
     /// Directories of clients.
     pub(crate) locals: LocalSource,
+    /// Files of web servers.
+    pub(crate) files: HttpSource,
 }
 
 impl Sources {
     pub(crate) fn new(store: &Store, registry: Client, containerd: Option<Containerd>) -> Self {
-        let images = ImageSource::new(store.clone(), registry);
+        let images = ImageSource::new(store.clone(), registry.clone());
         Self {
             images: match containerd {
                 Some(containerd) => images.with_containerd(containerd),
@@ -25,6 +27,7 @@ impl Sources {
             },
             layouts: LayoutSource::new(store.clone()),
             locals: LocalSource::new(store.clone()),
+            files: HttpSource::new(store.clone(), registry),
         }
     }
 }

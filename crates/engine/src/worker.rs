@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::checksums::ChecksumCache;
 use crate::jobs::Jobs;
 use crate::open_files::OpenFiles;
-use crate::ops::source::OpenedImages;
+use crate::ops::source::OpenedSources;
 use crate::options::Frontends;
 use crate::provenance::ProvenanceEnvironment;
 use crate::sources::Sources;
@@ -32,8 +32,8 @@ pub(crate) struct Worker {
     pub(crate) jobs: Jobs,
     /// What provenance says of this machine.
     pub(crate) provenance: ProvenanceEnvironment,
-    /// Images that live vertices have opened.
-    pub(crate) opened: OpenedImages,
+    /// Sources that live vertices have opened.
+    pub(crate) opened: OpenedSources,
     /// Content checksums of refs.
     pub(crate) checksums: ChecksumCache,
     /// Overrides for name resolution in steps.

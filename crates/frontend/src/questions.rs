@@ -80,7 +80,7 @@ async fn answer<D: Door>(
             Ok(Ok(Answer::File(file)))
         }
         Question::SourceTime { identifier, .. } => Ok(Ok(Answer::Failed(format!(
-            "the time of {identifier} is not known: git and http sources are not supported yet"
+            "the time of {identifier} is not known: that of web servers and git repositories cannot be asked for yet"
         )))),
     }
 }

@@ -200,6 +200,12 @@ impl Client {
         })
     }
 
+    /// An HTTP client for all that is not a registry, with the same proxies, name resolution and trusted certificates.
+    /// It follows redirects, and takes credentials along to the same host only.
+    pub fn web(&self) -> Result<reqwest::Client, RegistryError> {
+        self.shared.http.web(self.shared.timeouts.idle)
+    }
+
     /// The repository of a reference, seen with one user's credentials. Tag and digest
     /// of the reference do not matter here.
     pub fn repository(&self, reference: &Reference, authority: Arc<dyn Authority>) -> Repository {

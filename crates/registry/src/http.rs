@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::redirect::Policy;
+
 use crate::client::{ProxySettings, Timeouts};
 use crate::dns::SystemDns;
 use crate::error::RegistryError;
@@ -20,6 +22,7 @@ pub(crate) struct HttpClients {
     user_agent: String,
     connect_timeout: Duration,
     clients: Mutex<HashMap<TlsSettings, reqwest::Client>>,
+    web: Mutex<Option<reqwest::Client>>,
 }
 
 impl HttpClients {
@@ -30,6 +33,7 @@ impl HttpClients {
             user_agent,
             connect_timeout: timeouts.connect,
             clients: Mutex::default(),
+            web: Mutex::default(),
         }
     }
 
@@ -38,18 +42,30 @@ impl HttpClients {
         if let Some(client) = clients.get(tls) {
             return Ok(client.clone());
         }
-        let client = self.build(tls)?;
+        // Redirects are followed by hand: who may see the credentials is our decision.
+        let client = self.builder(tls)?.redirect(Policy::none());
+        let client = built(client)?;
         clients.insert(tls.clone(), client.clone());
         Ok(client)
     }
 
-    fn build(&self, tls: &TlsSettings) -> Result<reqwest::Client, RegistryError> {
+    /// A client for all that is not a registry.
+    pub(crate) fn web(&self, idle: Duration) -> Result<reqwest::Client, RegistryError> {
+        let mut web = self.web.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*web {
+            return Ok(client.clone());
+        }
+        let client = self.builder(&TlsSettings::default())?;
+        let client = built(client.redirect(Policy::default()).read_timeout(idle))?;
+        *web = Some(client.clone());
+        Ok(client)
+    }
+
+    fn builder(&self, tls: &TlsSettings) -> Result<reqwest::ClientBuilder, RegistryError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.load()?)
             .dns_resolver(self.dns.clone())
             .user_agent(&self.user_agent)
-            // Redirects are followed by hand: who may see the credentials is our decision.
-            .redirect(reqwest::redirect::Policy::none())
             // HTTP/2 puts all transfers of a registry into one TCP connection's window.
             .http1_only()
             .connect_timeout(self.connect_timeout)
@@ -62,8 +78,11 @@ impl HttpClients {
         for proxy in self.proxy.to_reqwest()? {
             builder = builder.proxy(proxy);
         }
-        builder
-            .build()
-            .map_err(|error| RegistryError::Setup(error.to_string()))
+        Ok(builder)
     }
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, RegistryError> {
+    let client = builder.build();
+    client.map_err(|error| RegistryError::Setup(error.to_string()))
 }

@@ -144,6 +144,66 @@ pub enum SourceError {
         #[source]
         source: io::Error,
     },
+    /// A server did not answer, or broke off.
+    #[error("cannot download {url}: {}", causes(source))]
+    Download {
+        /// The file, without passwords.
+        url: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// A server refused.
+    #[error("invalid response status {status} ({reason}) for {url}")]
+    DownloadStatus {
+        /// The file, without passwords.
+        url: String,
+        /// HTTP's status.
+        status: u16,
+        /// The status in words.
+        reason: &'static str,
+    },
+    /// A file is not what the build demands.
+    #[error("digest mismatch {actual}: {expected} is what the checksum of {url} demands")]
+    DownloadDigest {
+        /// The file, without passwords.
+        url: String,
+        /// What came.
+        actual: Digest,
+        /// What was to come.
+        expected: Digest,
+    },
+    /// A download could not be written.
+    #[error("download of {url}: cannot {action} the file: {source}")]
+    DownloadWrite {
+        /// The file, without passwords.
+        url: String,
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A download was stopped.
+    #[error("download of {url}: stopped")]
+    DownloadStopped {
+        /// The file, without passwords.
+        url: String,
+    },
+    /// A secret that a source wants cannot be used.
+    #[error("failed to retrieve HTTP auth secret {id}: it {reason}")]
+    Secret {
+        /// The secret.
+        id: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// Something that is not there yet.
+    #[error("{what} are not supported yet")]
+    Unsupported {
+        /// What, in words.
+        what: String,
+    },
     /// The build was stopped.
     #[error("local source {name}: stopped")]
     Stopped {
@@ -153,4 +213,15 @@ pub enum SourceError {
     /// A thread of ours died. A bug.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// All that is behind a failed request: the outermost error says little.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
 }

@@ -1,4 +1,4 @@
-//! Where a build's files come from: images in registries, OCI layouts, local directories.
+//! Where a build's files come from: images in registries, OCI layouts, local directories, web servers.
 //!
 //! Each kind has an identifier, read from the `source` op's URL and attributes, and a
 //! struct that gives its cache key (upstream's, byte for byte) and its files as a
@@ -6,10 +6,12 @@
 
 mod attribute;
 mod error;
+pub mod http;
 pub mod image;
 pub mod local;
 
 pub use error::SourceError;
+pub use http::{DownloadProgress, HttpFile, HttpIdentifier, HttpSource};
 pub use image::{
     Image, ImageIdentifier, ImageLookup, ImageSource, LayoutIdentifier, LayoutSource, PullProgress,
     ResolveMode, ResolvedImage, session_authority,

@@ -100,6 +100,26 @@ impl Message {
         }
     }
 
+    /// An answer of a server; its connection ends with it.
+    pub(crate) fn answer(status: u16, headers: &[(&str, String)], body: Vec<u8>) -> Message {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let close = ("connection".to_owned(), "close".to_owned());
+        Message {
+            head: Head {
+                start: format!("HTTP/1.1 {status} Status"),
+                headers: headers.chain([close]).collect(),
+            },
+            body,
+        }
+    }
+
+    /// The bytes of head and body, whether they fit or not.
+    pub(crate) fn as_it_is(&self) -> Vec<u8> {
+        to_bytes(&self.head, &self.body)
+    }
+
     /// Leaves half of the body, and the head that announces all of it.
     pub(crate) fn cut_in_half(&mut self) {
         let length = self.body.len().to_string();

@@ -13,3 +13,4 @@ pub mod image;
 pub mod registry;
 pub mod rootfs;
 pub mod tools;
+pub mod web;

@@ -11,6 +11,7 @@ mod command_line;
 mod daemon_builds;
 mod daemon_commands;
 mod dockerfile;
+mod downloads;
 mod engines;
 mod failures;
 mod frontend_image;

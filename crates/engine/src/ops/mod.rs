@@ -67,8 +67,8 @@ impl EngineOp {
         let platform = worker.platform_of(&vertex.op);
         let action = match &vertex.op.op {
             Some(op::Op::Source(source)) => {
-                let image = worker.opened.cell(&vertex.digest);
-                Action::Source(Box::new(source::SourceOp::new(source, platform, image)?))
+                let opened = worker.opened.of(&vertex.digest);
+                Action::Source(Box::new(source::SourceOp::new(source, platform, opened)?))
             }
             Some(op::Op::Exec(exec)) => {
                 let resources = vertex.metadata.linux_resources.clone();

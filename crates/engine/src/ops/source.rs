@@ -1,4 +1,4 @@
-//! `SourceOp`: images, OCI layouts and local directories.
+//! `SourceOp`: images, OCI layouts, local directories and files of web servers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -10,7 +10,8 @@ use kiln_session::transfer::TransferError;
 use kiln_session::{LentDirectory, LentLayout, Session};
 use kiln_solver::{CacheMap, OpContext};
 use kiln_source::{
-    CacheKey, Image, ImageIdentifier, LayoutIdentifier, LocalIdentifier, SourceError,
+    CacheKey, HttpFile, HttpIdentifier, Image, ImageIdentifier, LayoutIdentifier, LocalIdentifier,
+    SourceError,
 };
 use oci_spec::image::{Digest, Platform};
 use tokio::sync::OnceCell;
@@ -23,17 +24,45 @@ use crate::worker::Worker;
 
 pub(super) struct SourceOp {
     identifier: Identifier,
-    /// The image, once its manifests are here.
-    image: Arc<OnceCell<Image>>,
+    opened: OpenedSource,
 }
 
-/// Images by the vertices that opened them, for as long as one of these lives: builds that share a vertex all know
-/// which image it stands for, whoever opened it.
-#[derive(Default)]
-pub(crate) struct OpenedImages(Mutex<HashMap<Digest, Weak<OnceCell<Image>>>>);
+/// What a source turned out to stand for.
+#[derive(Clone, Default)]
+pub(super) struct OpenedSource {
+    /// An image, once its manifests are here.
+    image: Arc<OnceCell<Image>>,
+    /// A file of a web server, once the server was asked.
+    file: Arc<OnceCell<HttpFile>>,
+}
 
-impl OpenedImages {
-    pub(super) fn cell(&self, vertex: &Digest) -> Arc<OnceCell<Image>> {
+/// Sources by the vertices that opened them, for as long as one of these lives: builds that share a vertex all know
+/// what it stands for, whoever opened it.
+#[derive(Default)]
+pub(crate) struct OpenedSources {
+    images: Opened<Image>,
+    files: Opened<HttpFile>,
+}
+
+impl OpenedSources {
+    pub(super) fn of(&self, vertex: &Digest) -> OpenedSource {
+        OpenedSource {
+            image: self.images.cell(vertex),
+            file: self.files.cell(vertex),
+        }
+    }
+}
+
+struct Opened<T>(Mutex<HashMap<Digest, Weak<OnceCell<T>>>>);
+
+impl<T> Default for Opened<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Opened<T> {
+    fn cell(&self, vertex: &Digest) -> Arc<OnceCell<T>> {
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cell) = cells.get(vertex).and_then(Weak::upgrade) {
             return cell;
@@ -49,13 +78,14 @@ enum Identifier {
     Image(ImageIdentifier),
     Layout(LayoutIdentifier),
     Local(LocalIdentifier),
+    Http(HttpIdentifier),
 }
 
 impl SourceOp {
     pub(super) fn new(
         op: &pb::SourceOp,
         platform: Platform,
-        image: Arc<OnceCell<Image>>,
+        opened: OpenedSource,
     ) -> Result<Self, BuildError> {
         let (scheme, rest) = op.identifier.split_once("://").ok_or_else(|| {
             BuildError::new(
@@ -71,7 +101,10 @@ impl SourceOp {
                 LayoutIdentifier::parse(rest, &op.attrs, platform).map(Identifier::Layout)
             }
             "local" => LocalIdentifier::parse(rest, &op.attrs).map(Identifier::Local),
-            "git" | "http" | "https" | "docker-image+blob" | "oci-layout+blob" => {
+            "http" | "https" => {
+                HttpIdentifier::parse(scheme, rest, &op.attrs).map(Identifier::Http)
+            }
+            "git" | "docker-image+blob" | "oci-layout+blob" => {
                 let message = format!(
                     "source {:?}: {scheme} sources are not supported yet",
                     op.identifier
@@ -86,7 +119,7 @@ impl SourceOp {
         };
         Ok(Self {
             identifier: identifier.map_err(source_error)?,
-            image,
+            opened,
         })
     }
 
@@ -96,7 +129,7 @@ impl SourceOp {
             Some(Material::Image(Box::new(ImageSource {
                 reference: reference.clone(),
                 platform: Some(platform.clone()),
-                digest: self.image.get()?.digest().clone(),
+                digest: self.opened.image.get()?.digest().clone(),
                 kind,
             })))
         };
@@ -104,6 +137,10 @@ impl SourceOp {
             Identifier::Image(it) => image(&it.reference, &it.platform, PackageKind::Docker),
             Identifier::Layout(it) => image(&it.reference, &it.platform, PackageKind::Oci),
             Identifier::Local(local) => Some(Material::Local(local.name.clone())),
+            Identifier::Http(http) => Some(Material::File {
+                url: http.url.clone(),
+                digest: self.opened.file.get()?.digest.clone(),
+            }),
         }
     }
 
@@ -120,6 +157,10 @@ impl SourceOp {
             }
             Identifier::Image(_) | Identifier::Layout(_) => {
                 self.image(worker, cx).await?.cache_key(index)
+            }
+            Identifier::Http(http) => {
+                let file = self.file(http, worker, cx).await?;
+                file.cache_key(http).map_err(source_error)?
             }
         };
         Ok(CacheMap {
@@ -141,11 +182,41 @@ impl SourceOp {
                 .await?
                 .snapshot()
                 .map_err(source_error),
+            Identifier::Http(http) => {
+                let file = self.file(http, worker, cx).await?;
+                let download = transfer::Download::start(worker.jobs.reporter(cx), &http.url);
+                let sessions = worker.jobs.sessions(cx);
+                let files = &worker.sources.files;
+                let snapshot = files.snapshot(http, file, &sessions, download.progress());
+                let snapshot = snapshot.await.map_err(source_error)?;
+                download.done();
+                Ok(Some(snapshot))
+            }
         }
     }
 
+    /// What the file is. A client whose build ends while it is asked for takes its secrets along: another goes on.
+    async fn file(
+        &self,
+        http: &HttpIdentifier,
+        worker: &Arc<Worker>,
+        cx: &OpContext,
+    ) -> Result<&HttpFile, BuildError> {
+        let resolve = || async {
+            let download = transfer::Download::start(worker.jobs.reporter(cx), &http.url);
+            let sessions = worker.jobs.sessions(cx);
+            let files = &worker.sources.files;
+            let file = files.resolve(http, &sessions, download.progress()).await;
+            let file = file.map_err(source_error)?;
+            download.done();
+            Ok(file)
+        };
+        self.opened.file.get_or_try_init(resolve).await
+    }
+
     async fn image(&self, worker: &Arc<Worker>, cx: &OpContext) -> Result<&Image, BuildError> {
-        self.image
+        self.opened
+            .image
             .get_or_try_init(|| self.open_image(worker, cx))
             .await
     }
@@ -171,7 +242,9 @@ impl SourceOp {
                     .await
                     .map_err(source_error)
             }
-            Identifier::Local(_) => Err(BuildError::new(Kind::Internal, "a directory is no image")),
+            Identifier::Local(_) | Identifier::Http(_) => {
+                Err(BuildError::new(Kind::Internal, "files are no image"))
+            }
         }
     }
 }
@@ -272,11 +345,13 @@ pub(crate) fn source_error(error: SourceError) -> BuildError {
         SourceError::Registry(_)
         | SourceError::Containerd(_)
         | SourceError::Store(_)
+        | SourceError::Download { .. }
+        | SourceError::DownloadWrite { .. }
         | SourceError::Write { .. } => Kind::Environment,
         SourceError::Internal(_) => Kind::Internal,
-        SourceError::Stopped { .. } | SourceError::Transfer(TransferError::Stopped) => {
-            Kind::Cancelled
-        }
+        SourceError::Stopped { .. }
+        | SourceError::DownloadStopped { .. }
+        | SourceError::Transfer(TransferError::Stopped) => Kind::Cancelled,
         _ => Kind::Input,
     };
     BuildError::wrap(kind, error)

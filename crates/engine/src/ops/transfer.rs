@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kiln_source::{LocalProgress, PullProgress};
+use kiln_source::{DownloadProgress, LocalProgress, PullProgress};
 
 use crate::jobs::{Activity, Reporter};
+use crate::provenance::redact;
 
 /// Sources report often; clients need not hear of each chunk.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -75,4 +76,55 @@ pub(super) fn local_progress(reporter: &Reporter, name: &str) -> (LocalProgress,
         state.1.progress(bytes, 0);
     });
     (progress, LocalTransfer { activity, bytes })
+}
+
+/// A file that comes from a web server. Nothing is shown if nothing comes.
+pub(super) struct Download {
+    reporter: Reporter,
+    id: String,
+    course: Arc<Mutex<Option<Course>>>,
+}
+
+/// How far a download has come.
+struct Course {
+    paced: Paced,
+    current: u64,
+    total: u64,
+}
+
+impl Download {
+    pub(super) fn start(reporter: Reporter, url: &str) -> Self {
+        Self {
+            reporter,
+            id: format!("downloading {}", redact(url)),
+            course: Arc::default(),
+        }
+    }
+
+    pub(super) fn progress(&self) -> DownloadProgress {
+        let (reporter, id, course) = (self.reporter.clone(), self.id.clone(), self.course.clone());
+        Arc::new(move |current, total| {
+            let mut course = course.lock().unwrap_or_else(PoisonError::into_inner);
+            let course = course.get_or_insert_with(|| Course {
+                paced: Paced::new(reporter.activity(&id)),
+                current,
+                total,
+            });
+            (course.current, course.total) = (current, total);
+            course.paced.progress(current, total);
+        })
+    }
+
+    pub(super) fn done(self) {
+        let course = self.course.lock();
+        let course = course.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Course {
+            paced,
+            current,
+            total,
+        }) = course
+        {
+            paced.activity.done(current, total);
+        }
+    }
 }

@@ -65,7 +65,7 @@ fn info(capture: &Capture) -> Option<BuildInfo> {
     let mut info = Info {
         frontend: request.map_or_else(String::new, |it| it.frontend.clone()),
         attrs: request.map(attributes).unwrap_or_default(),
-        sources: capture.images.iter().filter_map(source).collect(),
+        sources: sources(capture),
     };
     let whole = serde_json::to_vec(&info).ok()?;
     info.attrs.clear();
@@ -90,6 +90,16 @@ fn attributes(request: &FrontendRequest) -> BTreeMap<String, String> {
         (key.clone(), value)
     })
     .collect()
+}
+
+fn sources(capture: &Capture) -> Vec<Source> {
+    let files = capture.files.iter().map(|(url, digest)| Source {
+        r#type: "http",
+        r#ref: url.clone(),
+        pin: digest.to_string(),
+    });
+    let images = capture.images.iter().filter_map(source);
+    images.chain(files).collect()
 }
 
 /// Images of registries; others had no place in build information.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kiln_llb::pb::{self, MountType, NetMode, op};
-use oci_spec::image::Platform;
+use oci_spec::image::{Digest, Platform};
 
 use super::images::{self, ImageSource};
 use super::ledger::{FrontendRequest, Origin, Trace};
+use super::redact::credentials as redact;
 use crate::frontend::BuiltPlatform;
 use crate::ops::EngineOp;
 
@@ -17,6 +18,8 @@ pub(super) struct Capture {
     pub(super) request: Option<FrontendRequest>,
     pub(super) images: Vec<ImageSource>,
     pub(super) locals: BTreeSet<String>,
+    /// Files of web servers, by their URLs without credentials.
+    pub(super) files: BTreeMap<String, Digest>,
     /// Ids of secrets, with whether the build would have gone on without.
     pub(super) secrets: BTreeMap<String, bool>,
     /// The same of SSH agents.
@@ -34,6 +37,13 @@ pub(crate) enum Material {
     Image(Box<ImageSource>),
     /// A directory of the client.
     Local(String),
+    /// A file of a web server.
+    File {
+        /// Where.
+        url: String,
+        /// Of its content.
+        digest: Digest,
+    },
 }
 
 /// A result whose capture is wanted, among all of its build.
@@ -114,6 +124,9 @@ impl Capture {
             Some(Material::Image(image)) => images::add(&mut self.images, *image),
             Some(Material::Local(name)) => {
                 self.locals.insert(name);
+            }
+            Some(Material::File { url, digest }) => {
+                self.files.entry(redact(&url)).or_insert(digest);
             }
             // It never had to say what it stands for.
             None => {}

@@ -27,3 +27,4 @@ pub(crate) use images::ImageSource;
 pub(crate) use ledger::{FrontendRequest, Ledger, Origin, Trace};
 pub(crate) use make::{Invocation, attest, for_history};
 pub(crate) use options::parse as parse_options;
+pub(crate) use redact::credentials as redact;

@@ -11,6 +11,7 @@ use oci_spec::image::Digest;
 use serde::Serialize;
 
 use super::ledger::Trace;
+use super::redact;
 
 /// Attributes of sources that only concern one build.
 const OF_THE_SESSION: [&str; 2] = ["local.session", "local.unique"];
@@ -121,7 +122,7 @@ fn build_config<'a>(
     (config, numbers)
 }
 
-/// An op without its inputs, which have names here, and without what differs between equal builds.
+/// An op without its inputs, which have names here, without credentials, and without what differs between equal builds.
 fn op_value(op: &pb::Op) -> OrderedJson {
     let mut op = op.clone();
     op.inputs.clear();
@@ -129,6 +130,7 @@ fn op_value(op: &pb::Op) -> OrderedJson {
         for attribute in OF_THE_SESSION {
             source.attrs.remove(attribute);
         }
+        source.identifier = redact::credentials(&source.identifier);
     }
     go_op(&op)
 }

@@ -1,6 +1,9 @@
 //! Tests of the sources, through their public interface.
 
+#![allow(clippy::unwrap_used)]
+
 mod filter;
+mod http;
 mod image;
 mod layout;
 mod local;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use kiln_llb::json::to_go_json_pretty;
 use kiln_session::progress::Timestamp;
+use oci_spec::image::Digest;
 use serde::Serialize;
 
 use super::capture::Capture;
@@ -52,15 +53,11 @@ impl Facts<'_> {
     }
 
     fn dependencies(&self) -> Vec<Dependency> {
-        let images = self.capture.images.iter().map(|image| {
-            let digest = &image.digest;
-            let digest = (digest.algorithm().to_string(), digest.digest().to_owned());
-            Dependency {
-                uri: image.url(),
-                digest: [digest].into(),
-            }
-        });
-        images.collect()
+        let images = self.capture.images.iter();
+        let images = images.map(|image| Dependency::new(image.url(), &image.digest));
+        let files = self.capture.files.iter();
+        let files = files.map(|(url, digest)| Dependency::new(url.clone(), digest));
+        images.chain(files).collect()
     }
 
     fn builder(&self) -> Builder {
@@ -86,6 +83,16 @@ struct Claims {
 struct Dependency {
     uri: String,
     digest: BTreeMap<String, String>,
+}
+
+impl Dependency {
+    fn new(uri: String, digest: &Digest) -> Self {
+        let digest = (digest.algorithm().to_string(), digest.digest().to_owned());
+        Self {
+            uri,
+            digest: [digest].into(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -1,0 +1,12 @@
+//! Files from web servers, for `ADD https://…` and contexts that are archives.
+
+mod filename;
+mod identifier;
+mod number;
+mod remember;
+mod request;
+mod save;
+mod source;
+
+pub use identifier::HttpIdentifier;
+pub use source::{DownloadProgress, HttpFile, HttpSource};

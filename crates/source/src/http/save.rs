@@ -1,0 +1,167 @@
+//! Writing a download into a tree of its own.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::str::FromStr as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use kiln_store::{MutableOptions, MutableRef, Ref, Store};
+use oci_spec::image::Digest;
+use reqwest::{Response, StatusCode};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use sha2::{Digest as _, Sha256};
+
+use super::identifier::HttpIdentifier;
+use super::request::Remote;
+use crate::error::SourceError;
+
+/// A file's mode unless the build says otherwise.
+const MODE: u32 = 0o600;
+/// Pieces that wait to be written, of some KiB each.
+const QUEUE: usize = 64;
+
+/// Where and how a download is written.
+pub(super) struct Saving {
+    pub(super) store: Store,
+    pub(super) identifier: HttpIdentifier,
+    pub(super) filename: String,
+    pub(super) modified: Option<SystemTime>,
+    /// The URL as it may be shown.
+    pub(super) url: String,
+}
+
+impl Saving {
+    /// Writes the body of an answer, and answers the tree with the digest of the file. A file that is not what the
+    /// identifier demands is not kept.
+    pub(super) async fn save(
+        self,
+        mut response: Response,
+        remote: &Remote,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+    ) -> Result<(Ref, Digest), SourceError> {
+        if response.status() != StatusCode::OK {
+            return Err(SourceError::DownloadStatus {
+                url: self.url,
+                status: response.status().as_u16(),
+                reason: "is no whole file",
+            });
+        }
+        let total = response.content_length().unwrap_or(0);
+        let (pieces, queue) = tokio::sync::mpsc::channel(QUEUE);
+        let writing = tokio::task::spawn_blocking(move || self.write(queue));
+        let mut current = 0;
+        let mut broken = None;
+        loop {
+            match response.chunk().await {
+                Ok(Some(piece)) => {
+                    current += piece.len() as u64;
+                    progress(current, total);
+                    // A writer that is gone has an error to tell.
+                    if pieces.send(Piece::Data(piece)).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(None) => {
+                    let _ = pieces.send(Piece::End).await;
+                    break;
+                }
+                Err(error) => {
+                    broken = Some(remote.failed(error));
+                    break;
+                }
+            }
+        }
+        drop(pieces);
+        let written = writing.await;
+        let written = written.map_err(|error| SourceError::Internal(error.to_string()))?;
+        match broken {
+            Some(error) => Err(error),
+            None => written,
+        }
+    }
+
+    fn write(
+        self,
+        mut queue: tokio::sync::mpsc::Receiver<Piece>,
+    ) -> Result<(Ref, Digest), SourceError> {
+        let options = MutableOptions {
+            description: format!("http url {}", self.url),
+            ..MutableOptions::default()
+        };
+        let tree = self.store.mutable(None, options)?;
+        let mut file = self.create(&tree)?;
+        let mut hash = Sha256::new();
+        loop {
+            match queue.blocking_recv() {
+                Some(Piece::Data(piece)) => {
+                    hash.update(&piece);
+                    file.write_all(&piece)
+                        .map_err(|error| self.failed("write", error))?;
+                }
+                Some(Piece::End) => break,
+                None => {
+                    return Err(SourceError::DownloadStopped {
+                        url: self.url.clone(),
+                    });
+                }
+            }
+        }
+        let digest = format!("sha256:{}", hex::encode(hash.finalize()));
+        let digest =
+            Digest::from_str(&digest).map_err(|error| SourceError::Internal(error.to_string()))?;
+        if let Some(expected) = &self.identifier.checksum
+            && *expected != digest
+        {
+            return Err(SourceError::DownloadDigest {
+                url: self.url,
+                actual: digest,
+                expected: expected.clone(),
+            });
+        }
+        self.finish(&file)
+            .map_err(|error| self.failed("set attributes of", error))?;
+        Ok((tree.commit()?, digest))
+    }
+
+    /// The name is one part of a path and the tree is empty: nothing leads out of it.
+    fn create(&self, tree: &MutableRef) -> Result<File, SourceError> {
+        let directory = tree.local_dir().unwrap_or(tree.upper_dir());
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let path = directory.join(&self.filename);
+        let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
+        Ok(file
+            .map_err(|error| self.failed("create", error.into()))?
+            .into())
+    }
+
+    fn finish(&self, file: &File) -> std::io::Result<()> {
+        let HttpIdentifier { mode, uid, gid, .. } = self.identifier;
+        if (uid, gid) != (0, 0) {
+            rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        let mode = if mode == 0 { MODE } else { mode };
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode & 0o7777))?;
+        let time = self.modified.unwrap_or(UNIX_EPOCH);
+        file.set_times(
+            std::fs::FileTimes::new()
+                .set_accessed(time)
+                .set_modified(time),
+        )
+    }
+
+    fn failed(&self, action: &'static str, source: std::io::Error) -> SourceError {
+        SourceError::DownloadWrite {
+            url: self.url.clone(),
+            action,
+            source,
+        }
+    }
+}
+
+/// What goes to the thread that writes. Without an end the file is not whole.
+enum Piece {
+    Data(Bytes),
+    End,
+}
