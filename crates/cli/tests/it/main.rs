@@ -7,6 +7,7 @@ mod daemon;
 mod world;
 
 mod cache;
+mod cache_exchange;
 mod command_line;
 mod daemon_builds;
 mod daemon_commands;

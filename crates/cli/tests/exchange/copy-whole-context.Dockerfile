@@ -1,0 +1,5 @@
+FROM scratch AS busybox
+COPY rootfs /
+FROM busybox
+COPY . /context/
+RUN find /context | sort > /list

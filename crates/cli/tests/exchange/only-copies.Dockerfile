@@ -1,0 +1,4 @@
+FROM scratch
+COPY package.json /
+COPY src /src/
+COPY config.yaml /etc/
