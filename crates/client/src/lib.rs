@@ -68,6 +68,8 @@ mod status;
 mod layout_index;
 mod layouts;
 
+mod archive_file;
+
 mod question;
 mod solve;
 
@@ -77,6 +79,7 @@ mod usage;
 mod workers;
 
 pub use address::{Address, AddressError};
+pub use archive_file::ArchiveFile;
 pub use client::{Client, ConnectOptions};
 pub use connect::answers;
 pub use error::{ClientError, DaemonError, Place};

@@ -70,6 +70,7 @@ pub(crate) fn parse(
             ExportTarget::RemoteDirectory(client) => Target::RemoteDirectory(client),
             ExportTarget::RemoteContent(store) => Target::Client(store),
             ExportTarget::Stream(stream) => Target::Stream(stream),
+            ExportTarget::Receiver(receiver) => Target::Receiver(receiver),
         };
         Ok(Export {
             output,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use kiln_llb::Definition;
 use kiln_session::progress::{ProgressSink, Silent};
 use kiln_session::transfer::RemoteTarget;
-use kiln_session::{RemoteContent, Session, SessionId};
+use kiln_session::{ImageReceiver, RemoteContent, Session, SessionId};
 use oci_spec::image::Descriptor;
 
 use crate::history::TraceContext;
@@ -138,6 +138,8 @@ pub enum ExportTarget {
     RemoteContent(Arc<dyn RemoteContent>),
     /// As one stream of bytes.
     Stream(Box<dyn std::io::Write + Send>),
+    /// As an archive without the layers that its receiver has (`oci`, `docker`).
+    Receiver(Arc<dyn ImageReceiver>),
 }
 
 impl std::fmt::Debug for ExportTarget {
@@ -148,6 +150,7 @@ impl std::fmt::Debug for ExportTarget {
             Self::RemoteDirectory(_) => f.write_str("RemoteDirectory"),
             Self::RemoteContent(store) => write!(f, "RemoteContent({})", store.name()),
             Self::Stream(_) => f.write_str("Stream"),
+            Self::Receiver(_) => f.write_str("Receiver"),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::ExportError;
+
 /// Tells blocking work that nobody waits for it any more.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cancelled(Arc<AtomicBool>);
@@ -20,6 +22,14 @@ impl Cancelled {
 
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// The error as its reader should see it: work that was stopped failed for no other reason.
+    pub(crate) fn explain(&self, error: ExportError) -> ExportError {
+        match self.is_set() {
+            true => ExportError::Canceled,
+            false => error,
+        }
     }
 
     /// An error if the work should stop.

@@ -369,6 +369,7 @@ pub(crate) fn unfit(kind: &'static str, target: &Target) -> ExportError {
         Target::RemoteDirectory(_) => "a directory of the client",
         Target::Client(_) => "a store of the client",
         Target::Stream(_) => "a file or standard output",
+        Target::Receiver(_) => "an image store elsewhere",
         Target::Store => "nowhere; give it a destination (dest=)",
     };
     ExportError::Target { kind, target }

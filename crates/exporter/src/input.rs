@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kiln_session::RemoteContent;
 use kiln_session::transfer::RemoteTarget;
+use kiln_session::{ImageReceiver, RemoteContent};
 use kiln_store::Ref;
 use oci_spec::image::Platform;
 
@@ -69,6 +69,8 @@ pub enum Target {
     RemoteDirectory(Arc<dyn RemoteTarget>),
     /// A stream: `tar`, `oci`, `docker`. Written from start to end on a blocking thread.
     Stream(Box<dyn std::io::Write + Send>),
+    /// Somebody who may have parts of the image already: `oci`, `docker`.
+    Receiver(Arc<dyn ImageReceiver>),
     /// A store of a client elsewhere: `oci` or `docker` with `tar=false`. Its index is left to the client.
     Client(Arc<dyn RemoteContent>),
     /// The store itself: `image`.

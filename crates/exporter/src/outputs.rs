@@ -9,10 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::future::try_join_all;
 use kiln_registry::Reference;
-use kiln_session::RemoteContent;
+use kiln_session::{ImageReceiver, RemoteContent};
 use kiln_store::refs::LayerInfo;
 
-use crate::archive::{Archive, Sink, put_in_index, send_blobs, write_directory, write_tarball};
+use crate::archive::{
+    Archive, Part, Sink, deliver, put_in_index, send_blobs, write_directory, write_tarball,
+};
 use crate::attestation::{self, Chosen};
 use crate::cancel::Cancelled;
 use crate::containerd::{self, Delivery};
@@ -210,8 +212,11 @@ impl Exporter {
         progress: &Progress,
     ) -> Result<(), ExportError> {
         let content = self.store.content().clone();
+        if let Place::Receiver(receiver) = place {
+            return deliver(&content, archive, receiver, progress).await;
+        }
         let step = progress.start(match &place {
-            Place::Stream(_) => "sending tarball",
+            Place::Stream(_) | Place::Receiver(_) => "sending tarball",
             Place::Directory(_) | Place::Client(_) => "copying to layout directory",
         });
         if let Place::Client(client) = &place {
@@ -227,21 +232,15 @@ impl Exporter {
                         cancelled: cancelled.clone(),
                         step: &step,
                     };
-                    write_tarball(&content, &archive, sink)
+                    write_tarball(&content, &archive, &Part::Whole, sink)
                 }
                 Place::Directory(path) => {
                     write_directory(&content, &archive.image, &path, &cancelled, &step)
                         .and_then(|()| put_in_index(&path, &archive.image.root, &archive.names))
                 }
-                Place::Client(_) => Ok(()),
+                Place::Client(_) | Place::Receiver(_) => Ok(()),
             };
-            step.end(outcome.map_err(|error| {
-                if cancelled.is_set() {
-                    ExportError::Canceled
-                } else {
-                    error
-                }
-            }))
+            step.end(outcome.map_err(|error| cancelled.explain(error)))
         })
         .await
     }
@@ -383,12 +382,14 @@ enum Place {
     Stream(Box<dyn Write + Send>),
     Directory(PathBuf),
     Client(Arc<dyn RemoteContent>),
+    Receiver(Arc<dyn ImageReceiver>),
 }
 
 impl Place {
     fn of(options: &ArchiveOptions, target: Target) -> Result<Self, ExportError> {
         match (options.tar, target) {
             (true, Target::Stream(out)) => Ok(Self::Stream(out)),
+            (true, Target::Receiver(receiver)) => Ok(Self::Receiver(receiver)),
             (false, Target::Directory(path)) => Ok(Self::Directory(path)),
             (false, Target::Client(store)) => Ok(Self::Client(store)),
             (tar, target) => Err(unfit(

@@ -51,6 +51,11 @@ impl Docker {
         format!("unix://{}", socket(self.dir.path()).display())
     }
 
+    /// The engine's socket.
+    pub fn socket(&self) -> PathBuf {
+        socket(self.dir.path())
+    }
+
     /// `docker`, which talks to this engine.
     pub fn command(&self) -> Command {
         let mut command = Command::new(client());

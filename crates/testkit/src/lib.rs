@@ -10,6 +10,7 @@ pub mod containerd;
 pub mod docker;
 pub mod faults;
 pub mod image;
+pub mod proxy;
 pub mod registry;
 pub mod rootfs;
 pub mod tools;

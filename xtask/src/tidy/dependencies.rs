@@ -8,7 +8,14 @@ use crate::run::output;
 const LEVELS: &[&[&str]] = &[
     &["protocol", "solver", "store", "executor"],
     &["llb", "session", "registry", "containerd"],
-    &["client", "dockerfile", "source", "exporter", "remote-cache"],
+    &[
+        "client",
+        "docker",
+        "dockerfile",
+        "source",
+        "exporter",
+        "remote-cache",
+    ],
     &["frontend"],
     &["engine"],
     &["daemon", "cli"],

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use kiln_client::{Client, Export, Frontend, SolveRequest};
 use kiln_engine::CacheEntry;
 use kiln_protocol::pb;
-use kiln_session::Services;
 use kiln_session::progress::ProgressSink;
+use kiln_session::{Delivery, RECEIVER, Services};
 use prost::Message as _;
 
 use super::Outcome;
@@ -34,13 +34,17 @@ fn split(plan: BuildPlan) -> Result<(SolveRequest, Services), Failure> {
     let mut exports = Vec::new();
     let mut deliveries = BTreeMap::new();
     for (number, output) in plan.outputs.into_iter().enumerate() {
-        exports.push(Export {
-            kind: output.kind.clone(),
-            attributes: output.attributes.clone(),
-        });
-        if let Some(delivery) = output.deliver()? {
-            deliveries.insert(number, delivery);
+        let delivery = output.deliver()?;
+        let mut attributes = output.attributes;
+        if let Some(Delivery::Receiver(receiver)) = &delivery {
+            let names = receiver.layer_names().name();
+            attributes.insert(RECEIVER.to_owned(), names.to_owned());
         }
+        exports.push(Export {
+            kind: output.kind,
+            attributes,
+        });
+        deliveries.extend(delivery.map(|delivery| (number, delivery)));
     }
     let request = SolveRequest {
         reference: plan.id.as_str().to_owned(),

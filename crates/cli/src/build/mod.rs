@@ -49,8 +49,11 @@ pub(crate) fn run(context: &Context, build: &BuildArguments) -> Result<(), Failu
 async fn run_build(
     context: &Context,
     build: &BuildArguments,
-    plan: BuildPlan,
+    mut plan: BuildPlan,
 ) -> Result<Outcome, Failure> {
+    for output in &mut plan.outputs {
+        output.connect().await?;
+    }
     let opened = context.open().await?;
     let trace = build.trace.clone().map(Record::Trace);
     let metrics = build.debug_json_cache_metrics.clone();

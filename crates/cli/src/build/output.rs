@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::IsTerminal as _;
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
+use kiln_client::ArchiveFile;
+use kiln_docker::{Address, Engine};
 use kiln_engine::{ExportRequest, ExportTarget};
-use kiln_session::Delivery;
+use kiln_session::{Delivery, ImageReceiver};
+use rustix::fs::FileType;
 
 use crate::failure::Failure;
 use crate::fields;
@@ -28,11 +33,12 @@ pub(super) fn parse(values: &[String]) -> Result<Vec<Output>, Failure> {
 }
 
 /// One value, not opened yet.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Output {
     pub(super) kind: String,
     pub(super) attributes: BTreeMap<String, String>,
     dest: Dest,
+    /// Who takes the image, once that is known to be there.
+    receiver: Option<Arc<dyn ImageReceiver>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +47,8 @@ enum Dest {
     Directory(String),
     File(String),
     Stdout,
+    Docker(Address),
+    Update(String),
 }
 
 fn parse_one(value: &str) -> Result<Output, Failure> {
@@ -54,6 +62,10 @@ fn parse_one(value: &str) -> Result<Output, Failure> {
         return Err(Failure::usage(message));
     }
     let dest = attributes.remove("dest").unwrap_or_default();
+    if let Some(address) = docker(&kind, &attributes, &dest)? {
+        return Ok(for_docker(kind, attributes, address));
+    }
+    let updates = takes_updates(&kind, &mut attributes)?;
     let wants_directory = match kind.as_str() {
         "local" => true,
         "tar" => false,
@@ -66,6 +78,7 @@ fn parse_one(value: &str) -> Result<Output, Failure> {
                 kind,
                 attributes,
                 dest: Dest::None,
+                receiver: None,
             });
         }
         _ => {
@@ -80,21 +93,100 @@ fn parse_one(value: &str) -> Result<Output, Failure> {
             )));
         }
         (true, _) => Dest::Directory(dest),
+        (false, "" | "-") if updates => {
+            return Err(invalid("update=true needs a file to update: add dest=FILE"));
+        }
         (false, "" | "-") => Dest::Stdout,
+        (false, _) if updates => Dest::Update(dest),
         (false, _) => Dest::File(dest),
     };
+    if kind == "docker" && dest == Dest::Stdout && is_pipe(&std::io::stdout()) {
+        leave_uncompressed(&mut attributes);
+    }
     Ok(Output {
         kind,
         attributes,
         dest,
+        receiver: None,
     })
 }
 
-fn invalid(message: String) -> Failure {
+/// The Docker engine that an image is for, if it is for one.
+fn docker(
+    kind: &str,
+    attributes: &BTreeMap<String, String>,
+    dest: &str,
+) -> Result<Option<Address>, Failure> {
+    if !dest.starts_with(Address::SCHEME) {
+        return Ok(None);
+    }
+    if kind != "docker" || attributes.contains_key("tar") {
+        return Err(invalid(format!(
+            "dest={dest} is a Docker engine, which takes type=docker without tar="
+        )));
+    }
+    let host = std::env::var("DOCKER_HOST").ok();
+    let address = Address::parse(dest, host.as_deref());
+    address.map(Some).map_err(invalid)
+}
+
+/// Whether an archive that is there is added to. Layout directories always are.
+fn takes_updates(kind: &str, attributes: &mut BTreeMap<String, String>) -> Result<bool, Failure> {
+    if !matches!(kind, "oci" | "docker") {
+        return Ok(false);
+    }
+    match attributes.remove("update").as_deref() {
+        None | Some("false" | "0") => Ok(false),
+        Some("" | "true" | "1") => Ok(true),
+        Some(other) => Err(invalid(format!(
+            "non-bool value specified for update: {other:?}; use true or false"
+        ))),
+    }
+}
+
+/// Whether what is written goes to another program, such as `docker load`, and not to a file.
+fn is_pipe(stdout: &impl AsFd) -> bool {
+    rustix::fs::fstat(stdout)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
+}
+
+/// An engine unpacks layers at once, so that compressing them would only cost time.
+fn leave_uncompressed(attributes: &mut BTreeMap<String, String>) {
+    attributes
+        .entry("compression".to_owned())
+        .or_insert_with(|| "uncompressed".to_owned());
+}
+
+fn for_docker(kind: String, mut attributes: BTreeMap<String, String>, address: Address) -> Output {
+    leave_uncompressed(&mut attributes);
+    Output {
+        kind,
+        attributes,
+        dest: Dest::Docker(address),
+        receiver: None,
+    }
+}
+
+fn invalid(message: impl std::fmt::Display) -> Failure {
     Failure::usage(format!("invalid output option: output: {message}"))
 }
 
 impl Output {
+    /// Finds out who takes the image, before anything is built for them.
+    pub(super) async fn connect(&mut self) -> Result<(), Failure> {
+        let receiver: Arc<dyn ImageReceiver> = match &self.dest {
+            Dest::Docker(address) => Arc::new(Engine::connect(address).await.map_err(invalid)?),
+            Dest::Update(path) => {
+                let path = path.clone();
+                let opened = tokio::task::spawn_blocking(move || ArchiveFile::open(path)).await;
+                Arc::new(opened.map_err(invalid)?.map_err(invalid)?)
+            }
+            _ => return Ok(()),
+        };
+        self.receiver = Some(receiver);
+        Ok(())
+    }
+
     /// The output for the engine in this process.
     pub(super) fn open(self) -> Result<ExportRequest, Failure> {
         let target = match self.deliver()? {
@@ -103,6 +195,7 @@ impl Output {
                 ExportTarget::Directory(path)
             }
             Some(Delivery::Stream(out)) => ExportTarget::Stream(out),
+            Some(Delivery::Receiver(receiver)) => ExportTarget::Receiver(receiver),
         };
         Ok(ExportRequest {
             kind: self.kind,
@@ -122,8 +215,11 @@ impl Output {
 
     /// Opens the destination; `None` if the exporter has its own.
     pub(super) fn deliver(&self) -> Result<Option<Delivery>, Failure> {
+        if let Some(receiver) = &self.receiver {
+            return Ok(Some(Delivery::Receiver(Arc::clone(receiver))));
+        }
         Ok(Some(match &self.dest {
-            Dest::None => return Ok(None),
+            Dest::None | Dest::Docker(_) | Dest::Update(_) => return Ok(None),
             Dest::Directory(path) if self.is_mirror() => Delivery::Mirror(path.into()),
             Dest::Directory(path) => Delivery::Directory(path.into()),
             Dest::File(path) => Delivery::Stream(Box::new(create(Path::new(path))?)),

@@ -7,7 +7,7 @@ use kiln_engine::{ExportRequest, ExportTarget};
 use kiln_llb::git_url::parse_bool;
 use kiln_protocol::control::Exporter;
 use kiln_session::content::export_store;
-use kiln_session::{ExportStream, RemoteSession};
+use kiln_session::{ExportStream, RECEIVER, RemoteSession};
 use tonic::Status;
 
 /// Gives the exporters of a build their targets; `first` is the number of the first one.
@@ -33,7 +33,7 @@ fn is_layout(exporter: &Exporter) -> bool {
 
 /// Gives an exporter, the `index`-th of its build, its target.
 fn request(
-    exporter: Exporter,
+    mut exporter: Exporter,
     index: usize,
     layouts_before: usize,
     session: Option<&RemoteSession>,
@@ -43,6 +43,14 @@ fn request(
             let session = needed(session, &exporter.r#type)?;
             let store = session.content(&export_store(layouts_before));
             ExportTarget::RemoteContent(store.map_err(Status::from)?)
+        }
+        "oci" | "docker" if exporter.attrs.contains_key(RECEIVER) => {
+            let session = needed(session, &exporter.r#type)?;
+            let names = exporter.attrs.remove(RECEIVER).unwrap_or_default();
+            let receiver = names
+                .parse()
+                .and_then(|names| session.receiver(index, names));
+            ExportTarget::Receiver(receiver.map_err(Status::from)?)
         }
         "tar" | "oci" | "docker" => {
             let session = needed(session, &exporter.r#type)?;

@@ -1,13 +1,17 @@
 //! An image as an OCI layout: in one tar stream, or in a directory.
 
 mod client;
+mod deliver;
 mod directory;
 mod index;
+mod lacking;
 mod tarball;
 
 pub(crate) use client::send_blobs;
+pub(crate) use deliver::deliver;
 pub(crate) use directory::{put_in_index, write_directory};
 pub(crate) use index::root_descriptors;
+pub(crate) use lacking::Part;
 pub(crate) use tarball::{Sink, write_tarball};
 
 use std::collections::BTreeMap;
@@ -17,8 +21,8 @@ use kiln_registry::Reference;
 use oci_spec::image::Digest;
 
 use crate::ExportError;
-use crate::image::Assembled;
 use crate::image::model::Descriptor;
+use crate::image::{Assembled, AssembledManifest};
 use crate::options::ArchiveVariant;
 
 /// What goes into an archive.
@@ -45,6 +49,14 @@ pub(crate) fn blobs(image: &Assembled) -> Result<BTreeMap<String, (Digest, u64)>
             Ok((path(descriptor), (digest, descriptor.size)))
         })
         .collect()
+}
+
+/// The image that this machine would run: of several platforms, the one that fits best.
+pub(crate) fn host_manifest(image: &Assembled) -> Option<&AssembledManifest> {
+    let host = kiln_llb::platform::host();
+    image.manifests.iter().min_by_key(|manifest| {
+        kiln_llb::platform::preference(&host, &manifest.platform).unwrap_or(usize::MAX)
+    })
 }
 
 /// Where a blob lies in a layout.

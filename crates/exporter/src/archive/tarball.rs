@@ -9,7 +9,7 @@ use oci_spec::image::Digest;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Archive, INDEX_FILE, LAYOUT, LAYOUT_FILE};
+use super::{Archive, INDEX_FILE, LAYOUT, LAYOUT_FILE, Part};
 use crate::cancel::{Cancelled, Guarded};
 use crate::image::model::Index;
 use crate::image::{Assembled, json};
@@ -35,10 +35,11 @@ enum Content {
     Blob(Digest, u64),
 }
 
-/// Writes the archive: all members sorted by name, with no times and no owners.
+/// Writes a part of the archive: all members sorted by name, with no times and no owners.
 pub(crate) fn write_tarball(
     content: &ContentStore,
     archive: &Archive,
+    part: &Part,
     stream: Sink<'_>,
 ) -> Result<(), ExportError> {
     let Archive {
@@ -66,6 +67,8 @@ pub(crate) fn write_tarball(
             Content::Bytes(docker_manifest(image, names)?),
         ));
     }
+    let host = archive::host_manifest(image);
+    members.retain(|(path, ..)| part.has(path, host));
     members.sort_by(|one, other| one.0.cmp(&other.0));
     stream.write(content, members)
 }
@@ -165,13 +168,9 @@ impl<R: Read> Read for Hashed<R> {
     }
 }
 
-/// The entry for the image that `docker load` on this machine would want: of several platforms, the one that fits best.
+/// The entry for the image that `docker load` on this machine would want.
 fn docker_manifest(image: &Assembled, names: &[Reference]) -> Result<Vec<u8>, ExportError> {
-    let host = kiln_llb::platform::host();
-    let best = image.manifests.iter().min_by_key(|manifest| {
-        kiln_llb::platform::preference(&host, &manifest.platform).unwrap_or(usize::MAX)
-    });
-    let entries: Vec<_> = best
+    let entries: Vec<_> = archive::host_manifest(image)
         .map(|manifest| DockerManifest {
             config: archive::path(&manifest.config),
             repo_tags: Some(names.iter().map(Reference::familiar).collect())

@@ -24,7 +24,7 @@ impl Codec {
         match algorithm {
             Algorithm::Uncompressed => Self::Store,
             Algorithm::Gzip | Algorithm::Estargz => Self::Gzip(level.clamp(0, 9)),
-            Algorithm::Zstd => Self::Zstd(level.clamp(0, 22)),
+            Algorithm::Zstd | Algorithm::ZstdChunked => Self::Zstd(level.clamp(0, 22)),
         }
     }
 

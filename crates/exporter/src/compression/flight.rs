@@ -118,6 +118,7 @@ impl<W: Write> Flight<W> {
         self.chunks
             .extend(packed.chunks.into_iter().map(|chunk| PackedChunk {
                 offset: begin + chunk.offset,
+                end: begin + chunk.end,
                 ..chunk
             }));
         self.written += packed.bytes.len() as u64;

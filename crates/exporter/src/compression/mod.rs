@@ -2,17 +2,22 @@
 //!
 //! A stream is cut into blocks of a fixed size, which are compressed on a shared pool and written in order, so the bytes
 //! never depend on the number of threads. gzip blocks become members of one gzip stream, zstd blocks frames of one zstd
-//! stream; every reader of either takes them as one. An eStargz is cut where its files are instead.
+//! stream; every reader of either takes them as one. An eStargz and zstd:chunked are cut where
+//! their files are instead.
 
+mod chunked;
 mod codec;
 mod estargz;
 mod flight;
 mod pool;
+mod scan;
 mod stream;
 mod writer;
 
 use std::collections::BTreeMap;
 
+pub(crate) use chunked::MANIFEST_CHECKSUM;
+pub use chunked::ZstdChunkedWriter;
 pub(crate) use estargz::TOC_DIGEST;
 pub use estargz::{EstargzSummary, EstargzWriter};
 pub use pool::Pool;
@@ -34,6 +39,8 @@ pub enum Algorithm {
     Estargz,
     /// Zstandard, levels 0 to 22.
     Zstd,
+    /// Zstandard whose files can be fetched one by one, with levels like Zstandard's.
+    ZstdChunked,
 }
 
 impl Algorithm {
@@ -44,6 +51,7 @@ impl Algorithm {
             Self::Gzip => "gzip",
             Self::Estargz => "estargz",
             Self::Zstd => "zstd",
+            Self::ZstdChunked => "zstd:chunked",
         }
     }
 
@@ -52,7 +60,7 @@ impl Algorithm {
         match self {
             Self::Uncompressed => None,
             Self::Gzip | Self::Estargz => Some(6),
-            Self::Zstd => Some(2),
+            Self::Zstd | Self::ZstdChunked => Some(2),
         }
     }
 
@@ -61,13 +69,13 @@ impl Algorithm {
         match self {
             Self::Uncompressed => None,
             Self::Gzip | Self::Estargz => Some(9),
-            Self::Zstd => Some(22),
+            Self::Zstd | Self::ZstdChunked => Some(22),
         }
     }
 
     /// Whether Docker's media types cannot carry it, because its annotations would be lost.
     pub fn needs_oci_types(self) -> bool {
-        self == Self::Estargz
+        matches!(self, Self::Estargz | Self::ZstdChunked)
     }
 
     fn level(self, text: &str) -> Result<i32, OptionError> {
@@ -82,7 +90,7 @@ impl Algorithm {
         match self {
             Self::Uncompressed => "application/vnd.oci.image.layer.v1.tar",
             Self::Gzip | Self::Estargz => "application/vnd.oci.image.layer.v1.tar+gzip",
-            Self::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+            Self::Zstd | Self::ZstdChunked => "application/vnd.oci.image.layer.v1.tar+zstd",
         }
     }
 }
@@ -119,7 +127,7 @@ impl Compression {
             Some("uncompressed") => Algorithm::Uncompressed,
             Some("zstd") => Algorithm::Zstd,
             Some("estargz") => Algorithm::Estargz,
-            Some("zstd:chunked") => return Err(OptionError::not_yet("compression=zstd:chunked")),
+            Some("zstd:chunked") => Algorithm::ZstdChunked,
             Some(other) => return Err(OptionError::UnsupportedCompression(other.to_owned())),
         };
         let level = attributes

@@ -46,6 +46,8 @@ pub(super) struct Piece {
 pub(super) struct PackedChunk {
     /// Where its piece begins among the compressed bytes.
     pub(super) offset: u64,
+    /// Where its piece ends.
+    pub(super) end: u64,
     /// SHA-256 of the chunk.
     pub(super) digest: [u8; 32],
 }
@@ -169,13 +171,15 @@ fn pack(codecs: &mut Codecs, codec: Codec, block: &Block) -> io::Result<Packed> 
     let ends = block.pieces.iter().skip(1).map(|next| next.start);
     for (piece, end) in block.pieces.iter().zip(ends.chain([block.bytes.len()])) {
         let bytes = &block.bytes[piece.start..end];
+        let offset = packed.bytes.len() as u64;
+        codecs.compress(codec, bytes, &mut packed.bytes)?;
         if let Some(length) = piece.chunk {
             packed.chunks.push(PackedChunk {
-                offset: packed.bytes.len() as u64,
+                offset,
+                end: packed.bytes.len() as u64,
                 digest: Sha256::digest(&bytes[..length]).into(),
             });
         }
-        codecs.compress(codec, bytes, &mut packed.bytes)?;
     }
     packed.bytes.shrink_to_fit();
     Ok(packed)

@@ -37,6 +37,8 @@ pub(crate) struct AssembledManifest {
     pub(crate) descriptor: Descriptor,
     pub(crate) config: Descriptor,
     pub(crate) layers: Vec<Descriptor>,
+    /// Digests of the layers' tars.
+    pub(crate) diff_ids: Vec<oci_spec::image::Digest>,
     pub(crate) platform: oci_spec::image::Platform,
 }
 
@@ -199,6 +201,7 @@ impl Assembly<'_> {
         let config_blob = self.put("exporting config", &config_bytes)?;
         let config = describe(if oci { OCI_CONFIG } else { DOCKER_CONFIG }, &config_blob);
 
+        let diff_ids = layers.iter().map(|layer| layer.diff_id.clone()).collect();
         let platform = kiln_llb::platform::format_all(&result.platform);
         let annotations = self.options.annotations.resolve(Some(&platform));
         let layers: Vec<_> = layers
@@ -229,6 +232,7 @@ impl Assembly<'_> {
                 descriptor,
                 config,
                 layers,
+                diff_ids,
                 platform: result.platform.clone(),
             },
             created,

@@ -12,5 +12,7 @@ mod config;
 mod assemble;
 mod attest;
 
-pub(crate) use assemble::{Assembled, Assembly, assemble, check_annotations, configs};
+pub(crate) use assemble::{
+    Assembled, AssembledManifest, Assembly, assemble, check_annotations, configs,
+};
 pub(crate) use time::Time;

@@ -1,7 +1,7 @@
 //! Media types of layers, in OCI's and in Docker's words.
 
 use super::LayerBlob;
-use crate::compression::{Algorithm, TOC_DIGEST};
+use crate::compression::{Algorithm, MANIFEST_CHECKSUM, TOC_DIGEST};
 use crate::image::model::Descriptor;
 
 /// The same layer types in both languages. Types that forbid distribution are for layers that have a place to fetch them
@@ -49,11 +49,16 @@ pub(super) fn algorithm(media_type: &str) -> Option<Algorithm> {
         .map(|entry| entry.2)
 }
 
-/// Whether a blob is marked as an eStargz.
-pub(super) fn is_estargz(blob: &oci_spec::image::Descriptor) -> bool {
-    let is_gzip = algorithm(blob.media_type().as_ref()) == Some(Algorithm::Gzip);
+/// Whether a blob is of a form. Every eStargz is gzip as well, and every zstd:chunked Zstandard.
+pub(super) fn is_of(blob: &oci_spec::image::Descriptor, form: Algorithm) -> bool {
+    let (whole, mark) = match form {
+        Algorithm::Estargz => (Algorithm::Gzip, Some(TOC_DIGEST)),
+        Algorithm::ZstdChunked => (Algorithm::Zstd, Some(MANIFEST_CHECKSUM)),
+        whole => (whole, None),
+    };
     let annotations = blob.annotations().as_ref();
-    is_gzip && annotations.is_some_and(|annotations| annotations.contains_key(TOC_DIGEST))
+    let is_marked = |mark| annotations.is_some_and(|annotations| annotations.contains_key(mark));
+    algorithm(blob.media_type().as_ref()) == Some(whole) && mark.is_none_or(is_marked)
 }
 
 /// What becomes of layers that are to be had at an address of their own.

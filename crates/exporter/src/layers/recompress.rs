@@ -21,7 +21,9 @@ pub(super) fn copy_tar(
         Algorithm::Gzip | Algorithm::Estargz => {
             Box::new(flate2::bufread::MultiGzDecoder::new(blob))
         }
-        Algorithm::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(blob)?),
+        Algorithm::Zstd | Algorithm::ZstdChunked => {
+            Box::new(zstd::stream::read::Decoder::with_buffer(blob)?)
+        }
     };
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 << 10];

@@ -80,17 +80,15 @@ impl Variant {
     }
 
     /// Whether this is the form that the store itself records. It knows one tar of each layer, and an eStargz's is
-    /// another.
+    /// another; it tells blobs apart by their media types, which zstd:chunked shares.
     fn is_usual(&self) -> bool {
-        self.level.is_none() && self.epoch.is_none() && self.algorithm != Algorithm::Estargz
+        let has_table = matches!(self.algorithm, Algorithm::Estargz | Algorithm::ZstdChunked);
+        self.level.is_none() && self.epoch.is_none() && !has_table
     }
 
-    /// Whether a blob that came with a layer is in this form, leaving its level aside. Every eStargz is gzip as well.
+    /// Whether a blob that came with a layer is in this form, leaving its level aside.
     pub(super) fn is_of(&self, blob: &Descriptor) -> bool {
-        match self.algorithm {
-            Algorithm::Estargz => media_type::is_estargz(blob),
-            other => media_type::algorithm(blob.media_type().as_ref()) == Some(other),
-        }
+        media_type::is_of(blob, self.algorithm)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who makes which blob, and when: at most one at work on each layer, a few layers at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -312,18 +312,14 @@ impl Making<'_> {
             cancelled: self.cancelled.clone(),
         };
         let tar = produce(&mut stream)?;
-        let (sink, summary) = stream.stream.finish().map_err(failed)?;
+        let (sink, known) = stream.stream.finish().map_err(failed)?;
         let writer = sink
             .into_inner()
             .map_err(|error| failed(error.into_error()))?;
         let blob = writer.commit()?;
-        let (diff_id, annotations) = match summary {
-            None => (tar.clone(), BTreeMap::new()),
-            Some(summary) => (summary.diff_id, summary.annotations),
-        };
         let made = StoredBlob {
-            descriptor: self.variant.describe(blob, annotations),
-            diff_id,
+            descriptor: self.variant.describe(blob, known.annotations),
+            diff_id: known.diff_id.unwrap_or_else(|| tar.clone()),
         };
         Ok((tar, made))
     }

@@ -62,7 +62,9 @@ pub enum OptionError {
     )]
     NoLevels(String),
     /// A compression that does not exist.
-    #[error("unsupported compression type {0}; use gzip, estargz, zstd or uncompressed")]
+    #[error(
+        "unsupported compression type {0}; use gzip, estargz, zstd, zstd:chunked or uncompressed"
+    )]
     UnsupportedCompression(String),
     /// Build information that goes to no such place.
     #[error("invalid buildinfo {0:?}: use all, imageconfig, metadata or none")]

@@ -22,7 +22,7 @@ const ESTARGZ: Compression = Compression {
 const FOOTER: usize = 51;
 const CHUNK: usize = 4 << 20;
 
-fn sha256(data: &[u8]) -> String {
+pub(crate) fn sha256(data: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(data)))
 }
 
@@ -43,7 +43,7 @@ fn gunzip(blob: &[u8]) -> Vec<u8> {
 }
 
 /// Bytes that do not repeat.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 7_u64;
     std::iter::repeat_with(|| {
         state = state
@@ -145,7 +145,7 @@ fn verify_layer(bench: &Bench, layer: &LayerBlob) -> Vec<(Value, Vec<u8>)> {
 }
 
 /// A bit of everything that a layer can hold.
-fn everything(dir: &Path) {
+pub(crate) fn everything(dir: &Path) {
     use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
     write(&dir.join("etc/motd"), "hello\n", 0o4755);
     write(&dir.join("etc/empty"), "", 0o600);

@@ -4,6 +4,7 @@
 
 mod archive;
 mod attestation;
+mod chunked;
 mod compression;
 mod config;
 mod early;

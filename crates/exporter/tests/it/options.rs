@@ -27,11 +27,11 @@ use crate::fixture::parse;
 )]
 #[case(
     "oci,compression=lzma",
-    "unsupported compression type lzma; use gzip, estargz, zstd or uncompressed"
+    "unsupported compression type lzma; use gzip, estargz, zstd, zstd:chunked or uncompressed"
 )]
 #[case(
-    "oci,compression=zstd:chunked",
-    "output key \"compression=zstd:chunked\" is not supported yet; leave it out"
+    "oci,compression=zstd:chunked,oci-mediatypes=false",
+    "exporter option \"compression=zstd:chunked\" conflicts with \"oci-mediatypes=false\""
 )]
 #[case(
     "oci,compression=estargz,oci-mediatypes=false",

@@ -9,6 +9,7 @@ mod exporters;
 mod file_send;
 mod files;
 mod health;
+mod receiver;
 mod secrets;
 mod ssh;
 mod upload;
@@ -34,7 +35,7 @@ pub(crate) use upload::PATH as UPLOAD_PATH;
 
 use crate::transfer::RemoteTarget;
 use crate::tunnel::{self, Accepted, OutboundStream};
-use crate::{RemoteContent, Session, SessionError, SessionHeaders};
+use crate::{ImageReceiver, LayerNames, RemoteContent, Session, SessionError, SessionHeaders};
 
 /// A connected client. Cheap to clone; it lives until the client leaves, does not
 /// answer any more, or [`RemoteSession::close`] is called.
@@ -101,6 +102,20 @@ impl RemoteSession {
     pub fn content(&self, store: &str) -> Result<Arc<dyn RemoteContent>, SessionError> {
         let store = content::Store::new(self.calls.clone(), store)?;
         Ok(Arc::new(store))
+    }
+
+    /// Who takes the output of the build's exporter number `exporter` on the client's side, if that is an archive of
+    /// which the client has parts already. `names` is what the client said in [`crate::RECEIVER`].
+    pub fn receiver(
+        &self,
+        exporter: usize,
+        names: LayerNames,
+    ) -> Result<Arc<dyn ImageReceiver>, SessionError> {
+        Ok(Arc::new(receiver::Receiver::new(
+            &self.calls,
+            exporter,
+            names,
+        )?))
     }
 
     /// The client's directory that takes the output of the build's exporter number `exporter`

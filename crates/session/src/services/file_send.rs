@@ -39,7 +39,7 @@ impl Deliveries {
         }
     }
 
-    /// A stream is written once; a directory takes the results of several platforms.
+    /// A stream is written once; a directory takes the results of several platforms, a receiver a second attempt.
     fn take(&self, exporter: usize) -> Result<Delivery, Status> {
         let mut deliveries = self
             .by_exporter
@@ -48,6 +48,7 @@ impl Deliveries {
         let delivery = match deliveries.get(&exporter) {
             Some(Delivery::Directory(path)) => Some(Delivery::Directory(path.clone())),
             Some(Delivery::Mirror(path)) => Some(Delivery::Mirror(path.clone())),
+            Some(Delivery::Receiver(receiver)) => Some(Delivery::Receiver(receiver.clone())),
             Some(Delivery::Stream(_)) | None => deliveries.remove(&exporter),
         };
         delivery.ok_or_else(|| Status::not_found(format!("exporter {exporter} not found")))
@@ -77,11 +78,13 @@ impl Service<http::Request<Body>> for Deliveries {
             Ok(match delivery {
                 Err(status) => status.into_http(),
                 Ok(Delivery::Stream(out)) => {
-                    let write = |request: Request<Streaming<BytesMessage>>| async move {
-                        let written = write(request.into_inner(), out);
-                        Ok(answer::<BytesMessage>(written))
-                    };
-                    serve(write, request).await
+                    let out = std::future::ready(Ok(out));
+                    serve(|pieces| async { Ok(take_pieces(pieces, out)) }, request).await
+                }
+                Ok(Delivery::Receiver(receiver)) => {
+                    let begun = tokio::task::spawn_blocking(move || receiver.receive());
+                    let out = joined(begun);
+                    serve(|pieces| async { Ok(take_pieces(pieces, out)) }, request).await
                 }
                 Ok(Delivery::Directory(path)) => {
                     let receive = |packets| async move { Ok(receive(packets, path, Others::Keep)) };
@@ -152,12 +155,20 @@ fn exporter_of(metadata: &MetadataMap) -> usize {
     id.and_then(|id| id.parse().ok()).unwrap_or(0)
 }
 
+fn take_pieces(
+    request: Request<Streaming<BytesMessage>>,
+    out: impl Future<Output = std::io::Result<Box<dyn Write + Send>>> + Send + 'static,
+) -> Answer<BytesMessage> {
+    answer(write(request.into_inner(), out))
+}
+
 /// Writes all pieces on a thread that may block.
 async fn write(
     mut inbound: Streaming<BytesMessage>,
-    mut out: Box<dyn Write + Send>,
+    out: impl Future<Output = std::io::Result<Box<dyn Write + Send>>>,
 ) -> Result<(), Status> {
     let failed = |error: std::io::Error| Status::aborted(format!("cannot write output: {error}"));
+    let mut out = out.await.map_err(failed)?;
     while let Some(message) = inbound.message().await? {
         let written = tokio::task::spawn_blocking(move || {
             out.write_all(&message.data)?;

@@ -30,7 +30,9 @@ use tonic::transport::Channel;
 
 use crate::transfer::LentDirectories;
 use crate::tunnel::{self, MESSAGE_LIMIT};
-use crate::{Credentials, PickExporters, Secrets, SessionError, SessionHeaders, Ssh};
+use crate::{
+    Credentials, ImageReceiver, PickExporters, Secrets, SessionError, SessionHeaders, Ssh,
+};
 
 /// What a client lends to a build on a daemon. What is empty is not offered at all.
 #[derive(Default)]
@@ -66,6 +68,8 @@ pub enum Delivery {
     Directory(PathBuf),
     /// Files in a directory that has nothing else in the end (`mode=delete`).
     Mirror(PathBuf),
+    /// An archive, for somebody who may have parts of it already.
+    Receiver(Arc<dyn ImageReceiver>),
 }
 
 impl Services {
@@ -117,11 +121,12 @@ impl Services {
             let files = FileSyncServer::new(LentDirectories::new(self.directories));
             routes = routes.add_service(files.max_decoding_message_size(MESSAGE_LIMIT));
         }
+        let receivers = content::receivers(&self.exports);
         if !self.exports.is_empty() {
             offer(file_send_server::SERVICE_NAME, &["DiffCopy"]);
             routes = routes.add_service(file_send::Deliveries::new(self.exports));
         }
-        if !self.stores.is_empty() {
+        if !self.stores.is_empty() || !receivers.is_empty() {
             offer(
                 content_server::SERVICE_NAME,
                 &[
@@ -136,7 +141,7 @@ impl Services {
                     "Abort",
                 ],
             );
-            let stores = ContentServer::new(content::Stores::new(self.stores));
+            let stores = ContentServer::new(content::Stores::new(self.stores, receivers));
             routes = routes.add_service(stores.max_decoding_message_size(MESSAGE_LIMIT));
         }
         if let Some(exporters) = self.exporters {

@@ -6,7 +6,6 @@
 //! and nothing else.
 
 mod footer;
-mod scan;
 mod toc;
 
 use std::collections::BTreeMap;
@@ -17,11 +16,11 @@ use kiln_store::tar::{Header, Writer as TarWriter};
 use oci_spec::image::Digest;
 use sha2::{Digest as _, Sha256};
 
-use super::Compression;
 use super::codec::Codec;
 use super::flight::Flight;
 use super::pool::{Block, Pool};
-use scan::{Part, Scanner};
+use super::scan::{Part, Scanner};
+use super::{Algorithm, Compression};
 use toc::Toc;
 
 /// Bytes of a file in one chunk.
@@ -86,7 +85,7 @@ impl<W: Write> EstargzWriter<W> {
         };
         Self {
             body,
-            scanner: Scanner::default(),
+            scanner: Scanner::new(Algorithm::Estargz),
             toc: Toc::new(),
             file: None,
         }
@@ -123,7 +122,7 @@ impl<W: Write> EstargzWriter<W> {
         if !self.scanner.is_complete() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.scanner = Scanner::default();
+        self.scanner = Scanner::new(Algorithm::Estargz);
         Ok(())
     }
 

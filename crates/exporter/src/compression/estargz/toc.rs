@@ -8,8 +8,9 @@ use base64::prelude::BASE64_STANDARD;
 use kiln_store::tar::{EntryKind, Header, Timestamp};
 use serde::Serialize;
 
-use super::scan::unfit;
+use crate::compression::Algorithm;
 use crate::compression::pool::PackedChunk;
+use crate::compression::scan::unfit;
 
 /// Name of the table's own member.
 pub(super) const NAME: &str = "stargz.index.json";
@@ -93,11 +94,12 @@ impl Toc {
             EntryKind::Directory => "dir",
             EntryKind::Fifo => "fifo",
             EntryKind::GlobalHeader | EntryKind::Other(_) => {
-                return Err(unfit(header, "is of a kind that estargz does not have"));
+                return Err(unfit(Algorithm::Estargz, header, "is of an unknown kind"));
             }
         };
         if is_table(&header.name) {
-            return Err(unfit(header, "has the name of estargz's own index"));
+            let reason = "has the name of its own index";
+            return Err(unfit(Algorithm::Estargz, header, reason));
         }
         let is = |kinds: &[EntryKind]| kinds.contains(&header.kind);
         let link = is(&[EntryKind::HardLink, EntryKind::Symlink]);

@@ -121,7 +121,7 @@ impl Blobs {
     }
 }
 
-fn info(digest: String, size: u64) -> Info {
+pub(super) fn info(digest: String, size: u64) -> Info {
     Info {
         digest,
         size: i64::try_from(size).unwrap_or(i64::MAX),
@@ -129,7 +129,7 @@ fn info(digest: String, size: u64) -> Info {
     }
 }
 
-fn not_found(digest: &Digest) -> Status {
+pub(super) fn not_found(digest: &Digest) -> Status {
     Status::not_found(format!("content {digest}: not found"))
 }
 

@@ -1,10 +1,11 @@
-//! Lends OCI layout directories as containerd's content service.
+//! Lends OCI layout directories as containerd's content service, and says by the same which layers others have.
 
 mod blobs;
 mod write;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -17,7 +18,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use blobs::{Access, Blobs};
 
+use super::Delivery;
 use crate::remote::STORE;
+use crate::{ImageReceiver, receiver};
 
 /// Messages that wait for the connection.
 const QUEUE: usize = 4;
@@ -30,10 +33,27 @@ const SOURCES: &str = "oci:";
 
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
-pub(super) struct Stores(BTreeMap<String, Blobs>);
+pub(super) struct Stores {
+    directories: BTreeMap<String, Blobs>,
+    receivers: Receivers,
+}
+
+/// Receivers of outputs by the ids of the stores in which their layers are looked up.
+pub(super) type Receivers = BTreeMap<String, Arc<dyn ImageReceiver>>;
+
+/// The receivers among the outputs.
+pub(super) fn receivers(exports: &BTreeMap<usize, Delivery>) -> Receivers {
+    let receivers = exports.iter().filter_map(|(exporter, delivery)| {
+        let Delivery::Receiver(found) = delivery else {
+            return None;
+        };
+        Some((receiver::store(*exporter), Arc::clone(found)))
+    });
+    receivers.collect()
+}
 
 impl Stores {
-    pub(super) fn new(directories: BTreeMap<String, PathBuf>) -> Self {
+    pub(super) fn new(directories: BTreeMap<String, PathBuf>, receivers: Receivers) -> Self {
         let stores = directories.into_iter().map(|(id, directory)| {
             let access = match id.starts_with(SOURCES) {
                 true => Access::Read,
@@ -41,19 +61,40 @@ impl Stores {
             };
             (id, Blobs { directory, access })
         });
-        Self(stores.collect())
+        Self {
+            directories: stores.collect(),
+            receivers,
+        }
     }
 
     fn choose(&self, metadata: &MetadataMap) -> Result<Blobs, Status> {
-        let id = metadata.get(STORE).and_then(|id| id.to_str().ok());
-        let id = id.ok_or_else(|| {
-            Status::invalid_argument(format!(
-                "request lacks metadata {STORE:?}: invalid argument"
-            ))
-        })?;
-        let store = self.0.get(id).cloned();
+        let id = store_of(metadata)?;
+        let store = self.directories.get(id).cloned();
         store.ok_or_else(|| Status::not_found(format!("unknown store {id}: not found")))
     }
+}
+
+/// The store that a call is about.
+fn store_of(metadata: &MetadataMap) -> Result<&str, Status> {
+    let id = metadata.get(STORE).and_then(|id| id.to_str().ok());
+    id.ok_or_else(|| {
+        Status::invalid_argument(format!(
+            "request lacks metadata {STORE:?}: invalid argument"
+        ))
+    })
+}
+
+/// Whether a receiver has a layer, as a blob whose size nobody knows.
+async fn layer_of(
+    receiver: &dyn ImageReceiver,
+    digest: &str,
+) -> Result<Response<content::InfoResponse>, Status> {
+    let name = blobs::parse(digest)?;
+    if !receiver.has_layer(&name).await? {
+        return Err(blobs::not_found(&name));
+    }
+    let info = blobs::info(name.to_string(), 0);
+    Ok(Response::new(content::InfoResponse { info: Some(info) }))
 }
 
 /// Runs disk work off the asynchronous threads.
@@ -74,6 +115,9 @@ impl content_server::Content for Stores {
         &self,
         request: Request<content::InfoRequest>,
     ) -> Result<Response<content::InfoResponse>, Status> {
+        if let Some(receiver) = self.receivers.get(store_of(request.metadata())?) {
+            return layer_of(&**receiver, &request.get_ref().digest).await;
+        }
         let store = self.choose(request.metadata())?;
         let digest = request.into_inner().digest;
         let info = blocking(move || store.info(&blobs::parse(&digest)?)).await?;

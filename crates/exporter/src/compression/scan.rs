@@ -4,6 +4,8 @@ use std::io;
 
 use kiln_store::tar::{Header, Reader};
 
+use super::Algorithm;
+
 const BLOCK: usize = 512;
 const TYPE: usize = 156;
 const SIZE: std::ops::Range<usize> = 124..136;
@@ -19,18 +21,18 @@ pub(super) enum Part<'a> {
 }
 
 /// Follows a tar stream that comes in pieces of any length.
-#[derive(Default)]
 pub(super) struct Scanner {
+    /// What the stream is compressed to.
+    form: Algorithm,
     /// The headers of the next member as far as they have come.
     headers: Vec<u8>,
     expect: Expect,
 }
 
 /// What comes next.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 enum Expect {
     /// The rest of a header block.
-    #[default]
     Header,
     /// So many bytes of an extended header, and its padding.
     Special(usize),
@@ -42,6 +44,14 @@ enum Expect {
 }
 
 impl Scanner {
+    pub(super) fn new(form: Algorithm) -> Self {
+        Self {
+            form,
+            headers: Vec::new(),
+            expect: Expect::Header,
+        }
+    }
+
     /// Takes the next part off the stream; with the last part of a member's headers also what they say.
     pub(super) fn next<'a>(
         &mut self,
@@ -94,13 +104,16 @@ impl Scanner {
             self.expect = Expect::Rest;
             return Ok(None);
         }
+        if block[TYPE] == b'g' && self.form == Algorithm::ZstdChunked {
+            return Err(self.invalid("headers for a whole archive are not supported"));
+        }
         if matches!(block[TYPE], b'x' | b'g' | b'L' | b'K') {
             let length = octal(&block[SIZE])
                 .filter(|length| *length <= LONGEST_SPECIAL)
-                .ok_or_else(|| invalid("an extended header has no proper size"))?
+                .ok_or_else(|| self.invalid("an extended header has no proper size"))?
                 as usize;
             if self.headers.len() > 4 * LONGEST_SPECIAL as usize {
-                return Err(invalid("extended headers are too long"));
+                return Err(self.invalid("extended headers are too long"));
             }
             self.expect = match length {
                 0 => Expect::Header,
@@ -115,7 +128,7 @@ impl Scanner {
                 // Records for the whole archive say nothing that a table of contents has.
                 Some(header) if header.kind.to_byte() == b'g' => {}
                 Some(header) => break header,
-                None => return Err(invalid("a member has no header")),
+                None => return Err(self.invalid("a member has no header")),
             }
         };
         if sparse
@@ -124,10 +137,7 @@ impl Scanner {
                 .keys()
                 .any(|key| key.starts_with(b"GNU.sparse."))
         {
-            return Err(unfit(
-                &header,
-                "is a sparse file, which estargz cannot hold",
-            ));
+            return Err(unfit(self.form, &header, "is a sparse file"));
         }
         self.headers.clear();
         let stored = if header.kind.is_header_only() {
@@ -138,6 +148,16 @@ impl Scanner {
         let padding = (stored.next_multiple_of(BLOCK as u64) - stored) as usize;
         self.expect = after(stored, padding);
         Ok(Some(header))
+    }
+
+    fn invalid(&self, reason: &str) -> io::Error {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!(
+                "compress to {}: {reason}; is this a tar archive?",
+                self.form.name()
+            ),
+        )
     }
 }
 
@@ -161,18 +181,18 @@ fn octal(field: &[u8]) -> Option<u64> {
     u64::from_str_radix(text.trim_matches(['\0', ' ']), 8).ok()
 }
 
-fn invalid(reason: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("compress to estargz: {reason}; is this a tar archive?"),
-    )
-}
-
-/// An error about a member that cannot be in an eStargz.
-pub(super) fn unfit(header: &Header, reason: &str) -> io::Error {
+/// An error about a member that a form with a table of contents cannot hold.
+pub(super) fn unfit(form: Algorithm, header: &Header, reason: &str) -> io::Error {
     let name = String::from_utf8_lossy(&header.name);
+    let plain = match form {
+        Algorithm::ZstdChunked => Algorithm::Zstd,
+        _ => Algorithm::Gzip,
+    };
+    let (form, plain) = (form.name(), plain.name());
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!("compress to estargz: {name:?} {reason}; use compression=gzip"),
+        format!(
+            "compress to {form}: {name:?} {reason}, which {form} cannot hold; use compression={plain}"
+        ),
     )
 }
