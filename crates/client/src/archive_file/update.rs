@@ -127,6 +127,9 @@ impl Write for Replacing {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if self.is_done {
+            return Ok(());
+        }
         self.out.flush()?;
         self.out.get_ref().sync_data()?;
         fs::rename(&self.temporary, &self.path)?;

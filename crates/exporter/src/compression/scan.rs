@@ -137,7 +137,8 @@ impl Scanner {
                 .keys()
                 .any(|key| key.starts_with(b"GNU.sparse."))
         {
-            return Err(unfit(self.form, &header, "is a sparse file"));
+            let reason = format!("is a sparse file, which {} cannot hold", self.form.name());
+            return Err(unfit(self.form, &header, &reason));
         }
         self.headers.clear();
         let stored = if header.kind.is_header_only() {
@@ -191,8 +192,6 @@ pub(super) fn unfit(form: Algorithm, header: &Header, reason: &str) -> io::Error
     let (form, plain) = (form.name(), plain.name());
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!(
-            "compress to {form}: {name:?} {reason}, which {form} cannot hold; use compression={plain}"
-        ),
+        format!("compress to {form}: {name:?} {reason}; use compression={plain}"),
     )
 }

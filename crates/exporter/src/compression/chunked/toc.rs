@@ -92,7 +92,7 @@ impl Toc {
             EntryKind::Directory => "dir",
             EntryKind::Fifo => "fifo",
             EntryKind::GlobalHeader | EntryKind::Other(_) => {
-                return Err(unfit("is of an unknown kind"));
+                return Err(unfit("is of a kind that zstd:chunked does not have"));
             }
         };
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());

@@ -94,11 +94,15 @@ impl Toc {
             EntryKind::Directory => "dir",
             EntryKind::Fifo => "fifo",
             EntryKind::GlobalHeader | EntryKind::Other(_) => {
-                return Err(unfit(Algorithm::Estargz, header, "is of an unknown kind"));
+                return Err(unfit(
+                    Algorithm::Estargz,
+                    header,
+                    "is of a kind that estargz does not have",
+                ));
             }
         };
         if is_table(&header.name) {
-            let reason = "has the name of its own index";
+            let reason = "has the name of estargz's own index";
             return Err(unfit(Algorithm::Estargz, header, reason));
         }
         let is = |kinds: &[EntryKind]| kinds.contains(&header.kind);
