@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -99,7 +99,8 @@ impl Toc {
         let name = text(&header.name).map_err(|_| unfit("has a name that is no Unicode"))?;
         let link = text(&header.link).map_err(|_| unfit("has a target that is no Unicode"))?;
         // Readers look members up by their names.
-        let clean = Path::new(&name).components().collect();
+        let parts = Path::new(&name).components();
+        let clean = parts.filter(|part| *part != Component::CurDir).collect();
         if !self.names.insert(clean) {
             return Err(unfit("is there twice"));
         }
