@@ -14,6 +14,7 @@ mod build;
 mod debug;
 mod dial_stdio;
 mod disk_usage;
+mod explain;
 mod prune;
 
 mod bytes_text;
@@ -48,6 +49,7 @@ fn run(context: &Context) -> Result<(), failure::Failure> {
         Command::Build(build) => build::run(context, build),
         Command::Du(usage) => disk_usage::run(context, usage),
         Command::Prune(prune) => prune::run(context, prune),
+        Command::Explain(explain) => explain::run(context, explain),
         Command::PruneHistories(format) => debug::prune_histories(context, format),
         Command::Debug(command) => debug::run(context, command),
         Command::DialStdio => dial_stdio::run(&context.arguments.daemon),

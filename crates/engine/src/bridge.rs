@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kiln_exporter::PackageKind;
 use kiln_llb::{Definition, pb};
+use kiln_registry::Reference;
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 use kiln_solver::{Cache, Job, SolveError, Solved, VertexFailure};
 use kiln_source::{ImageIdentifier, LayoutIdentifier, ResolvedImage};
-use oci_spec::image::Digest;
+use oci_spec::image::{Digest, Platform};
 use prost::Message as _;
 
 use crate::cache_transfer::Imports;
@@ -103,6 +104,7 @@ impl Bridge {
             .filter(|cache| all.iter().all(|it| it.id != cache.id));
         all.extend(further.cloned().collect::<Vec<_>>());
         let trace = Trace::new(definition, root, vertices);
+        self.observer.facts.learn(trace.clone());
         match self.job.solve(graph, edge, all).await {
             Ok(solved) => {
                 self.ledger.solved(trace.clone());
@@ -160,12 +162,11 @@ impl Bridge {
         let images = &self.engine.worker.sources.images;
         let resolved = images.resolve_config(identifier, &self.session).await;
         if let Ok(image) = &resolved {
-            self.ledger.looked_up(ImageSource {
-                reference: identifier.reference.clone(),
-                platform: Some(identifier.platform.clone()),
-                digest: image.digest.clone(),
-                kind: PackageKind::Docker,
-            });
+            self.looked_up(
+                &identifier.reference,
+                &identifier.platform,
+                (image, PackageKind::Docker),
+            );
         }
         step.finish(resolved.map_err(source_error))
     }
@@ -187,14 +188,29 @@ impl Bridge {
         };
         let resolved = resolved.await;
         if let Ok(image) = &resolved {
-            self.ledger.looked_up(ImageSource {
-                reference: identifier.reference.clone(),
-                platform: Some(identifier.platform.clone()),
-                digest: image.digest.clone(),
-                kind: PackageKind::Oci,
-            });
+            self.looked_up(
+                &identifier.reference,
+                &identifier.platform,
+                (image, PackageKind::Oci),
+            );
         }
         step.finish(resolved)
+    }
+
+    fn looked_up(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        (image, kind): (&ResolvedImage, PackageKind),
+    ) {
+        let facts = &self.observer.facts;
+        facts.image(reference.to_string(), image.config.clone());
+        self.ledger.looked_up(ImageSource {
+            reference: reference.clone(),
+            platform: Some(platform.clone()),
+            digest: image.digest.clone(),
+            kind,
+        });
     }
 }
 

@@ -6,9 +6,10 @@ use futures::future::try_join_all;
 use kiln_solver::JobId;
 
 use crate::bridge::Bridge;
-use crate::cache_transfer;
+use crate::cache_transfer::{self, Imports};
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
+use crate::explain::FactBook;
 use crate::export;
 use crate::frontend::{self, Built, Call};
 use crate::late_exports;
@@ -21,6 +22,7 @@ use crate::request::{BuildOutcome, BuildRequest};
 pub(crate) async fn run(
     engine: &Engine,
     request: BuildRequest,
+    facts: &Arc<FactBook>,
 ) -> Result<BuildOutcome, BuildError> {
     let invocation = Invocation::begin();
     let provenance = provenance::parse_options(&request.options)?;
@@ -34,8 +36,9 @@ pub(crate) async fn run(
         id.clone(),
         request.session.clone(),
         request.progress.clone(),
+        facts.clone(),
     );
-    let observer = JobObserver::new(request.progress.clone());
+    let observer = JobObserver::new(request.progress.clone(), facts.clone());
     let job = engine.solver.job(id, observer.clone());
     let job = job.map_err(|error| BuildError::wrap(Kind::Input, error))?;
     let _lease = engine
@@ -58,7 +61,7 @@ pub(crate) async fn run(
         progress: request.progress,
         entitlements: request.entitlements,
         cache_imports: request.cache_imports,
-        imports: Arc::default(),
+        imports: Arc::new(Imports::new(facts.clone())),
         ledger: Ledger::new(call.frontend.request(&call.options)),
     });
     let result = frontend::run(&bridge, call).await?;

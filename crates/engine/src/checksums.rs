@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use kiln_store::checksum::{ChecksumOptions, Checksums, RootHeader};
+use kiln_store::checksum::{self, Changes, ChecksumOptions, Checksums, RootHeader, SummedTree};
 use kiln_store::{RecordType, Ref, Store};
 use oci_spec::image::Digest;
 
@@ -89,6 +89,54 @@ impl ChecksumCache {
         };
         Ok(known(checksums, selectors))
     }
+}
+
+/// A tree that is here with all its files: nothing is fetched or unpacked for it, and it does not count as used. Blocks.
+pub(crate) fn present(store: &Store, id: &str) -> Result<Option<Ref>, BuildError> {
+    let Some(reference) = store.look_at(id).map_err(tree::store_error)? else {
+        return Ok(None);
+    };
+    let is_lazy = reference.is_lazy().map_err(tree::store_error)?;
+    Ok((!is_lazy).then_some(reference))
+}
+
+/// What differs between two trees in what `selectors` name; at most `limit` paths are named. Blocks.
+pub(crate) fn changes(
+    store: &Store,
+    (before, now): (&Ref, &Ref),
+    selectors: &[Selector],
+    limit: usize,
+) -> Result<Changes, BuildError> {
+    let whole = [Selector {
+        path: "/".into(),
+        options: ChecksumOptions::default(),
+    }];
+    let selectors = match selectors {
+        [] => &whole,
+        selectors => selectors,
+    };
+    let (mut old, mut new) = (load(before)?, load(now)?);
+    let (old_tree, new_tree) = (
+        tree::open(store, Some(before))?,
+        tree::open(store, Some(now))?,
+    );
+    let mut all = Changes::default();
+    for selector in selectors {
+        let before = SummedTree {
+            sums: &mut old,
+            root: &old_tree.root,
+        };
+        let now = SummedTree {
+            sums: &mut new,
+            root: &new_tree.root,
+        };
+        let found = checksum::changes(before, now, (&selector.path, &selector.options), limit);
+        let found = found.map_err(|error| BuildError::wrap(Kind::Input, error))?;
+        all.count += found.count;
+        let room = limit.saturating_sub(all.first.len());
+        all.first.extend(found.first.into_iter().take(room));
+    }
+    Ok(all)
 }
 
 fn known(checksums: &Checksums, selectors: &[Selector]) -> Option<Vec<Digest>> {

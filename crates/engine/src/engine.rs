@@ -14,12 +14,13 @@ use crate::build;
 use crate::cache::{self, DatabaseKeys};
 use crate::collect::{self, Collector};
 use crate::error::{BuildError, Kind};
+use crate::explain::{self, FactBook};
 use crate::frontend::gateway::{Gateways, LlbBridgeService};
 use crate::gc::GcPolicy;
 use crate::history::History;
 use crate::ops::EngineOp;
 use crate::options::{EngineOptions, UnknownKeys, WorkerInfo};
-use crate::request::{BuildOutcome, BuildRequest};
+use crate::request::{BuildOutcome, BuildRequest, Recorded};
 use crate::sources::Sources;
 use crate::step_runner::StepRunner;
 use crate::tree::store_error;
@@ -125,8 +126,14 @@ impl Engine {
     pub async fn build(&self, mut request: BuildRequest) -> Result<BuildOutcome, BuildError> {
         let _running = self.caretaker.begin_build();
         let recording = self.history.begin(&mut request);
-        let outcome = build::run(self, request).await;
-        recording.finish(&outcome).await;
+        let facts = Arc::new(FactBook::default());
+        let wanted = (request.recorded == Recorded::Listed).then(|| request.options.clone());
+        let outcome = build::run(self, request, &facts).await;
+        let account = match wanted {
+            Some(options) => explain::write(self, &facts, &options).await,
+            None => None,
+        };
+        recording.finish(&outcome, account).await;
         outcome
     }
 

@@ -9,11 +9,14 @@ use kiln_session::{Session, SessionError};
 use kiln_solver::{JobId, LiveJobs, OpContext};
 use oci_spec::image::Digest;
 
+use crate::explain::FactBook;
+
 /// One build's client.
 #[derive(Clone)]
 struct Client {
     session: Session,
     progress: ProgressSink,
+    facts: Arc<FactBook>,
     scrutiny: Scrutiny,
 }
 
@@ -52,10 +55,12 @@ impl Jobs {
         id: JobId,
         session: Session,
         progress: ProgressSink,
+        facts: Arc<FactBook>,
     ) -> Registration {
         let client = Client {
             session,
             progress,
+            facts,
             scrutiny: Scrutiny::None,
         };
         self.lock().insert(id.clone(), client);
@@ -79,6 +84,14 @@ impl Jobs {
         let live = cx.jobs.list();
         let mut live = live.iter().filter_map(|id| clients.get(id));
         live.any(|client| client.scrutiny == Scrutiny::Inspected)
+    }
+
+    /// Takes a note of a vertex for all builds that want it now.
+    pub(crate) fn note(&self, cx: &OpContext, note: impl Fn(&FactBook)) {
+        let clients = self.lock();
+        for client in cx.jobs.list().iter().filter_map(|id| clients.get(id)) {
+            note(&client.facts);
+        }
     }
 
     /// The sessions of the builds that want a vertex now.

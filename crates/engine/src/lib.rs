@@ -22,6 +22,7 @@ mod request;
 
 mod engine;
 
+pub mod explain;
 pub mod history;
 
 mod bridge;

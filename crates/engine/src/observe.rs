@@ -8,9 +8,13 @@ use kiln_session::progress::{ProgressGroup, ProgressSink, Timestamp, Update, Ver
 use kiln_solver::{Observer, Progress, VertexEvent};
 use oci_spec::image::Digest;
 
+use crate::explain::FactBook;
+
 /// Watches the vertices of one build.
 pub(crate) struct JobObserver {
     progress: ProgressSink,
+    /// What is noted of the build.
+    pub(crate) facts: Arc<FactBook>,
     state: Mutex<State>,
 }
 
@@ -23,9 +27,10 @@ struct State {
 }
 
 impl JobObserver {
-    pub(crate) fn new(progress: ProgressSink) -> Arc<Self> {
+    pub(crate) fn new(progress: ProgressSink, facts: Arc<FactBook>) -> Arc<Self> {
         Arc::new(Self {
             progress,
+            facts,
             state: Mutex::default(),
         })
     }
@@ -58,6 +63,7 @@ fn group_of(group: &pb::ProgressGroup) -> ProgressGroup {
 
 impl Observer for JobObserver {
     fn vertex(&self, event: VertexEvent) {
+        self.facts.observe(&event);
         let time = Timestamp::try_from(event.time).unwrap_or_else(|_| Timestamp::now());
         let mut state = self.state();
         let mut vertex = Vertex {

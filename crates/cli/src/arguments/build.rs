@@ -38,6 +38,10 @@ pub(crate) struct BuildArguments {
     #[arg(long)]
     pub(crate) no_cache: bool,
 
+    /// Not supported yet: tell which steps would run
+    #[arg(long, hide = true)]
+    pub(crate) dry_run: bool,
+
     /// Export build cache, e.g. --export-cache type=local,dest=path/to/dir
     #[arg(long, value_name = "CSV")]
     pub(crate) export_cache: Vec<String>,

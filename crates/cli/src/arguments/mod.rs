@@ -2,6 +2,7 @@
 
 mod build;
 mod debug;
+mod explain;
 mod store;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ pub(crate) use debug::{
     ControlArguments, DebugCommand, DumpArguments, FormatArguments, GetArguments, LogsArguments,
     MonitorArguments, WorkersArguments,
 };
+pub(crate) use explain::{ExplainArguments, ExplainFormat};
 pub(crate) use store::{PruneArguments, UsageArguments};
 
 /// build utility
@@ -108,6 +110,8 @@ pub(crate) enum Command {
     Du(UsageArguments),
     /// Clean up build cache
     Prune(PruneArguments),
+    /// Tell why steps of a build ran and were not taken from the cache
+    Explain(ExplainArguments),
     /// Clean up build histories
     PruneHistories(FormatArguments),
     /// Debug utilities

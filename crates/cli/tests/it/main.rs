@@ -15,6 +15,7 @@ mod docker;
 mod dockerfile;
 mod downloads;
 mod engines;
+mod explain;
 mod failures;
 mod frontend_image;
 mod golden;

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use super::client_cache;
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
+use crate::explain::FactBook;
 use crate::ops::Output;
 use crate::registries::Access;
 use crate::request::CacheEntry;
@@ -31,10 +32,20 @@ pub(crate) fn parse_imports(entries: &[CacheEntry]) -> Result<Vec<ImportOptions>
 type Import = Arc<OnceCell<Option<Cache<Output>>>>;
 
 /// The caches that one build has read, whoever named them.
-#[derive(Default)]
-pub(crate) struct Imports(Mutex<BTreeMap<CacheEntry, Import>>);
+pub(crate) struct Imports {
+    cells: Mutex<BTreeMap<CacheEntry, Import>>,
+    /// Hears of those that cannot be read.
+    facts: Arc<FactBook>,
+}
 
 impl Imports {
+    pub(crate) fn new(facts: Arc<FactBook>) -> Self {
+        Self {
+            cells: Mutex::default(),
+            facts,
+        }
+    }
+
     /// Reads all caches, side by side and each once. Those that cannot be
     /// used are left out, with a warning.
     pub(crate) async fn get(
@@ -47,8 +58,9 @@ impl Imports {
         let options = parse_imports(entries)?;
         let caches = entries.iter().zip(options).map(|(entry, options)| {
             let cell = self.cell(entry);
+            let facts = &self.facts;
             async move {
-                let read = || import(engine, session, progress, options);
+                let read = || import(engine, session, (progress, facts), options);
                 cell.get_or_init(read).await.clone()
             }
         });
@@ -56,7 +68,7 @@ impl Imports {
     }
 
     fn cell(&self, entry: &CacheEntry) -> Arc<OnceCell<Option<Cache<Output>>>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(entry.clone()).or_default().clone()
     }
 }
@@ -64,7 +76,7 @@ impl Imports {
 async fn import(
     engine: &Engine,
     session: &Session,
-    progress: &ProgressSink,
+    (progress, facts): (&ProgressSink, &FactBook),
     options: ImportOptions,
 ) -> Option<Cache<Output>> {
     let name = match &options {
@@ -76,14 +88,19 @@ async fn import(
         Ok(way) => way,
         Err(error) => {
             step.reporter.warn(&error.message);
+            facts.unusable_import(&name, &error.message);
             step.end(String::new());
             return None;
         }
     };
     let store = &engine.worker.store;
     let Imported { cache, warnings } = kiln_remote_cache::import(&options, store, way, Some).await;
-    for warning in warnings {
-        step.reporter.warn(&warning);
+    for warning in &warnings {
+        step.reporter.warn(warning);
+    }
+    if cache.is_none() {
+        let reason = warnings.first().map_or("it holds nothing", String::as_str);
+        facts.unusable_import(&name, reason);
     }
     step.end(String::new());
     cache

@@ -8,6 +8,7 @@
 //! its end, until its record is written. What fails there is logged and never
 //! fails a build.
 
+mod accounts;
 mod error;
 mod filter;
 mod live;
@@ -44,6 +45,7 @@ use writer::Writer;
 
 pub use error::HistoryError;
 pub use listen::{ListenOptions, Listener, Scope, Until};
+pub(crate) use redact::url as mask_url;
 pub use status::StatusStream;
 pub use trace::TraceContext;
 pub use wire::status_response;

@@ -95,16 +95,22 @@ fn record(request: &BuildRequest) -> BuildHistoryRecord {
 
 impl Recording {
     /// Ends the record with what the build came to; returns once it is written.
-    pub(crate) async fn finish(mut self, outcome: &Result<BuildOutcome, BuildError>) {
+    pub(crate) async fn finish(
+        mut self,
+        outcome: &Result<BuildOutcome, BuildError>,
+        account: Option<Vec<u8>>,
+    ) {
         let completion = match outcome {
             Ok(outcome) => Completion {
                 response: outcome.response.clone(),
                 descriptors: outcome.descriptors.clone(),
                 provenance: outcome.provenance.clone(),
                 error: None,
+                account,
             },
             Err(error) => Completion {
                 error: Some(error.clone()),
+                account,
                 ..Completion::default()
             },
         };

@@ -15,7 +15,7 @@ pub(super) fn attributes(attributes: &BTreeMap<String, String>) -> BTreeMap<Stri
 /// The text, with user name and password masked if it is a URL that has them.
 /// A user without a password may be a token, except where logins are public:
 /// `ssh://git@…`.
-fn url(text: &str) -> String {
+pub(crate) fn url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };

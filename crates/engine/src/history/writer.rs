@@ -23,6 +23,7 @@ use super::trace::{self, TraceContext};
 use super::wire::status_response;
 use super::{HistoryError, Shared, results};
 use crate::error::BuildError;
+use crate::explain::MEDIA_TYPE;
 use crate::request::{Attributes, Provenance};
 use crate::wire_error;
 
@@ -57,6 +58,8 @@ pub(super) struct Completion {
     pub(super) descriptors: std::collections::BTreeMap<usize, oci_spec::image::Descriptor>,
     pub(super) provenance: Vec<Provenance>,
     pub(super) error: Option<BuildError>,
+    /// Why steps ran.
+    pub(super) account: Option<Vec<u8>>,
 }
 
 /// The handle of the thread, which ends when it is dropped.
@@ -239,6 +242,10 @@ impl Work {
         ending.blobs.extend(blobs);
         for provenance in completion.provenance {
             ending.attest(store, provenance)?;
+        }
+        if let Some(account) = completion.account {
+            let blob = results::put(store, MEDIA_TYPE, &account)?;
+            ending.record.kiln_facts = ending.keep(blob);
         }
         if let Some(error) = completion.error {
             ending.fail(store, wire_error::to_rpc(&error, |_| String::new()))?;

@@ -150,16 +150,21 @@ fn mount_json(mount: &pb::Mount) -> Object {
 /// id that the Dockerfile frontend gives by default (the mount's path, with
 /// or without a namespace before it) has always been in the key and stays.
 fn cache_opt_json(mount: &pb::Mount, opt: &pb::CacheOpt) -> Object {
+    match keyed_cache_id(mount, opt) {
+        Some(id) => Object::new().string("ID", id),
+        None => Object::new(),
+    }
+}
+
+/// The id of a cache mount, if the key covers it.
+pub(crate) fn keyed_cache_id<'a>(mount: &pb::Mount, opt: &'a pb::CacheOpt) -> Option<&'a str> {
     let default_id = opt.id == mount.dest
         || opt
             .id
             .split_once('/')
             .is_some_and(|(_, path)| path == mount.dest);
-    if default_id && opt.sharing == pb::CacheSharingOpt::Shared as i32 {
-        Object::new().string("ID", &opt.id)
-    } else {
-        Object::new()
-    }
+    let is_shared = opt.sharing == pb::CacheSharingOpt::Shared as i32;
+    (default_id && is_shared).then_some(opt.id.as_str())
 }
 
 /// Digest of a file op. `inputs` is the number of its inputs.

@@ -29,12 +29,15 @@ use crate::error::{BuildError, Kind};
 use crate::provenance::Material;
 use crate::worker::Worker;
 
+pub(crate) use digest::keyed_cache_id;
+
 /// What an op produces: a tree of files, `None` for an empty one.
 pub(crate) type Output = Option<Ref>;
 
 /// An op bound to the worker that runs it.
 pub(crate) struct EngineOp {
     worker: Arc<Worker>,
+    name: String,
     action: Action,
 }
 
@@ -55,6 +58,11 @@ impl EngineOp {
             Action::Source(op) => op.material(),
             _ => None,
         }
+    }
+
+    /// What the vertex is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Binds a vertex of LLB. `name` is what the vertex is called.
@@ -86,6 +94,7 @@ impl EngineOp {
         };
         Ok(Self {
             worker: worker.clone(),
+            name: name.to_owned(),
             action,
         })
     }
@@ -106,12 +115,15 @@ impl Op for EngineOp {
             Action::Build(op) => op.cache_map(),
             Action::Passthrough(op) => Ok(op.cache_map()),
         };
-        map.map_err(|error| error.context("failed to load cache key"))
+        let map = map.map_err(|error| error.context("failed to load cache key"))?;
+        let jobs = &self.worker.jobs;
+        jobs.note(cx, |book| book.keyed(&cx.vertex, &map.digest));
+        Ok(map)
     }
 
     async fn content_digest(
         &self,
-        _cx: &OpContext,
+        cx: &OpContext,
         input: usize,
         output: &Output,
     ) -> Result<Option<Digest>, BuildError> {
@@ -120,8 +132,14 @@ impl Op for EngineOp {
             Action::File(op) => op.content_selectors(input),
             _ => return Ok(None),
         };
-        let digest = content::digest(&self.worker, output.as_ref(), selectors).await;
-        digest.map_err(|error| error.context("failed to compute cache key"))
+        let digest = content::digest(&self.worker, output.as_ref(), selectors.clone()).await;
+        let digest = digest.map_err(|error| error.context("failed to compute cache key"))?;
+        if let Some(digest) = &digest {
+            let seen = (output.as_ref(), selectors.as_slice());
+            let jobs = &self.worker.jobs;
+            jobs.note(cx, |book| book.saw(&cx.vertex, input, seen, digest));
+        }
+        Ok(digest)
     }
 
     async fn prepare(
@@ -158,6 +176,7 @@ impl Op for EngineOp {
         cx: &OpContext,
         inputs: Vec<Output>,
     ) -> Result<Vec<Output>, BuildError> {
+        self.worker.jobs.note(cx, |book| book.runs(&cx.vertex));
         self.worker.caretaker.make_room().await;
         match &self.action {
             Action::Source(op) => op

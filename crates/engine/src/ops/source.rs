@@ -309,11 +309,14 @@ async fn snapshot_of(
                 local.shared_key_hint,
                 canonical.display()
             );
+            worker.jobs.note(cx, |book| book.place(&shared_key));
             locals
                 .snapshot(local, &canonical, &shared_key, progress)
                 .await
         }
         LentDirectory::Remote(directory) => {
+            let place = format!("{}:{}", local.name, directory.shared_key());
+            worker.jobs.note(cx, |book| book.place(&place));
             locals.snapshot_remote(local, &*directory, progress).await
         }
     };

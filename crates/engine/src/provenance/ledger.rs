@@ -98,6 +98,12 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
+    /// The vertices, inputs before their users, with what runs them.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = (&Vertex, &EngineOp)> {
+        let vertices = self.vertices.iter();
+        vertices.map(|(vertex, op)| (vertex, op.as_ref()))
+    }
+
     pub(crate) fn new(
         definition: &Definition,
         root: Edge,

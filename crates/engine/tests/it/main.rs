@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod engine;
+mod explain;
 mod gateway;
 mod history;
 mod host_files;

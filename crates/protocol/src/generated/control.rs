@@ -334,6 +334,9 @@ pub struct BuildHistoryRecord {
     pub external_error: ::core::option::Option<Descriptor>,
     #[prost(int32, tag = "19")]
     pub num_warnings: i32,
+    /// What the steps were and why they ran: an extension of Kiln's, which other clients pass over.
+    #[prost(message, optional, tag = "16000")]
+    pub kiln_facts: ::core::option::Option<Descriptor>,
 }
 /// Pins, deletes or finalizes a build of the history.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

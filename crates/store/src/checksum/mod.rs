@@ -5,6 +5,7 @@
 //! that an unchanged tree is never hashed twice.
 
 mod blob;
+mod changes;
 mod header;
 mod select;
 mod sums;
@@ -12,6 +13,7 @@ mod tree;
 
 use oci_spec::image::Digest;
 
+pub use changes::{Change, Changes, PathChange, SummedTree, changes};
 pub use header::FileHash;
 pub use sums::Checksums;
 
@@ -31,6 +33,13 @@ pub struct ChecksumOptions {
     pub exclude: Vec<String>,
     /// Paths that must be among what is covered.
     pub required: Vec<String>,
+}
+
+impl ChecksumOptions {
+    /// Whether a path is just that path.
+    fn is_plain(&self) -> bool {
+        !self.wildcard && self.include.is_empty() && self.exclude.is_empty()
+    }
 }
 
 /// How the root directory itself counts.

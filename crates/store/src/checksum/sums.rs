@@ -45,9 +45,8 @@ impl Checksums {
         if let Some(sum) = self.answers.get(&question) {
             return to_digest(sum);
         }
-        let plain = !options.wildcard && options.include.is_empty() && options.exclude.is_empty();
         let given = path::absolute(path);
-        let sum = if plain {
+        let sum = if options.is_plain() {
             self.one(root, given.as_bytes(), options.follow_links)?
         } else {
             self.selection(root, path, options)?
@@ -149,6 +148,43 @@ impl Checksums {
         hasher.whole(&real, &metadata, &mut self.known)
     }
 
+    /// The keys of what a path with patterns covers, once their sums are known; `None` for one without.
+    pub(super) fn covered(
+        &mut self,
+        root: &Root,
+        path: &str,
+        options: &ChecksumOptions,
+    ) -> Result<Option<Vec<Vec<u8>>>, ChecksumError> {
+        if options.is_plain() {
+            return Ok(None);
+        }
+        self.selection(root, path, options)?;
+        let covered = select(root, path, options)?.covered;
+        Ok(Some(covered.iter().map(part_key).collect()))
+    }
+
+    /// The key of a path without patterns, once the sums of all below it are known.
+    pub(super) fn real_key(
+        &mut self,
+        root: &Root,
+        path: &str,
+        follow_links: bool,
+    ) -> Result<Vec<u8>, ChecksumError> {
+        let given = path::absolute(path);
+        self.one(root, given.as_bytes(), follow_links)?;
+        let follow = if follow_links {
+            Follow::Yes
+        } else {
+            Follow::No
+        };
+        let real = root
+            .resolve(given.as_bytes(), follow)
+            .map(Some)
+            .or_else(absent)?;
+        real.map(|real| key(&real))
+            .ok_or(ChecksumError::NotFound(given))
+    }
+
     /// The sum of what a path with patterns covers.
     fn selection(
         &mut self,
@@ -196,12 +232,17 @@ impl Checksums {
     }
 
     fn part(&self, one: &Covered) -> Result<Sum, ChecksumError> {
-        let mut key = key(&one.real);
-        if one.part == Part::Header {
-            key.push(0);
-        }
+        let key = part_key(one);
         self.known.get(&key).copied().ok_or(ChecksumError::Cache)
     }
+}
+
+fn part_key(one: &Covered) -> Vec<u8> {
+    let mut key = key(&one.real);
+    if one.part == Part::Header {
+        key.push(0);
+    }
+    key
 }
 
 /// A name for a question, by which its answer is kept.

@@ -13,11 +13,16 @@ use crate::store::{Store, StoreError};
 impl Store {
     /// The ref with this id, or `None` if it does not exist (any more).
     pub fn get(&self, id: &str) -> Result<Option<Ref>, StoreError> {
+        Ok(self.look_at(id)?.map(Ref::asked_for))
+    }
+
+    /// The same, without counting as a use.
+    pub fn look_at(&self, id: &str) -> Result<Option<Ref>, StoreError> {
         match self
             .database()
             .query(|connection| Record::row_of(connection, id))?
         {
-            Some(row) => Ok(self.acquire(row)?.map(Ref::asked_for)),
+            Some(row) => self.acquire(row),
             None => Ok(None),
         }
     }

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use kiln_store::checksum::{ChecksumOptions, Checksums, FileHash, RootHeader};
+use kiln_store::checksum::{
+    Change, ChecksumOptions, Checksums, FileHash, RootHeader, SummedTree, changes,
+};
 use kiln_store::tree::{Follow, Root};
 use rstest::rstest;
 use sha2::{Digest, Sha256};
@@ -313,4 +315,117 @@ fn files_may_be_hashed_while_they_are_written() {
 #[case(b"kcs\x01\0\0\0trailing")]
 fn damaged_caches_are_refused(#[case] bytes: &[u8]) {
     assert!(Checksums::from_bytes(bytes).is_err());
+}
+
+/// The paths that differ in what a path covers after a change, with how many there are.
+fn differences(
+    change: fn(&Path),
+    (path, options): (&str, &ChecksumOptions),
+) -> (Vec<(String, Vec<Change>)>, usize) {
+    let dirs = [tempdir().unwrap(), tempdir().unwrap()];
+    dirs.iter().for_each(|dir| context(dir.path()));
+    change(dirs[1].path());
+    let [before, now] = dirs.each_ref().map(|dir| Root::open(dir.path()).unwrap());
+    let mut sums = [Checksums::default(), Checksums::default()];
+    let [old, new] = &mut sums;
+    let found = changes(
+        SummedTree {
+            sums: old,
+            root: &before,
+        },
+        SummedTree {
+            sums: new,
+            root: &now,
+        },
+        (path, options),
+        2,
+    );
+    let found = found.unwrap();
+    let first = found.first.into_iter();
+    (first.map(|it| (it.path, it.what)).collect(), found.count)
+}
+
+#[rstest]
+#[case::nothing(|_| {}, "/", &[], 0)]
+#[case::elsewhere(|dir| fs::write(dir.join("src/1.txt"), "2").unwrap(), "/etc", &[], 0)]
+#[case::content(
+    |dir| fs::write(dir.join("src/1.txt"), "ten\n").unwrap(),
+    "/", &[("/src/1.txt", &[Change::Content])], 1
+)]
+#[case::the_file_itself(
+    |dir| fs::write(dir.join("src/1.txt"), "2").unwrap(),
+    "/src/1.txt", &[("/src/1.txt", &[Change::Content])], 1
+)]
+#[case::mode(
+    |dir| fs::set_permissions(dir.join("src/run.sh"), fs::Permissions::from_mode(0o644)).unwrap(),
+    "/src", &[("/src/run.sh", &[Change::Mode])], 1
+)]
+#[case::mode_and_content(
+    |dir| {
+        fs::write(dir.join("src/run.sh"), "").unwrap();
+        fs::set_permissions(dir.join("src/run.sh"), fs::Permissions::from_mode(0o644)).unwrap();
+    },
+    "/src", &[("/src/run.sh", &[Change::Content, Change::Mode])], 1
+)]
+#[case::mode_of_a_directory(
+    |dir| fs::set_permissions(dir.join("src/deep"), fs::Permissions::from_mode(0o700)).unwrap(),
+    "/src", &[("/src/deep/", &[Change::Mode])], 1
+)]
+#[case::link(
+    |dir| {
+        fs::remove_file(dir.join("src/deep/link")).unwrap();
+        std::os::unix::fs::symlink("y", dir.join("src/deep/link")).unwrap();
+    },
+    "/src", &[("/src/deep/link", &[Change::Target])], 1
+)]
+#[case::kind(
+    |dir| {
+        fs::remove_file(dir.join("src/deep/link")).unwrap();
+        fs::write(dir.join("src/deep/link"), "x").unwrap();
+    },
+    "/src", &[("/src/deep/link", &[Change::Kind])], 1
+)]
+#[case::a_new_directory(
+    |dir| {
+        fs::create_dir_all(dir.join("src/new/er")).unwrap();
+        fs::write(dir.join("src/new/er/file"), "").unwrap();
+    },
+    "/src", &[("/src/new/er/file", &[Change::Added])], 1
+)]
+#[case::an_empty_directory(
+    |dir| fs::create_dir(dir.join("src/new")).unwrap(),
+    "/src", &[("/src/new/", &[Change::Added])], 1
+)]
+#[case::many_removed(
+    |dir| fs::remove_dir_all(dir.join("src/deep")).unwrap(),
+    "/", &[("/src/deep/link", &[Change::Removed]), ("/src/deep/x", &[Change::Removed])], 3
+)]
+fn changes_are_named(
+    #[case] change: fn(&Path),
+    #[case] path: &str,
+    #[case] expected: &[(&str, &[Change])],
+    #[case] count: usize,
+) {
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(path, what)| ((*path).to_owned(), what.to_vec()))
+        .collect();
+    assert_eq!(
+        differences(change, (path, &options(true))),
+        (expected, count)
+    );
+}
+
+#[test]
+fn only_what_patterns_cover_is_named() {
+    let edit = |dir: &Path| {
+        for file in ["src/1.txt", "src/run.sh", "src/deep/x"] {
+            fs::write(dir.join(file), "changed").unwrap();
+        }
+    };
+    let text = ("/src/1.txt".to_owned(), vec![Change::Content]);
+    let found = differences(edit, ("/src/*.txt", &wildcard()));
+    assert_eq!(found, (vec![text.clone()], 1));
+    let found = differences(edit, ("/src", &patterns(&["*.txt"], &[])));
+    assert_eq!(found, (vec![text], 1));
 }
