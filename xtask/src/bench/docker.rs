@@ -30,12 +30,27 @@ impl Docker {
         })
     }
 
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// `docker` with this client's settings.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(self.tools.join("usr/bin/docker"));
         command.env("DOCKER_HOST", format!("unix://{}", self.socket.display()));
         command.env("DOCKER_CONFIG", &self.settings);
         command.env("BUILDX_CONFIG", self.settings.join("buildx"));
+        command
+    }
+
+    /// `docker`, whose standard output goes to `docker load`.
+    fn loading(&self) -> Command {
+        let docker = self.command();
+        let mut command = Command::new("bash");
+        command.args(["-o", "pipefail", "-c", "\"$0\" \"$@\" | \"$0\" load"]);
+        command.arg(docker.get_program());
+        let variables = docker.get_envs();
+        command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
         command
     }
 
@@ -54,7 +69,10 @@ impl Docker {
 
     /// One build.
     pub(super) fn build(&self, build: &Build<'_>) -> Command {
-        let mut command = self.command();
+        let mut command = match build.output {
+            Output::Load(..) => self.loading(),
+            _ => self.command(),
+        };
         command.args(["buildx", "build", "--progress", "plain"]);
         command.args(["--network", "host"]);
         // Our output has no attestations either, unless they are asked for.
@@ -80,6 +98,7 @@ impl Docker {
             }
             Output::Folder(path) => format!("type=local,dest={}", path.display()),
             Output::Push(name) => format!("type=image,name={name},push=true"),
+            Output::Load(name, _) => format!("type=docker,name={name},dest=-"),
         });
         command.arg(build.context);
         command

@@ -39,6 +39,8 @@ pub(super) enum Output<'a> {
     Folder(&'a Path),
     /// An image of this name in its registry.
     Push(&'a str),
+    /// An image of this name in the Docker engine at this socket.
+    Load(&'a str, &'a Path),
 }
 
 /// One build, the same for every engine.
@@ -211,6 +213,12 @@ impl Ours {
                 command
                     .arg("--output")
                     .arg(format!("type=image,name={name},push=true"));
+            }
+            Output::Load(name, socket) => {
+                let socket = socket.display();
+                command
+                    .arg("--output")
+                    .arg(format!("type=docker,name={name},dest=docker://{socket}"));
             }
         }
         command

@@ -58,7 +58,7 @@ pub(super) fn measure(engine: &Engine, build: &Build<'_>, log: &Path) -> Result<
         Output::Archive(path, _) => {
             Some(fs::metadata(path).map_err(|error| at(path, &error))?.len())
         }
-        Output::Kept | Output::Folder(_) | Output::Push(_) => None,
+        Output::Kept | Output::Folder(_) | Output::Push(_) | Output::Load(..) => None,
     };
     Ok(Sample {
         seconds,

@@ -43,6 +43,11 @@ impl Reference {
         Ok(start(&self.tools, data)?.1)
     }
 
+    /// Where the daemon listens.
+    pub(super) fn socket(&self) -> &Path {
+        self.client.socket()
+    }
+
     /// Where the client's programs are.
     pub(super) fn tools(&self) -> &Path {
         &self.tools

@@ -122,6 +122,7 @@ ourselves; memory's is {MEMORY_TARGET}.
   when it writes eStargz, so ours is held against the reference's gzip, which does less.
 - A push has such a layer, too: its time is that of compressing and sending. The second push is to another repository
   of the same registry.
+- An image goes into the reference's Docker engine: from ours with `dest=docker://`, from the reference as a stream into `docker load`.
 - Caches are directories with the records of all steps (`mode=max`): of one stage of {steps} steps, and of ten such stages. Each step leaves a file.
   The build on an imported cache begins with nothing else.
 - The pulled image has ten new layers with as many real files, in a registry on the loopback address.
@@ -134,7 +135,7 @@ cargo xtask setup    # docker-registry, runc and busybox, as root
 cargo xtask bench    # as root; downloads the reference's Debian packages once, into target/reference
 ```
 
-`--rounds N` measures more rounds, `--only steps|context|export|push|pull|caches|daemon|buildx|soak` one workload, `--quick` small inputs,
+`--rounds N` measures more rounds, `--only steps|context|export|push|pull|load|caches|daemon|buildx|soak` one workload, `--quick` small inputs,
 `--binary FILE` another `buildctl`. Without network access for the packages only ours is measured. The document is
 written when all workloads have been measured against the reference.
 ",

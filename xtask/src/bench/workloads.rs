@@ -52,6 +52,7 @@ pub(super) const WORKLOADS: &[(&str, Workload)] = &[
     ("export", images::export),
     ("push", images::push),
     ("pull", images::pull),
+    ("load", images::load),
     ("caches", caches::caches),
     ("daemon", daemon),
     ("buildx", buildx),

@@ -1,7 +1,7 @@
 //! Workloads of images: exported, pushed, pulled.
 
 use super::{Bench, Form, kept};
-use crate::bench::engine::{Build, Cache, Output};
+use crate::bench::engine::{Build, Cache, Engine, Output};
 use crate::bench::figures::{Figures, Side};
 use crate::bench::inputs;
 use crate::bench::measure::measure;
@@ -127,4 +127,43 @@ pub(super) fn pull(bench: &Bench, round: usize, figures: &mut Figures) -> Result
             figures.add("pull and unpack of ten layers", 0.5, side, sample);
         },
     )
+}
+
+/// An image with a large layer that a Docker engine has, and a small one that
+/// has changed.
+pub(super) fn load(bench: &Bench, round: usize, figures: &mut Figures) -> Result<(), String> {
+    let Some(Engine::Reference(reference)) = &bench.reference else {
+        return Ok(());
+    };
+    let context = bench.context("loaded");
+    if round == 0 {
+        inputs::real_files(&context.join("files"), bench.sizes.bytes, 1)?;
+        let dockerfile = format!(
+            "FROM {}\nCOPY files /files\nCOPY small /small\n",
+            bench.base
+        );
+        inputs::write(&context.join("Dockerfile"), &dockerfile)?;
+    }
+    let names = ["docker load, first", "docker load, one layer changed"];
+    for (side, engine) in bench.in_turn(Form::Embedded, round) {
+        let image = format!("{}:{round}", engine.name());
+        let build = Build {
+            output: Output::Load(&image, reference.socket()),
+            ..kept(&context, Cache::Use)
+        };
+        for (change, name) in names.into_iter().enumerate() {
+            inputs::write(&context.join("small"), &format!("{round} {change} {image}"))?;
+            measure(
+                engine,
+                &kept(&context, Cache::Use),
+                &bench.work.join("build.log"),
+            )?;
+            let sample = measure(engine, &build, &bench.work.join("build.log"))?;
+            // The first one of the second round finds the large layer.
+            if change > 0 || round == 0 {
+                figures.add(name, if change > 0 { 0.2 } else { 1.0 }, side, sample);
+            }
+        }
+    }
+    Ok(())
 }
