@@ -1,5 +1,6 @@
 //! Builds whose images are kept in a real containerd, looked at with `ctr`.
 
+mod attestations;
 mod failures;
 mod images;
 mod proxy;

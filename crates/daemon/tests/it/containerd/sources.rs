@@ -1,5 +1,6 @@
 //! Builds based on images that containerd has.
 
+use kiln_testkit::faults::FaultyProxy;
 use kiln_testkit::image::Image;
 use kiln_testkit::registry::Registry;
 use kiln_testkit::rootfs;
@@ -73,4 +74,39 @@ async fn an_imported_image_runs_steps_and_wins_where_it_is_preferred() {
         built.unwrap();
         assert_eq!(scene.run("seen:1"), expected, "{mode}");
     }
+}
+
+/// The registry takes what a base brings from the base's repository.
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_of_a_base_are_mounted_by_a_push() {
+    let scene = Scene::new();
+    let registry = Registry::start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    rootfs::busybox(&root).unwrap();
+    registry.push_rootfs(&root, "base:1").unwrap();
+    let proxy = FaultyProxy::start_with(&registry.host(), |_, _| None).unwrap();
+    let name = format!("{}/app:1", proxy.host());
+    let dockerfile = format!("FROM {}/base:1\nCOPY busybox /more\n", proxy.host());
+    let output = [("name", name.as_str()), ("push", "true")];
+    scene.build(&dockerfile, &output).await;
+    let lines = proxy.lines();
+    let count = |parts: [&str; 2]| {
+        let matching = lines
+            .iter()
+            .filter(|line| parts.iter().all(|part| line.contains(part)));
+        matching.count()
+    };
+    assert_eq!(
+        count(["POST /v2/app/blobs/uploads/?mount=", "from=base"]),
+        1,
+        "{lines:?}"
+    );
+    assert_eq!(
+        count(["PUT ", "/app/blobs/uploads/"]),
+        2,
+        "a layer and a config: {lines:?}"
+    );
+    let check = scene.checked(&name);
+    assert!(check.contains("complete (3/3)"), "{check}");
 }
