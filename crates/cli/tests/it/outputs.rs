@@ -1,9 +1,12 @@
 //! Outputs, judged by other tools.
 
+use std::io::Read as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use kiln_testkit::registry::Registry;
-use serde_json::Value;
+use kiln_testkit::faults::FaultyProxy;
+use kiln_testkit::registry::{Protection, Registry};
+use serde_json::{Value, json};
 
 use crate::world::{World, assert_has, ran, text, tool};
 
@@ -193,4 +196,35 @@ fn build_information_goes_where_it_is_wanted() {
             assert_eq!(info["attrs"]["build-arg:WHO"], "me");
         }
     }
+}
+
+/// A large layer is on its way as soon as it is made, also to a registry that wants a password.
+#[test]
+fn large_layers_are_sent_while_they_are_made() {
+    let world = World::new();
+    let protection = Protection {
+        basic: Some(("user".into(), "pass".into())),
+        ..Protection::default()
+    };
+    let registry = Registry::start_protected(protection).unwrap();
+    let proxy = FaultyProxy::start_with(&registry.host(), |_, _| None).unwrap();
+    let auths = json!({"auths": {proxy.host(): {"auth": BASE64.encode("user:pass")}}});
+    world.write("docker/config.json", auths.to_string());
+    let random = std::fs::File::open("/dev/urandom").unwrap();
+    let mut large = Vec::new();
+    random.take(24 << 20).read_to_end(&mut large).unwrap();
+    world.write("context/large", large);
+    world.dockerfile("FROM scratch\nCOPY large /\nCOPY Dockerfile /\n");
+    let output = format!("type=image,name={}/app:1,push=true", proxy.host());
+    world.must_build(&["--output", &output]);
+    let lines = proxy.lines();
+    let patches = lines.iter().filter(|line| line.starts_with("PATCH "));
+    assert_eq!(patches.count(), 1, "{lines:?}");
+    let image = format!("docker://{}/app:1", registry.host());
+    let copy = format!("dir:{}", text(&world.path("copy")));
+    let flags = ["copy", "--src-tls-verify=false", "--src-creds=user:pass"];
+    tool(
+        "skopeo",
+        &[&flags[..], &["--insecure-policy", &image, &copy]].concat(),
+    );
 }
