@@ -170,7 +170,6 @@ fn arguments_and_environment() {
                     "ran: follows from [second 3/4] COPY docs /docs, which began with [second 2/4] COPY src /src",
                 ),
             ],
-            ..NOTHING
         },
     ]);
 }
