@@ -43,7 +43,9 @@ pub(crate) fn open_engine(arguments: &Arguments, open_files: OpenFiles) -> Resul
     let hosts = kiln_engine::read_host_directories(&arguments.registry_config_path);
     let refuse = |error| Failure::usage(format!("--registry-config-path: {error}"));
     options.hosts = hosts.map_err(refuse)?;
-    options.proxies = kiln_engine::Proxies::from_variables(|name| std::env::var(name).ok());
+    let variable = |name: &str| std::env::var(name).ok();
+    options.proxies = kiln_engine::Proxies::from_variables(variable);
+    options.stores = kiln_engine::StoreEnvironment::from_variables(variable);
     Ok(Engine::open(options)?)
 }
 

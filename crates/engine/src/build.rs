@@ -27,8 +27,8 @@ pub(crate) async fn run(
     let invocation = Invocation::begin();
     let provenance = provenance::parse_options(&request.options)?;
     let mut exports = export::parse(request.exports, engine.unknown_keys)?;
-    let cache_exports = cache_transfer::parse_exports(&request.cache_exports)?;
-    cache_transfer::parse_imports(&request.cache_imports)?;
+    let cache_exports = cache_transfer::parse_exports(&request.cache_exports, &engine.stores)?;
+    cache_transfer::parse_imports(&request.cache_imports, &engine.stores)?;
 
     let id = JobId::new(request.id.as_str());
     let jobs = &engine.worker.jobs;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kiln_exporter::{Exporter, ImageStore};
 use kiln_registry::{Client, ClientOptions};
+use kiln_remote_cache::StoreEnvironment;
 use kiln_solver::{Solver, SolverOptions};
 use kiln_store::gc::{PruneOptions, UsageOptions, UsageRecord};
 use kiln_store::{ContentStore, Store, StoreOptions};
@@ -41,6 +42,8 @@ pub struct Engine {
     pub(crate) gateways: Gateways,
     /// What becomes of outputs' keys that do not exist.
     pub(crate) unknown_keys: UnknownKeys,
+    /// What caches in buckets take from variables.
+    pub(crate) stores: StoreEnvironment,
     keys: Arc<DatabaseKeys>,
     history: History,
     caretaker: Arc<Caretaker>,
@@ -110,6 +113,7 @@ impl Engine {
             worker_info: Arc::new(WorkerInfo::unnamed()),
             gateways: Gateways::default(),
             unknown_keys: options.unknown_keys,
+            stores: options.stores,
             keys,
             history,
             caretaker,

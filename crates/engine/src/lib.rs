@@ -61,6 +61,7 @@ pub use history::{History, HistoryOptions, RecordedAttestations};
 pub use host_files::{HostFileError, read_host_directories};
 pub use kiln_executor::{Dns, rootless};
 pub use kiln_llb::Definition;
+pub use kiln_remote_cache::StoreEnvironment;
 pub use kiln_store::RecordType;
 pub use kiln_store::gc::{PruneOptions, SpaceLimits, UsageOptions, UsageRecord};
 pub use late_exports::LateExports;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use kiln_containerd::{Address, Containerd, ContainerdError};
 use kiln_executor::Dns;
 use kiln_registry::{Hosts, ProxySettings};
+use kiln_remote_cache::StoreEnvironment;
 use kiln_session::SessionId;
 
 use crate::gc::{GcSettings, Upkeep};
@@ -49,6 +50,8 @@ pub struct EngineOptions {
     pub open_files: Option<OpenFiles>,
     /// What becomes of outputs' keys that do not exist.
     pub unknown_keys: UnknownKeys,
+    /// What caches in buckets take from variables: defaults and credentials.
+    pub stores: StoreEnvironment,
 }
 
 /// What becomes of keys of an output that do not exist.
@@ -80,6 +83,7 @@ impl EngineOptions {
             provenance: ProvenanceEnvironment::default(),
             open_files: None,
             unknown_keys: UnknownKeys::default(),
+            stores: StoreEnvironment::default(),
         }
     }
 }

@@ -133,6 +133,15 @@ impl RetryPolicy {
     }
 }
 
+/// Whether a client speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebCertificates {
+    /// Plain HTTP only: the system's certificates are not read.
+    Unused,
+    /// The system's certificates count.
+    Verified,
+}
+
 /// When to stop waiting.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
@@ -204,6 +213,24 @@ impl Client {
     /// It follows redirects, and takes credentials along to the same host only.
     pub fn web(&self) -> Result<reqwest::Client, RegistryError> {
         self.shared.http.web(self.shared.timeouts.idle)
+    }
+
+    /// A client for web servers that are no registries, with the same way to names and through proxies. Redirects are
+    /// not followed. With `silence`, a server that says nothing for so long is given up, also while it is sent
+    /// something.
+    pub fn web_without_redirects(
+        &self,
+        certificates: WebCertificates,
+        silence: Option<Duration>,
+    ) -> Result<reqwest::Client, RegistryError> {
+        let tls = match certificates {
+            WebCertificates::Unused => TlsSettings::unused(),
+            WebCertificates::Verified => TlsSettings::default(),
+        };
+        match silence {
+            None => self.shared.http.get(&tls),
+            Some(silence) => self.shared.http.impatient(&tls, silence),
+        }
     }
 
     /// The repository of a reference, seen with one user's credentials. Tag and digest

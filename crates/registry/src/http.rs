@@ -61,6 +61,16 @@ impl HttpClients {
         Ok(client)
     }
 
+    /// A client that gives up a server that is silent for so long, also while it is sent something.
+    pub(crate) fn impatient(
+        &self,
+        tls: &TlsSettings,
+        silence: Duration,
+    ) -> Result<reqwest::Client, RegistryError> {
+        let client = self.builder(tls)?.redirect(Policy::none());
+        built(client.read_timeout(silence))
+    }
+
     fn builder(&self, tls: &TlsSettings) -> Result<reqwest::ClientBuilder, RegistryError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.load()?)

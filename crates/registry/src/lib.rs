@@ -41,7 +41,9 @@ mod upload;
 mod verifier;
 
 pub use auth::{Anonymous, Authority, AuthorityError, Credential, Token, TokenRequest};
-pub use client::{Client, ClientOptions, ProxySettings, Repository, RetryPolicy, Timeouts};
+pub use client::{
+    Client, ClientOptions, ProxySettings, Repository, RetryPolicy, Timeouts, WebCertificates,
+};
 pub use download::BlobStream;
 pub use error::{ErrorBody, RegistryError};
 pub use hosts::{

@@ -253,7 +253,11 @@ impl Layers {
             self.blobs.entry(blob.clone()).or_insert(descriptor);
             let layers = &mut self.layers;
             let index = *self.known.entry((parent, blob.clone())).or_insert_with(|| {
-                layers.push(Layer { blob, parent });
+                layers.push(Layer {
+                    blob,
+                    parent,
+                    annotations: None,
+                });
                 layers.len() - 1
             });
             parent = index as i64;
@@ -272,6 +276,7 @@ impl Layers {
         let moved = |layer: &Layer| Layer {
             blob: layer.blob.clone(),
             parent: usize::try_from(layer.parent).map_or(-1, |parent| new[parent]),
+            annotations: None,
         };
         let sorted = order.iter().map(|old| moved(&self.layers[*old])).collect();
         (sorted, new, self.blobs)

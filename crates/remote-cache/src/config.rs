@@ -21,6 +21,23 @@ pub(crate) struct Layer {
     /// Index of the layer below; -1 is none. Zero is not written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) parent: i64,
+    /// What a manifest says of the blob, where there is no manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) annotations: Option<LayerAnnotations>,
+}
+
+/// A layer's descriptor in a store without manifests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LayerAnnotations {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) media_type: String,
+    #[serde(default, rename = "diffID", skip_serializing_if = "String::is_empty")]
+    pub(crate) diff_id: String,
+    #[serde(default, skip_serializing_if = "is_no_size")]
+    pub(crate) size: u64,
+    #[serde(default)]
+    pub(crate) created_at: Created,
 }
 
 /// A cache key: what it follows from, and where its results are.
@@ -95,5 +112,9 @@ impl Created {
 }
 
 fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+fn is_no_size(number: &u64) -> bool {
     *number == 0
 }

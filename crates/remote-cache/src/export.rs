@@ -16,6 +16,8 @@ use crate::build::{BuildError, BuiltCache};
 use crate::directory::{self, DirectoryError};
 use crate::options::{Destination, ExportOptions};
 use crate::place::Place;
+use crate::stored::StoredCache;
+use crate::stores::{self, StoreError};
 
 /// What the client is told of an exported cache.
 const MANIFEST_KEY: &str = "cache.manifest";
@@ -52,6 +54,12 @@ pub enum ExportError {
         /// Why.
         source: Box<RegistryError>,
     },
+    /// The store refused, or could not be reached.
+    #[error("export cache: {0}")]
+    Store(#[from] StoreError),
+    /// A store is wanted and none was given.
+    #[error("export cache to {0}: no store is set up")]
+    NoStore(String),
     /// A registry is wanted and none was given.
     #[error("export cache to {0}: no registry client is set up")]
     NoRegistry(String),
@@ -61,8 +69,8 @@ pub enum ExportError {
 }
 
 /// Writes a cache of these records, whose blobs are in `content`; results with a blob that is missing are left out. For
-/// a registry, `way` is the repository to push to; for a directory, it is the client that has it, if that is not this
-/// machine. An inline cache is not written here: see
+/// a registry, `way` is the repository to push to; for a store, that; for a directory, it is the client that has it, if
+/// that is not this machine. An inline cache is not written here: see
 /// [`inline_records`](crate::inline_records).
 pub async fn export(
     records: &[ExportRecord<Vec<CacheLayer>>],
@@ -75,13 +83,18 @@ pub async fn export(
     }
     let available = available(records, content);
     let usable = |digest: &Digest| available.contains(digest);
+    if let Destination::Store(store) = &options.destination {
+        let Some(Place::Store(way)) = way else {
+            return Err(ExportError::NoStore(store.title()));
+        };
+        let Some(cache) = StoredCache::new(records, usable)? else {
+            return Ok(nothing());
+        };
+        stores::send(&*way.0, cache, content).await?;
+        return Ok(Exported::default());
+    }
     let Some(cache) = BuiltCache::new(records, options.format, usable)? else {
-        let warning =
-            "skipping cache export for empty result: no cached step has layers".to_owned();
-        return Ok(Exported {
-            warnings: vec![warning],
-            ..Exported::default()
-        });
+        return Ok(nothing());
     };
     let response = BTreeMap::from([(MANIFEST_KEY.to_owned(), cache.descriptor_json()?)]);
     let mut exported = Exported {
@@ -89,7 +102,7 @@ pub async fn export(
         warnings: Vec::new(),
     };
     match (&options.destination, way) {
-        (Destination::Inline, _) => {}
+        (Destination::Inline | Destination::Store(_), _) => {}
         // Tags and clearing out are for the client itself.
         (Destination::Directory { .. }, Some(Place::Client(store))) => {
             send(&**store, &cache, content).await?;
@@ -111,6 +124,14 @@ pub async fn export(
         }
     }
     Ok(exported)
+}
+
+fn nothing() -> Exported {
+    let warning = "skipping cache export for empty result: no cached step has layers".to_owned();
+    Exported {
+        warnings: vec![warning],
+        ..Exported::default()
+    }
 }
 
 /// The blobs that are here. Each is looked up once, however many results share it.

@@ -2,28 +2,21 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use kiln_registry::{Reference, Repository};
 use kiln_session::RemoteContent;
 use kiln_solver::Cache;
 use kiln_store::{Ref, Store};
-use serde::Deserialize;
 
-use crate::config::{self, CacheConfig, Layer, Record};
 use crate::directory;
 use crate::graph::CacheGraph;
 use crate::keys::ImportedKeys;
-use crate::model::{CREATED_AT, Descriptor, Manifest, UNCOMPRESSED};
+use crate::losses::Losses;
+use crate::manifest::Reader;
+use crate::model::{Descriptor, Manifest};
 use crate::options::{ImportOptions, Version};
-use crate::parse::{add_records, usable_blobs};
-use crate::place::{Place, PlaceFetch, ReadError};
+use crate::place::{LIMIT, Place, ReadError};
 use crate::results::{ImportedResults, Wrap};
-
-/// Manifests and configs are read as a whole.
-const LIMIT: u64 = 32 << 20;
-/// How many images of an index are searched for inline caches.
-const MOST_IMAGES: usize = 64;
+use crate::stores;
 
 /// What came of an import.
 pub struct Imported<O> {
@@ -31,10 +24,12 @@ pub struct Imported<O> {
     pub cache: Option<Cache<O>>,
     /// What was wrong. An import never fails a build.
     pub warnings: Vec<String>,
+    /// Blobs that are missed later, when a step needs them. Results with one are misses from then on.
+    pub losses: Losses,
 }
 
-/// Reads a cache. For a registry, `way` is the repository to pull from; for a directory, it is the client that has it,
-/// if that is not this machine. Layers are fetched when their files are needed; `wrap` makes the engine's output of a
+/// Reads a cache. For a registry, `way` is the repository to pull from; for a store, that; for a directory, it is the
+/// client that has it, if that is not this machine. Layers are fetched when their files are needed; `wrap` makes the engine's output of a
 /// result's ref.
 pub async fn import<O: Clone + Send + Sync + 'static>(
     options: &ImportOptions,
@@ -44,8 +39,9 @@ pub async fn import<O: Clone + Send + Sync + 'static>(
 ) -> Imported<O> {
     let mut warnings = Vec::new();
     let wrap: Wrap<O> = Arc::new(wrap);
+    let losses = Losses::default();
     let cache = match read(options, way, &mut warnings).await {
-        Ok(read) => Some(read.into_cache(store, wrap)),
+        Ok(read) => Some(read.into_cache(store, wrap, &losses)),
         Err(error) => {
             warnings.push(format!(
                 "cache import from {} skipped: {error}",
@@ -54,13 +50,18 @@ pub async fn import<O: Clone + Send + Sync + 'static>(
             None
         }
     };
-    Imported { cache, warnings }
+    Imported {
+        cache,
+        warnings,
+        losses,
+    }
 }
 
 fn name(options: &ImportOptions) -> String {
     match options {
         ImportOptions::Directory { path, .. } => path.display().to_string(),
         ImportOptions::Registry { reference, .. } => reference.to_string(),
+        ImportOptions::Store(options) => options.title(),
     }
 }
 
@@ -77,14 +78,14 @@ impl Read {
         self,
         store: &Store,
         wrap: Wrap<O>,
+        losses: &Losses,
     ) -> Cache<O> {
         let graph = Arc::new(self.graph);
-        let fetch = PlaceFetch::shared(&self.place, store.content());
         let results = ImportedResults {
             graph: graph.clone(),
             store: store.clone(),
             place: self.place,
-            fetch,
+            losses: losses.clone(),
             name: self.name,
             wrap,
         };
@@ -118,7 +119,17 @@ async fn read(
             let (manifest, bytes) = pull(&repository, reference).await?;
             (Place::Repository(repository), manifest, bytes)
         }
+        (ImportOptions::Store(options), Some(Place::Store(store))) => {
+            let stored = stores::read(&store, &options.title(), warnings).await?;
+            return Ok(Read {
+                id: stored.id,
+                name: options.title(),
+                place: Place::Store(store),
+                graph: stored.graph,
+            });
+        }
         (ImportOptions::Registry { .. }, _) => return Err("no registry client is set up".into()),
+        (ImportOptions::Store(_), _) => return Err("no store is set up".into()),
     };
     let id = format!("{}:{}", name(options), manifest.digest);
     let manifest: Manifest = serde_json::from_slice(&bytes)?;
@@ -188,175 +199,4 @@ async fn pull(
         ..Descriptor::default()
     };
     Ok((manifest, bytes.to_vec()))
-}
-
-/// Reads what a manifest leads to.
-struct Reader<'a> {
-    place: &'a Place,
-    warnings: &'a mut Vec<String>,
-}
-
-impl Reader<'_> {
-    /// A cache has its config in the place of an image's, or among the entries of an index. Everything else is an image,
-    /// or several, which may have caches in their configs.
-    async fn read(self, manifest: &Manifest, graph: &mut CacheGraph) -> Result<(), ReadError> {
-        let entries = manifest
-            .manifests
-            .as_deref()
-            .or(manifest.layers.as_deref())
-            .unwrap_or_default();
-        let is_config = |descriptor: &&Descriptor| descriptor.media_type == config::MEDIA_TYPE;
-        let found = manifest
-            .config
-            .as_ref()
-            .filter(is_config)
-            .or_else(|| entries.iter().find(is_config));
-        let Some(found) = found else {
-            return self.read_images(manifest, graph).await;
-        };
-        let config: CacheConfig = serde_json::from_slice(&self.place.read(found, LIMIT).await?)?;
-        let layers: Vec<_> = entries
-            .iter()
-            .filter(|entry| !is_config(entry))
-            .cloned()
-            .collect();
-        let blobs = usable_blobs(&layers, self.warnings);
-        add_records(&config, &blobs, graph)?;
-        Ok(())
-    }
-
-    async fn read_images(
-        mut self,
-        manifest: &Manifest,
-        graph: &mut CacheGraph,
-    ) -> Result<(), ReadError> {
-        let mut found = false;
-        match &manifest.manifests {
-            None => found |= self.read_image(manifest, graph).await?,
-            Some(entries) => {
-                for entry in entries.iter().take(MOST_IMAGES) {
-                    let image = self.place.read_manifest(entry).await;
-                    let outcome = match image {
-                        Ok(image) => self.read_image(&image, graph).await,
-                        Err(error) => Err(error),
-                    };
-                    match outcome {
-                        Ok(has_cache) => found |= has_cache,
-                        Err(error) => self
-                            .warnings
-                            .push(format!("inline cache of {} skipped: {error}", entry.digest)),
-                    }
-                }
-            }
-        }
-        match found {
-            true => Ok(()),
-            false => Err("it is neither a cache nor an image with an inline cache".into()),
-        }
-    }
-
-    /// Reads the inline cache of an image; whether there is one.
-    async fn read_image(
-        &mut self,
-        manifest: &Manifest,
-        graph: &mut CacheGraph,
-    ) -> Result<bool, ReadError> {
-        let (Some(config), Some(layers)) = (&manifest.config, &manifest.layers) else {
-            return Ok(false);
-        };
-        let image: Image = serde_json::from_slice(&self.place.read(config, LIMIT).await?)?;
-        let Some(records) = &image.cache else {
-            return Ok(false);
-        };
-        let records: Vec<Record> = serde_json::from_slice(&BASE64.decode(records)?)?;
-        if image.rootfs.diff_ids.len() != layers.len() {
-            return Err("invalid image with mismatching manifest and config".into());
-        }
-        let listed = image.describe(layers);
-        let layers = listed.iter().enumerate();
-        let layers = layers.map(|(index, layer)| Layer {
-            blob: layer.digest.clone(),
-            parent: index as i64 - 1,
-        });
-        let config = CacheConfig {
-            layers: layers.collect(),
-            records,
-        };
-        add_records(&config, &usable_blobs(&listed, self.warnings), graph)?;
-        Ok(true)
-    }
-}
-
-impl Place {
-    async fn read_manifest(&self, descriptor: &Descriptor) -> Result<Manifest, ReadError> {
-        let bytes = match self {
-            Self::Directory(_) | Self::Client(_) => self.read(descriptor, LIMIT).await?,
-            Self::Repository(repository) => {
-                repository.manifest(&descriptor.to_oci()?).await?.to_vec()
-            }
-        };
-        Ok(serde_json::from_slice(&bytes)?)
-    }
-}
-
-/// What matters of an image config.
-#[derive(Deserialize)]
-struct Image {
-    #[serde(default)]
-    rootfs: RootFs,
-    #[serde(default, rename = "moby.buildkit.cache.v0")]
-    cache: Option<String>,
-    #[serde(default)]
-    history: Option<Vec<History>>,
-}
-
-#[derive(Default, Deserialize)]
-struct RootFs {
-    #[serde(default)]
-    diff_ids: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct History {
-    #[serde(default)]
-    created: Option<String>,
-    #[serde(default)]
-    created_by: String,
-    #[serde(default)]
-    empty_layer: bool,
-}
-
-impl Image {
-    /// The manifest's layers with what the config knows of them.
-    fn describe(&self, layers: &[Descriptor]) -> Vec<Descriptor> {
-        let mut history = self
-            .history
-            .iter()
-            .flatten()
-            .filter(|entry| !entry.empty_layer);
-        let describe = |(layer, diff_id): (&Descriptor, &String)| {
-            let mut annotations = layer.annotations.clone().unwrap_or_default();
-            annotations.insert(UNCOMPRESSED.into(), diff_id.clone());
-            if let Some(entry) = history.next() {
-                annotations.extend(
-                    entry
-                        .created
-                        .clone()
-                        .map(|created| (CREATED_AT.to_owned(), created)),
-                );
-                if !entry.created_by.is_empty() {
-                    annotations.insert("buildkit/description".into(), entry.created_by.clone());
-                }
-            }
-            Descriptor {
-                annotations: Some(annotations),
-                ..layer.clone()
-            }
-        };
-        layers
-            .iter()
-            .zip(&self.rootfs.diff_ids)
-            .map(describe)
-            .collect()
-    }
 }

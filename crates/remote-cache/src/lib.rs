@@ -3,7 +3,8 @@
 //! A cache is a manifest whose layers are layer blobs and whose config lists cache records: which record follows from
 //! which others, and which layers hold its result. [`export`] makes one of the solver's records and brings it to its
 //! [`Destination`], [`import`] reads one from there into a [`kiln_solver::Cache`]. The format is BuildKit's,
-//! byte for byte, so that a cache written by either engine is hit by the other.
+//! byte for byte, so that a cache written by either engine is hit by the other. Stores that know blobs and names only
+//! (buckets, web servers, GitHub's service) have the config under a name, and no manifest.
 //!
 //! A cache is a convenience: whatever is wrong with one that is imported is a miss with a warning.
 
@@ -15,9 +16,12 @@ mod model;
 
 mod build;
 mod inline;
+mod stored;
 
 mod directory;
+mod losses;
 mod place;
+mod stores;
 
 mod export;
 
@@ -26,7 +30,9 @@ mod keys;
 mod parse;
 mod results;
 
+mod image;
 mod import;
+mod manifest;
 
 pub use build::{BuildError, BuiltCache, Format};
 pub use directory::DirectoryError;
@@ -34,7 +40,11 @@ pub use export::{ExportError, Exported, export};
 pub use import::{Imported, import};
 pub use inline::inline_records;
 pub use layer::CacheLayer;
+pub use losses::Losses;
 pub use options::{
-    Attributes, CompressionKeys, Destination, ExportOptions, ImportOptions, OptionError, Version,
+    Attributes, AzblobOptions, CompressionKeys, Destination, ExportOptions, GcsOptions, GhaOptions,
+    GhaProtocol, HttpLogin, HttpOptions, ImportOptions, Layout, OptionError, S3Login, S3Options,
+    Secret, StoreOptions, Version,
 };
 pub use place::Place;
+pub use stores::{RemoteStore, StoreEnvironment, StoreError};

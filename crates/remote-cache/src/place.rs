@@ -1,4 +1,4 @@
-//! Where a cache is: a directory, here or with a client, or a repository.
+//! Where a cache is: a directory, here or with a client, a repository, or a store.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,7 +13,12 @@ use oci_spec::image::{self as oci, Digest, MediaType};
 use sha2::{Digest as _, Sha256};
 
 use crate::directory;
+use crate::losses::Losses;
 use crate::model::Descriptor;
+use crate::stores::RemoteStore;
+
+/// Manifests and configs are read as a whole.
+pub(crate) const LIMIT: u64 = 32 << 20;
 
 /// Something that holds a cache's blobs.
 #[derive(Clone)]
@@ -24,6 +29,8 @@ pub enum Place {
     Repository(Repository),
     /// A directory of a client elsewhere.
     Client(Arc<dyn RemoteContent>),
+    /// A store that knows blobs and names.
+    Store(RemoteStore),
 }
 
 /// Why a blob could not be read.
@@ -57,6 +64,7 @@ impl Place {
                 bytes
             }
             Self::Client(store) => content::read_blob(&**store, &digest, limit).await?,
+            Self::Store(_) => return Err("a store has no manifests".into()),
         };
         let found = hex::encode(Sha256::digest(&bytes));
         match found == digest.digest() {
@@ -72,30 +80,56 @@ impl Place {
                 &directory::blob_path(path, descriptor.digest().as_ref()),
                 descriptor.size(),
             ),
-            Self::Repository(_) => true,
+            Self::Repository(_) | Self::Store(_) => true,
             Self::Client(store) => !store.is_gone(),
         }
     }
 }
 
-/// Brings layers of an imported cache into the store.
+/// Brings one layer of an imported cache into the store.
 pub(crate) struct PlaceFetch {
     pub(crate) place: Place,
     pub(crate) content: ContentStore,
-}
-
-impl PlaceFetch {
-    pub(crate) fn shared(place: &Place, content: &ContentStore) -> Arc<dyn Fetch> {
-        Arc::new(Self {
-            place: place.clone(),
-            content: content.clone(),
-        })
-    }
+    pub(crate) blob: Digest,
+    pub(crate) losses: Losses,
 }
 
 #[async_trait]
 impl Fetch for PlaceFetch {
     async fn fetch(&self, descriptor: &oci::Descriptor) -> Result<(), FetchError> {
+        let fetched = self.bring(descriptor).await;
+        if let Err(error) = &fetched {
+            self.losses.add(&self.blob, error.as_ref());
+        }
+        fetched
+    }
+
+    async fn stream(
+        &self,
+        descriptor: &oci::Descriptor,
+    ) -> Result<Option<FetchStream>, FetchError> {
+        match &self.place {
+            Place::Repository(repository) => Ok(Some(repository.blob(descriptor).into_reader())),
+            Place::Directory(path) => {
+                let path = directory::blob_path(path, descriptor.digest().as_ref());
+                Ok(Some(Box::new(tokio::fs::File::open(path).await?)))
+            }
+            Place::Client(store) => {
+                let stream = store.read(descriptor.digest(), 0).await?;
+                Ok(Some(content::reader_of(stream)))
+            }
+            Place::Store(store) => Ok(Some(store.0.open(descriptor).await?)),
+        }
+    }
+
+    fn is_possible(&self) -> bool {
+        let is_gone = matches!(&self.place, Place::Client(store) if store.is_gone());
+        !is_gone && !self.losses.has(&self.blob)
+    }
+}
+
+impl PlaceFetch {
+    async fn bring(&self, descriptor: &oci::Descriptor) -> Result<(), FetchError> {
         match &self.place {
             Place::Repository(repository) => {
                 repository
@@ -121,30 +155,10 @@ impl Fetch for PlaceFetch {
                 let reader = content::reader_of(store.read(descriptor.digest(), 0).await?);
                 kiln_store::refs::keep(reader, descriptor, &self.content, &|_| {}).await
             }
-        }
-    }
-
-    async fn stream(
-        &self,
-        descriptor: &oci::Descriptor,
-    ) -> Result<Option<FetchStream>, FetchError> {
-        match &self.place {
-            Place::Repository(repository) => Ok(Some(repository.blob(descriptor).into_reader())),
-            Place::Directory(path) => {
-                let path = directory::blob_path(path, descriptor.digest().as_ref());
-                Ok(Some(Box::new(tokio::fs::File::open(path).await?)))
+            Place::Store(store) => {
+                let reader = store.0.open(descriptor).await?;
+                kiln_store::refs::keep(reader, descriptor, &self.content, &|_| {}).await
             }
-            Place::Client(store) => {
-                let stream = store.read(descriptor.digest(), 0).await?;
-                Ok(Some(content::reader_of(stream)))
-            }
-        }
-    }
-
-    fn is_possible(&self) -> bool {
-        match &self.place {
-            Place::Client(store) => !store.is_gone(),
-            Place::Directory(_) | Place::Repository(_) => true,
         }
     }
 }

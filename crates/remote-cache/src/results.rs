@@ -6,11 +6,12 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use kiln_solver::{CacheError, ResultStore};
-use kiln_store::refs::{Fetch, LazyLayer, RecordType};
+use kiln_store::refs::{LazyLayer, RecordType};
 use kiln_store::{Ref, Store};
 
 use crate::graph::{CacheGraph, Stack};
-use crate::place::Place;
+use crate::losses::Losses;
+use crate::place::{Place, PlaceFetch};
 
 /// Makes the engine's output of a ref.
 pub(crate) type Wrap<O> = Arc<dyn Fn(Ref) -> O + Send + Sync>;
@@ -19,7 +20,7 @@ pub(crate) struct ImportedResults<O> {
     pub(crate) graph: Arc<CacheGraph>,
     pub(crate) store: Store,
     pub(crate) place: Place,
-    pub(crate) fetch: Arc<dyn Fetch>,
+    pub(crate) losses: Losses,
     /// Where the cache comes from, for descriptions.
     pub(crate) name: String,
     pub(crate) wrap: Wrap<O>,
@@ -41,7 +42,12 @@ impl<O> ImportedResults<O> {
             let lazy = LazyLayer {
                 descriptor: layer.descriptor.clone(),
                 diff_id: layer.diff_id.clone(),
-                fetch: self.fetch.clone(),
+                fetch: Arc::new(PlaceFetch {
+                    place: self.place.clone(),
+                    content: self.store.content().clone(),
+                    blob: layer.descriptor.digest().clone(),
+                    losses: self.losses.clone(),
+                }),
                 description: match layer.description.as_str() {
                     "" => format!("imported {} from {}", layer.descriptor.digest(), self.name),
                     description => description.to_owned(),
@@ -96,10 +102,9 @@ impl<O: Clone + Send + Sync + 'static> ResultStore for ImportedResults<O> {
 
     fn exists(&self, id: &str) -> bool {
         let levels = self.stack(id).map(Stack::levels).unwrap_or_default();
-        !levels.is_empty()
-            && levels
-                .iter()
-                .all(|level| self.place.may_have(&level.layer.descriptor))
+        let may_have =
+            |descriptor| self.place.may_have(descriptor) && !self.losses.has(descriptor.digest());
+        !levels.is_empty() && levels.iter().all(|level| may_have(&level.layer.descriptor))
     }
 
     async fn load_ancestors(&self, id: &str) -> Result<Vec<(String, O)>, CacheError> {

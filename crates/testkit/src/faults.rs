@@ -56,6 +56,20 @@ impl Fault {
     ];
 }
 
+/// The faults that servers and networks have, other than lies about content.
+const HONEST: [Fault; 10] = [
+    Fault::ResetBefore,
+    Fault::ResetInRequest,
+    Fault::AnswerLost,
+    Fault::ResetInAnswer,
+    Fault::Slow,
+    Fault::Status(500),
+    Fault::Status(502),
+    Fault::Status(503),
+    Fault::Status(429),
+    Fault::RetryAfter,
+];
+
 /// Which requests fail.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
@@ -68,10 +82,15 @@ pub struct Schedule {
 impl Schedule {
     /// The fault of the request with this number.
     fn of(&self, number: u64) -> Option<Fault> {
+        self.among(number, &Fault::ALL)
+    }
+
+    /// The same, out of these faults only.
+    fn among(&self, number: u64, faults: &[Fault]) -> Option<Fault> {
         let draw = scatter(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let choice = draw / self.one_in;
         draw.is_multiple_of(self.one_in)
-            .then(|| Fault::ALL[(choice % Fault::ALL.len() as u64) as usize])
+            .then(|| faults[(choice % faults.len() as u64) as usize])
     }
 }
 
@@ -121,6 +140,11 @@ impl FaultyProxy {
     /// Starts a proxy in front of `upstream`, a registry's `host:port`.
     pub fn start(upstream: &str, schedule: Schedule) -> io::Result<FaultyProxy> {
         FaultyProxy::start_with(upstream, move |number, _| schedule.of(number))
+    }
+
+    /// Starts one that resets, delays and refuses, but never says what the server did not say.
+    pub fn start_honest(upstream: &str, schedule: Schedule) -> io::Result<FaultyProxy> {
+        FaultyProxy::start_with(upstream, move |number, _| schedule.among(number, &HONEST))
     }
 
     /// Starts one whose faults a rule decides, by the number and first line of each request.

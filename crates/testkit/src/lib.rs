@@ -5,6 +5,17 @@
 
 mod http;
 mod run;
+#[cfg(feature = "stores")]
+mod serving;
+
+#[cfg(feature = "stores")]
+pub mod actions_cache;
+#[cfg(feature = "stores")]
+pub mod azure;
+#[cfg(feature = "stores")]
+pub mod s3;
+#[cfg(feature = "stores")]
+pub mod web_cache;
 
 pub mod containerd;
 pub mod docker;

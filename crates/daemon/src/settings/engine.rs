@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_engine::{
     Dns, EngineOptions, ExecutorChoice, Frontends, HistoryOptions, Proxies, RecordedAttestations,
-    UnknownKeys, Upkeep,
+    StoreEnvironment, UnknownKeys, Upkeep,
 };
 use kiln_registry::{HostConfig, Hosts, KeyPair};
 
@@ -65,7 +65,9 @@ pub(super) fn options(config: Config, environment: &Environment) -> Result<Engin
         gateway: config.frontend.gateway.enabled != Some(false),
         gateway_repositories: config.frontend.gateway.allowed_repositories,
     };
-    options.proxies = Proxies::from_variables(|name| environment.variable(name).map(str::to_owned));
+    let variable = |name: &str| environment.variable(name).map(str::to_owned);
+    options.proxies = Proxies::from_variables(variable);
+    options.stores = StoreEnvironment::from_variables(variable);
     Ok(options)
 }
 

@@ -103,7 +103,7 @@ fn globals(arguments: &Arguments, config: &Config) -> Result<(), SettingsError> 
     refuse_if(
         config.cache.is_some() || config.ghacache.is_some(),
         "cache.gha (ghacache)",
-        "remove it; caches on GitHub are not supported",
+        "remove it; signed caches on GitHub are not supported",
     )
 }
 

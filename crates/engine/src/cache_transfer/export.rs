@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use kiln_exporter::Compression;
-use kiln_remote_cache::{Destination, ExportOptions, Exported, Place};
+use kiln_remote_cache::{
+    Destination, ExportOptions, Exported, Place, StoreEnvironment, StoreOptions,
+};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 use kiln_solver::{ExportMode, Solved};
 
-use super::client_cache;
 use super::remotes::LayerBlobs;
+use super::{client_cache, store};
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::ops::Output;
@@ -36,14 +38,26 @@ impl CacheExport {
             Destination::Directory { .. } => "exporting cache to client directory".into(),
             Destination::Registry { .. } => "exporting cache to registry".into(),
             Destination::Inline => "preparing layers for inline cache".into(),
+            Destination::Store(options) => match options {
+                StoreOptions::S3(_) => "exporting cache to Amazon S3",
+                StoreOptions::Azblob(_) => "exporting cache to Azure Blob Storage",
+                StoreOptions::Gcs(_) => "exporting cache to Google Cloud Storage",
+                StoreOptions::Gha(_) => "exporting to GitHub Actions Cache",
+                StoreOptions::Http(_) => "exporting cache to web server",
+            }
+            .into(),
         }
     }
 }
 
 /// Checks the keys of all exports, before anything is built.
-pub(crate) fn parse_exports(entries: &[CacheEntry]) -> Result<Vec<CacheExport>, BuildError> {
+pub(crate) fn parse_exports(
+    entries: &[CacheEntry],
+    environment: &StoreEnvironment,
+) -> Result<Vec<CacheExport>, BuildError> {
     let parsed = entries.iter().map(|entry| {
-        let options = ExportOptions::parse(&entry.kind, &entry.attributes);
+        let attributes = environment.complete(&entry.kind, &entry.attributes);
+        let options = ExportOptions::parse(&entry.kind, &attributes);
         let options = options.map_err(|error| BuildError::wrap(Kind::Input, error))?;
         let compression = Compression::from_attrs(&options.compression);
         let compression = compression.map_err(|error| BuildError::wrap(Kind::Input, error))?;
@@ -97,6 +111,7 @@ async fn export_one(
             Some(Place::Repository(repository))
         }
         Destination::Directory { path, .. } => client_cache(session, path).await?,
+        Destination::Store(options) => Some(store(engine, options).await?),
         Destination::Inline => None,
     };
     let preparing = step.reporter.activity("preparing build cache for export");

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt as _;
 use futures::future::join_all;
-use kiln_remote_cache::{ImportOptions, Imported, Place};
+use kiln_remote_cache::{ImportOptions, Imported, Place, StoreEnvironment};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 use kiln_solver::Cache;
 use tokio::sync::OnceCell;
 
-use super::client_cache;
+use super::{client_cache, store};
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::explain::FactBook;
@@ -20,9 +21,13 @@ use crate::request::CacheEntry;
 use crate::step::Step;
 
 /// Checks the keys of all imports.
-pub(crate) fn parse_imports(entries: &[CacheEntry]) -> Result<Vec<ImportOptions>, BuildError> {
+pub(crate) fn parse_imports(
+    entries: &[CacheEntry],
+    environment: &StoreEnvironment,
+) -> Result<Vec<ImportOptions>, BuildError> {
     let parsed = entries.iter().map(|entry| {
-        let options = ImportOptions::parse(&entry.kind, &entry.attributes);
+        let attributes = environment.complete(&entry.kind, &entry.attributes);
+        let options = ImportOptions::parse(&entry.kind, &attributes);
         options.map_err(|error| BuildError::wrap(Kind::Input, error))
     });
     parsed.collect()
@@ -55,12 +60,13 @@ impl Imports {
         progress: &ProgressSink,
         entries: &[CacheEntry],
     ) -> Result<Vec<Cache<Output>>, BuildError> {
-        let options = parse_imports(entries)?;
+        let options = parse_imports(entries, &engine.stores)?;
         let caches = entries.iter().zip(options).map(|(entry, options)| {
             let cell = self.cell(entry);
             let facts = &self.facts;
             async move {
-                let read = || import(engine, session, (progress, facts), options);
+                // Boxed: what it awaits is nested too deeply for the compiler to see through from afar.
+                let read = || import(engine, session, (progress, facts), options).boxed();
                 cell.get_or_init(read).await.clone()
             }
         });
@@ -82,6 +88,7 @@ async fn import(
     let name = match &options {
         ImportOptions::Directory { path, .. } => path.display().to_string(),
         ImportOptions::Registry { reference, .. } => reference.to_string(),
+        ImportOptions::Store(options) => options.title(),
     };
     let step = Step::start(progress, format!("importing cache manifest from {name}"));
     let way = match way(engine, session, &options).await {
@@ -94,7 +101,9 @@ async fn import(
         }
     };
     let store = &engine.worker.store;
-    let Imported { cache, warnings } = kiln_remote_cache::import(&options, store, way, Some).await;
+    let Imported {
+        cache, warnings, ..
+    } = kiln_remote_cache::import(&options, store, way, Some).await;
     for warning in &warnings {
         step.reporter.warn(warning);
     }
@@ -121,5 +130,6 @@ async fn way(
             let repository = engine.repository(reference, Access::of(*insecure), session)?;
             Ok(Some(Place::Repository(repository)))
         }
+        ImportOptions::Store(options) => store(engine, options).await.map(Some),
     }
 }

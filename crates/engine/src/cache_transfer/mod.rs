@@ -11,10 +11,11 @@ pub(crate) use import::{Imports, parse_imports};
 
 use std::path::Path;
 
-use kiln_remote_cache::Place;
+use kiln_remote_cache::{Place, RemoteStore, StoreOptions};
 use kiln_session::{LentLayout, Session};
 
-use crate::error::BuildError;
+use crate::engine::Engine;
+use crate::error::{BuildError, Kind};
 use crate::ops::source::session_error;
 
 /// The way to a cache directory that is with a client elsewhere; `None` if it is on this
@@ -25,4 +26,11 @@ async fn client_cache(session: &Session, path: &Path) -> Result<Option<Place>, B
         LentLayout::Here(_) => None,
         LentLayout::Remote(store) => Some(Place::Client(store)),
     })
+}
+
+/// The way to a store of objects.
+async fn store(engine: &Engine, options: &StoreOptions) -> Result<Place, BuildError> {
+    let opened = RemoteStore::open(options, &engine.stores, &engine.registry).await;
+    let opened = opened.map_err(|error| BuildError::wrap(Kind::Environment, error))?;
+    Ok(Place::Store(opened))
 }

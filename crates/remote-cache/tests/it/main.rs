@@ -10,3 +10,5 @@ mod options;
 mod reference;
 mod registry;
 mod round_trip;
+mod store_keys;
+mod stores;
