@@ -38,7 +38,7 @@ impl CacheExport {
             Destination::Directory { .. } => "exporting cache to client directory".into(),
             Destination::Registry { .. } => "exporting cache to registry".into(),
             Destination::Inline => "preparing layers for inline cache".into(),
-            Destination::Store(options) => match options {
+            Destination::Store(options) => match &**options {
                 StoreOptions::S3(_) => "exporting cache to Amazon S3",
                 StoreOptions::Azblob(_) => "exporting cache to Azure Blob Storage",
                 StoreOptions::Gcs(_) => "exporting cache to Google Cloud Storage",

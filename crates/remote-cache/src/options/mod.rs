@@ -72,7 +72,7 @@ pub enum Destination {
         insecure: bool,
     },
     /// A store that knows blobs and names, and no manifests.
-    Store(StoreOptions),
+    Store(Box<StoreOptions>),
     /// `type=inline`: in the config of the image that is exported.
     Inline,
 }
@@ -95,7 +95,7 @@ pub enum ImportOptions {
         insecure: bool,
     },
     /// A store that knows blobs and names, and no manifests.
-    Store(StoreOptions),
+    Store(Box<StoreOptions>),
 }
 
 /// A store of objects, and the way there.
@@ -127,7 +127,7 @@ impl ExportOptions {
                 }
             }
             "inline" => Destination::Inline,
-            _ => Destination::Store(StoreOptions::parse(&mut keys)?),
+            _ => Destination::Store(Box::new(StoreOptions::parse(&mut keys)?)),
         };
         let has_manifest = matches!(
             destination,
@@ -168,7 +168,7 @@ impl ImportOptions {
                     insecure,
                 }
             }
-            _ => Self::Store(StoreOptions::parse(&mut keys)?),
+            _ => Self::Store(Box::new(StoreOptions::parse(&mut keys)?)),
         };
         keys.finish()?;
         Ok(options)

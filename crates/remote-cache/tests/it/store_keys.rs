@@ -16,7 +16,7 @@ const HTTP: &[(&str, &str)] = &[("url", "https://cache/a")];
 
 fn store(kind: &str, keys: &[(&str, &str)]) -> StoreOptions {
     match ImportOptions::parse(kind, &attributes(keys)).unwrap() {
-        ImportOptions::Store(options) => options,
+        ImportOptions::Store(options) => *options,
         other => panic!("{other:?}"),
     }
 }
