@@ -49,7 +49,7 @@ fn round_trip(cache: &str, variables: &[(&str, &str)]) {
 }
 
 fn s3_keys(host: &str) -> String {
-    format!("type=s3,bucket=b,region=us-east-1,endpoint_url=http://{host},use_path_style=true")
+    format!("type=s3,bucket=builds,region=us-east-1,endpoint_url=http://{host},use_path_style=true")
 }
 
 const S3_LOGIN: &[(&str, &str)] = &[
@@ -59,7 +59,7 @@ const S3_LOGIN: &[(&str, &str)] = &[
 
 #[test]
 fn s3() {
-    let server = S3Server::start("b").unwrap();
+    let server = S3Server::start("builds").unwrap();
     round_trip(&s3_keys(&server.host()), S3_LOGIN);
 }
 
@@ -74,10 +74,10 @@ fn azblob() {
 
 #[test]
 fn gcs() {
-    let server = S3Server::start_open("b").unwrap();
+    let server = S3Server::start_open("builds").unwrap();
     let host = server.host();
     round_trip(
-        &format!("type=gcs,bucket=b,endpoint_url=http://{host},prefix=p/"),
+        &format!("type=gcs,bucket=builds,endpoint_url=http://{host},prefix=p/"),
         &[],
     );
 }
