@@ -1,6 +1,6 @@
 //! Why steps ran: what made each of them miss the cache.
 //!
-//! While a build runs, a [`FactBook`] notes what its steps are and what the solver did with them. At its end that
+//! While a build runs, a `FactBook` notes what its steps are and what the solver did with them. At its end that
 //! becomes [`BuildFacts`], which the history keeps with the record of the build, and [`explain`] compares them with
 //! those of earlier builds: a pure function, but for the question which files of two trees differ.
 
