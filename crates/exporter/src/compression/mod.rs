@@ -8,6 +8,7 @@
 mod chunked;
 mod codec;
 mod estargz;
+mod file_data;
 mod flight;
 mod pool;
 mod scan;

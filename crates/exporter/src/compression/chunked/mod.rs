@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use kiln_store::tar::Header;
-use sha2::{Digest as _, Sha256};
 
 use super::codec::Codec;
+use super::file_data::FileData;
 use super::flight::Flight;
 use super::pool::{Block, Pool};
 use super::scan::{Part, Scanner};
@@ -36,7 +36,7 @@ pub struct ZstdChunkedWriter<W> {
     scanner: Scanner,
     toc: Toc,
     tar_split: TarSplit,
-    file: Option<File>,
+    file: Option<FileData>,
 }
 
 /// The tar in frames.
@@ -45,16 +45,6 @@ struct Body<W> {
     block: Option<Block>,
     /// Whether bytes that are no file's data may be added to the last frame.
     is_open: bool,
-}
-
-/// The file whose data is coming.
-struct File {
-    left: u64,
-    done: u64,
-    /// Bytes left of the chunk being written.
-    chunk_left: u64,
-    /// Only for files of several chunks.
-    hash: Option<Sha256>,
 }
 
 impl<W: Write> ZstdChunkedWriter<W> {
@@ -101,12 +91,7 @@ impl<W: Write> ZstdChunkedWriter<W> {
     fn member(&mut self, header: &Header) -> io::Result<()> {
         self.toc.member(header)?;
         self.tar_split.member(header)?;
-        self.file = Some(File {
-            left: header.size,
-            done: 0,
-            chunk_left: 0,
-            hash: (header.size > CHUNK as u64).then(Sha256::new),
-        });
+        self.file = Some(FileData::new(header.size, CHUNK));
         Ok(())
     }
 
@@ -116,23 +101,13 @@ impl<W: Write> ZstdChunkedWriter<W> {
         };
         self.tar_split.data(data)?;
         while !data.is_empty() {
-            if file.chunk_left == 0 {
-                file.chunk_left = file.left.min(CHUNK as u64);
-                self.toc.chunk(file.done, file.chunk_left);
-                self.body.chunk(file.chunk_left as usize)?;
+            if let Some(chunk) = file.begin_chunk() {
+                self.toc.chunk(chunk.begin, chunk.size);
+                self.body.chunk(chunk.size as usize)?;
             }
-            let (part, rest) = data.split_at(data.len().min(file.chunk_left as usize));
-            data = rest;
-            self.body.put(part);
-            let length = part.len() as u64;
-            file.chunk_left -= length;
-            file.left -= length;
-            file.done += length;
-            if let Some(hash) = &mut file.hash {
-                hash.update(part);
-                if file.left == 0 {
-                    self.toc.digest(&hash.finalize_reset());
-                }
+            self.body.put(file.take(&mut data));
+            if let Some(digest) = file.digest() {
+                self.toc.digest(&digest);
             }
         }
         Ok(())

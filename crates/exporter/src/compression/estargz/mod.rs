@@ -17,6 +17,7 @@ use oci_spec::image::Digest;
 use sha2::{Digest as _, Sha256};
 
 use super::codec::Codec;
+use super::file_data::FileData;
 use super::flight::Flight;
 use super::pool::{Block, Pool};
 use super::scan::{Part, Scanner};
@@ -43,7 +44,7 @@ pub struct EstargzWriter<W> {
     body: Body<W>,
     scanner: Scanner,
     toc: Toc,
-    file: Option<File>,
+    file: Option<FileData>,
 }
 
 /// What an eStargz is known by.
@@ -61,16 +62,6 @@ struct Body<W> {
     block: Option<Block>,
     hash: Sha256,
     size: u64,
-}
-
-/// The file whose data is coming.
-struct File {
-    size: u64,
-    done: u64,
-    /// Bytes left of the chunk being written.
-    chunk_left: u64,
-    /// Only for files of several chunks.
-    hash: Option<Sha256>,
 }
 
 impl<W: Write> EstargzWriter<W> {
@@ -126,38 +117,19 @@ impl<W: Write> EstargzWriter<W> {
         Ok(())
     }
 
-    fn begin_file(&mut self, header: &Header) {
-        self.file = Some(File {
-            size: header.size,
-            done: 0,
-            chunk_left: 0,
-            hash: (header.size > CHUNK as u64).then(Sha256::new),
-        });
-    }
-
     fn data(&mut self, mut data: &[u8]) -> io::Result<()> {
         let Some(file) = &mut self.file else {
             return Err(io::ErrorKind::InvalidData.into());
         };
         while !data.is_empty() {
-            if file.chunk_left == 0 {
-                let left = file.size - file.done;
-                file.chunk_left = left.min(CHUNK as u64);
-                let is_last = left == file.chunk_left;
-                self.toc
-                    .chunk(file.done, if is_last { 0 } else { file.chunk_left });
-                self.body.chunk(file.chunk_left as usize)?;
+            if let Some(chunk) = file.begin_chunk() {
+                let size = if chunk.is_last { 0 } else { chunk.size };
+                self.toc.chunk(chunk.begin, size);
+                self.body.chunk(chunk.size as usize)?;
             }
-            let (part, rest) = data.split_at(data.len().min(file.chunk_left as usize));
-            data = rest;
-            self.body.put(part);
-            file.chunk_left -= part.len() as u64;
-            file.done += part.len() as u64;
-            if let Some(hash) = &mut file.hash {
-                hash.update(part);
-                if file.done == file.size {
-                    self.toc.digest(&hash.finalize_reset());
-                }
+            self.body.put(file.take(&mut data));
+            if let Some(digest) = file.digest() {
+                self.toc.digest(&digest);
             }
         }
         Ok(())
@@ -175,7 +147,7 @@ impl<W: Write> Write for EstargzWriter<W> {
             }
             if let Some(header) = header {
                 self.toc.member(&header)?;
-                self.begin_file(&header);
+                self.file = Some(FileData::new(header.size, CHUNK));
             }
         }
         Ok(data.len())
