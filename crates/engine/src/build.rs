@@ -82,7 +82,10 @@ pub(crate) async fn run(
     }
     let carrier = Built::inline_carrier(&exports, &cache_exports);
     let input = built.export_input(&bridge, carrier).await?;
-    engine.worker.caretaker.make_room().await;
+    // A build that only fills the cache writes nothing more, and need not look.
+    if !exports.is_empty() {
+        engine.worker.caretaker.make_room().await;
+    }
     let (session, progress) = (&bridge.session, &bridge.progress);
     let (exported, pushes) = export::run(engine, (session, progress), &input, exports).await?;
     let pushes = try_join_all(pushes.into_iter().map(|push| push.run(engine, session)));
