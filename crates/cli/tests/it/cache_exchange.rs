@@ -1,5 +1,6 @@
 //! Caches that BuildKit writes are hit here, and ours there: every step of each
-//! Dockerfile in `tests/exchange`, with nothing but the exported cache.
+//! Dockerfile in `tests/exchange`, with nothing but the exported cache, which is
+//! in a directory or in a registry.
 //!
 //! The BuildKit in dockerd is older than the one whose keys ours are
 //! (`golden.rs`). What has changed since is left out: patterns in `COPY`.
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln_testkit::docker::{Docker, ImageStore};
+use kiln_testkit::registry::Registry;
 use kiln_testkit::tools;
 use rstest::rstest;
 
@@ -18,10 +20,14 @@ use crate::world::{Ran, World, ran, text, tool};
 /// The Dockerfiles are dealt to so many tests, which run side by side.
 const HANDS: usize = 4;
 
+/// Dockerfiles whose name begins so are built for these platforms.
+const SEVERAL_PLATFORMS: (&str, &str) = ("platforms-", "linux/amd64,linux/arm64");
+
 /// A context for all Dockerfiles, our engine, and BuildKit in a dockerd.
 struct Exchange {
     world: World,
     docker: Docker,
+    registry: Registry,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,11 +36,17 @@ enum Side {
     Theirs,
 }
 
-/// Where a cache goes to or comes from.
-#[derive(Clone, Copy)]
+/// What a build does with its cache; the values are those of the options.
 enum Cache {
-    Export,
-    Import,
+    Export(String),
+    Import(String),
+}
+
+/// Where the cache is between the two engines.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Directory,
+    Registry,
 }
 
 impl Exchange {
@@ -67,13 +79,20 @@ impl Exchange {
         Self {
             world,
             docker: Docker::start(ImageStore::Containerd).unwrap(),
+            registry: Registry::start().unwrap(),
         }
     }
 
-    fn build(&self, side: Side, dockerfile: &Path, (cache, dir): (Cache, &str)) -> Ran {
+    fn build(&self, side: Side, dockerfile: &Path, cache: &Cache) -> Ran {
         let mut command = match side {
-            Side::Ours => self.ours(dockerfile, cache, dir),
-            Side::Theirs => self.theirs(dockerfile, cache, dir),
+            Side::Ours => self.ours(dockerfile),
+            Side::Theirs => self.theirs(dockerfile),
+        };
+        match (side, cache) {
+            (Side::Ours, Cache::Export(place)) => command.arg(format!("--export-cache={place}")),
+            (Side::Ours, Cache::Import(place)) => command.arg(format!("--import-cache={place}")),
+            (Side::Theirs, Cache::Export(place)) => command.arg(format!("--cache-to={place}")),
+            (Side::Theirs, Cache::Import(place)) => command.arg(format!("--cache-from={place}")),
         };
         let ran = ran(command.output().unwrap());
         let name = dockerfile.display();
@@ -81,7 +100,7 @@ impl Exchange {
         ran
     }
 
-    fn ours(&self, dockerfile: &Path, cache: Cache, dir: &str) -> Command {
+    fn ours(&self, dockerfile: &Path) -> Command {
         let name = dockerfile.file_name().unwrap().to_str().unwrap();
         let mut command = self.world.bare_command();
         command.args(["--root", "own", "build", "--progress=plain"]);
@@ -96,12 +115,9 @@ impl Exchange {
             "--secret",
             "id=token,src=token",
         ]);
-        match cache {
-            Cache::Export => {
-                command.args(["--export-cache", &format!("type=local,mode=max,dest={dir}")])
-            }
-            Cache::Import => command.args(["--import-cache", &format!("type=local,src={dir}")]),
-        };
+        if name.starts_with(SEVERAL_PLATFORMS.0) {
+            command.args(["--opt", &format!("platform={}", SEVERAL_PLATFORMS.1)]);
+        }
         command
     }
 
@@ -116,7 +132,7 @@ impl Exchange {
         command
     }
 
-    fn theirs(&self, dockerfile: &Path, cache: Cache, dir: &str) -> Command {
+    fn theirs(&self, dockerfile: &Path) -> Command {
         let mut command = self.buildx();
         command.args([
             "build",
@@ -131,12 +147,10 @@ impl Exchange {
             "type=cacheonly",
         ]);
         command.arg("--file").arg(dockerfile);
-        match cache {
-            Cache::Export => {
-                command.args(["--cache-to", &format!("type=local,mode=max,dest={dir}")])
-            }
-            Cache::Import => command.args(["--cache-from", &format!("type=local,src={dir}")]),
-        };
+        let name = dockerfile.file_name().unwrap().to_str().unwrap();
+        if name.starts_with(SEVERAL_PLATFORMS.0) {
+            command.args(["--platform", SEVERAL_PLATFORMS.1]);
+        }
         command.arg("context");
         command
     }
@@ -161,15 +175,35 @@ impl Exchange {
 
     /// What becomes of each step when one engine has nothing but the cache that
     /// the other has exported.
-    fn exchange(&self, from: Side, to: Side, dockerfile: &Path) -> BTreeMap<String, bool> {
+    fn exchange(
+        &self,
+        (from, to): (Side, Side),
+        place: Place,
+        dockerfile: &Path,
+    ) -> BTreeMap<String, bool> {
         let name = dockerfile.file_stem().unwrap().to_str().unwrap();
-        let dir = format!("{name}-of-{from:?}");
-        self.build(from, dockerfile, (Cache::Export, &dir));
+        let name = format!("{name}-of-{from:?}");
+        let (target, source) = match place {
+            Place::Directory => (
+                format!("type=local,dest={name}"),
+                format!("type=local,src={name}"),
+            ),
+            Place::Registry => {
+                let image = format!("{}/{}", self.registry.host(), name.to_lowercase());
+                let entry = format!("type=registry,ref={image}");
+                (entry.clone(), entry)
+            }
+        };
+        let export = Cache::Export(format!("{target},mode=max"));
+        self.build(from, dockerfile, &export);
         self.forget(from);
         self.forget(to);
-        let ran = self.build(to, dockerfile, (Cache::Import, &dir));
+        let ran = self.build(to, dockerfile, &Cache::Import(source));
         let steps = steps(&ran.stderr);
         assert!(!steps.is_empty(), "{to:?} {name}:\n{}", ran.stderr);
+        if steps.values().any(|is_hit| !is_hit) {
+            println!("{to:?} {name}:\n{}", ran.stderr);
+        }
         steps
     }
 }
@@ -203,16 +237,23 @@ fn every_step_is_a_hit_on_the_other_side(#[case] hand: usize) {
     dockerfiles.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
     let exchange = Exchange::start();
     let mut misses = Vec::new();
-    for entry in dockerfiles.into_iter().skip(hand).step_by(HANDS) {
+    for (number, entry) in dockerfiles
+        .into_iter()
+        .enumerate()
+        .skip(hand)
+        .step_by(HANDS)
+    {
         let dockerfile = entry.unwrap().path();
-        for (from, to) in [(Side::Theirs, Side::Ours), (Side::Ours, Side::Theirs)] {
-            let steps = exchange.exchange(from, to, &dockerfile);
+        let name = dockerfile.file_stem().unwrap().to_string_lossy();
+        // The one way by a directory, the other by a registry; which is which alternates.
+        let mut places = [Place::Directory, Place::Registry];
+        places.rotate_left(number / HANDS % 2);
+        let ways = [(Side::Theirs, Side::Ours), (Side::Ours, Side::Theirs)];
+        for ((from, to), place) in ways.into_iter().zip(places) {
+            let steps = exchange.exchange((from, to), place, &dockerfile);
             let hits = steps.values().filter(|is_hit| **is_hit).count();
-            let name = dockerfile.file_stem().unwrap().to_string_lossy();
-            println!(
-                "{name}: {from:?} to {to:?}: {hits} of {} steps are hits",
-                steps.len()
-            );
+            let all = steps.len();
+            println!("{name}: {from:?} to {to:?} by {place:?}: {hits} of {all} steps are hits");
             let missed = steps.into_iter().filter(|(_, is_hit)| !is_hit);
             misses.extend(missed.map(|(step, _)| format!("{name}, {to:?}: {step}")));
         }
