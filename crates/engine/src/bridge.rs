@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_exporter::PackageKind;
+use kiln_llb::policy::Policies;
 use kiln_llb::{Definition, pb};
 use kiln_registry::Reference;
 use kiln_session::Session;
@@ -35,6 +36,8 @@ pub(crate) struct Bridge {
     pub(crate) session: Session,
     pub(crate) progress: ProgressSink,
     pub(crate) entitlements: BTreeSet<Entitlement>,
+    /// Which sources may be used.
+    pub(crate) policies: Policies,
     /// Caches that all solves may use, read when the first one begins.
     pub(crate) cache_imports: Vec<CacheEntry>,
     /// Caches that were read for this build.
@@ -86,6 +89,7 @@ impl Bridge {
         definition: &Definition,
         caches: &[Cache<Output>],
     ) -> Result<Solution, BuildError> {
+        let definition = &*self.govern(definition)?;
         let loaded = load::load(&self.engine.worker, definition, &self.entitlements)?;
         let Some(Loaded {
             graph,

@@ -16,6 +16,7 @@ use crate::late_exports;
 use crate::observe::JobObserver;
 use crate::provenance::{self, Invocation, Ledger};
 use crate::request::{BuildOutcome, BuildRequest};
+use crate::source_policy;
 
 /// Runs one build: frontend, solver, exporters and caches. What is wrong with
 /// the request is found before anything runs.
@@ -29,6 +30,7 @@ pub(crate) async fn run(
     let mut exports = export::parse(request.exports, engine.unknown_keys)?;
     let cache_exports = cache_transfer::parse_exports(&request.cache_exports, &engine.stores)?;
     cache_transfer::parse_imports(&request.cache_imports, &engine.stores)?;
+    let policies = source_policy::read(&request.source_policy)?;
 
     let id = JobId::new(request.id.as_str());
     let jobs = &engine.worker.jobs;
@@ -60,6 +62,7 @@ pub(crate) async fn run(
         session: request.session,
         progress: request.progress,
         entitlements: request.entitlements,
+        policies,
         cache_imports: request.cache_imports,
         imports: Arc::new(Imports::new(facts.clone())),
         ledger: Ledger::new(call.frontend.request(&call.options)),

@@ -42,6 +42,7 @@ mod checksums;
 mod collect;
 mod metadata;
 mod registries;
+mod source_policy;
 mod sources;
 mod tree;
 mod upkeep;

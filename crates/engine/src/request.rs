@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_llb::Definition;
+use kiln_protocol::sourcepolicy::Policy;
 use kiln_session::progress::{ProgressSink, Silent};
 use kiln_session::transfer::RemoteTarget;
 use kiln_session::{ImageReceiver, RemoteContent, Session, SessionId};
@@ -37,6 +38,8 @@ pub struct BuildRequest {
     pub cache_exports: Vec<CacheEntry>,
     /// Privileges that the user granted to this build.
     pub entitlements: BTreeSet<Entitlement>,
+    /// Rules about sources.
+    pub source_policy: Option<Policy>,
     /// What the client lends to the build.
     pub session: Session,
     /// Where progress goes.
@@ -61,6 +64,7 @@ impl BuildRequest {
             cache_imports: Vec::new(),
             cache_exports: Vec::new(),
             entitlements: BTreeSet::new(),
+            source_policy: None,
             session,
             progress: Arc::new(Silent),
             recorded: Recorded::default(),

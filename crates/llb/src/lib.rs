@@ -21,6 +21,7 @@ pub mod platform;
 
 pub mod git_url;
 pub mod path;
+pub mod policy;
 pub mod reference;
 
 pub mod build;

@@ -49,6 +49,7 @@ fn request(plan: BuildPlan, progress: ProgressSink) -> Result<BuildRequest, Fail
         cache_imports: plan.cache_imports,
         cache_exports: plan.cache_exports,
         entitlements,
+        source_policy: plan.source_policy,
         progress,
         // Last, because it makes files that a bad command line must not touch.
         exports: plan
@@ -62,15 +63,11 @@ fn request(plan: BuildPlan, progress: ProgressSink) -> Result<BuildRequest, Fail
 
 /// Refuses what only daemons can do, rather than ignore it.
 fn refuse_missing(plan: &BuildPlan) -> Result<(), Failure> {
-    let missing = [
-        ("--source-policy-file", plan.source_policy.is_some()),
-        ("--proxy-network", plan.proxy_network),
-    ];
-    match missing.into_iter().find(|(_, is_asked)| *is_asked) {
-        Some((flag, _)) => Err(Failure::usage(format!(
-            "{flag} is not supported by the engine in this process yet"
-        ))),
-        None => Ok(()),
+    match plan.proxy_network {
+        true => Err(Failure::usage(
+            "--proxy-network is not supported by the engine in this process yet",
+        )),
+        false => Ok(()),
     }
 }
 

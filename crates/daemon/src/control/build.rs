@@ -65,6 +65,7 @@ async fn build(
         cache_imports: wanted.cache_imports,
         cache_exports: wanted.cache_exports,
         entitlements: wanted.entitlements,
+        source_policy: wanted.source_policy,
         session: session.map_or_else(Session::empty, |session| session.session()),
         progress,
         recorded: match wanted.is_internal {

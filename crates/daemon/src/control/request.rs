@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_engine::{Attributes, CacheEntry, Definition, Entitlement, Frontend};
 use kiln_protocol::control::{CacheOptions, CacheOptionsEntry, Exporter, SolveRequest};
+use kiln_protocol::sourcepolicy::Policy;
 use tonic::Status;
 
 /// Privileges that the daemon lets builds ask for.
@@ -28,6 +29,7 @@ pub(super) struct Wanted {
     pub(super) cache_imports: Vec<CacheEntry>,
     pub(super) cache_exports: Vec<CacheEntry>,
     pub(super) entitlements: BTreeSet<Entitlement>,
+    pub(super) source_policy: Option<Policy>,
     /// The client picks more of them once the result is there.
     pub(super) picks_exporters: bool,
     /// Not for the history.
@@ -79,6 +81,7 @@ impl Wanted {
             cache_imports,
             cache_exports,
             entitlements,
+            source_policy: request.source_policy,
             picks_exporters: request.enable_session_exporter,
             is_internal: request.internal,
         })
@@ -89,10 +92,6 @@ fn refuse_unsupported(request: &SolveRequest) -> Result<(), Status> {
     let refuse = |what: &str| Err(Status::unimplemented(format!("{what} not supported yet")));
     if request.r#ref.is_empty() {
         return Err(Status::invalid_argument("the build has no Ref to name it"));
-    }
-    let has_policy = |policy: &kiln_protocol::sourcepolicy::Policy| !policy.rules.is_empty();
-    if request.source_policy.as_ref().is_some_and(has_policy) {
-        return refuse("source policies (SourcePolicy) are");
     }
     if !request.source_policy_session.is_empty() {
         return refuse("source policies of a session (SourcePolicySession) are");

@@ -205,17 +205,17 @@ async fn fields_that_cannot_be_honoured_are_refused_by_name() {
         "SourcePolicySession",
     )
     .await;
+    let wrong = Code::InvalidArgument;
     let policy = sourcepolicy::Policy {
         rules: vec![sourcepolicy::Rule::default()],
         ..sourcepolicy::Policy::default()
     };
     check(
         &|it| it.source_policy = Some(policy.clone()),
-        refused,
-        "SourcePolicy",
+        Code::Unknown,
+        "invalid nil selector in policy",
     )
     .await;
-    let wrong = Code::InvalidArgument;
     check(
         &|it| it.compatibility_version = 31,
         wrong,

@@ -86,11 +86,10 @@ impl Door for Bridge {
             "image.resolvemode".to_owned(),
             question.resolve_mode.as_str().to_owned(),
         )];
-        let identifier = ImageIdentifier::parse(
-            &question.reference,
-            &attributes.into_iter().collect(),
-            question.platform.clone(),
-        );
+        let attributes = attributes.into_iter().collect();
+        let (name, attributes) =
+            self.govern_image("docker-image", &question.reference, attributes)?;
+        let identifier = ImageIdentifier::parse(&name, &attributes, question.platform.clone());
         let identifier = identifier.map_err(source_error)?;
         let resolved = Bridge::image_config(self, &identifier, &question.log_name).await;
         config(resolved, &question.reference)
@@ -104,10 +103,13 @@ impl Door for Bridge {
             ("oci.session".to_owned(), question.session.clone()),
             ("oci.store".to_owned(), question.store.clone()),
         ];
+        let attributes = attributes.into_iter().collect();
+        let (name, attributes) =
+            self.govern_image("oci-layout", &question.reference, attributes)?;
         let platform = question.platform.clone();
         let identifier = LayoutIdentifier::parse(
-            &question.reference,
-            &attributes.into_iter().collect(),
+            &name,
+            &attributes,
             platform.unwrap_or_else(|| self.engine.worker.platform.clone()),
         );
         let identifier = identifier.map_err(source_error)?;

@@ -8,3 +8,4 @@ mod graph;
 mod names;
 mod paths;
 mod platforms;
+mod policy;

@@ -102,7 +102,8 @@ struct Image {
 impl Image {
     async fn resolve(bridge: &Bridge, source: &str) -> Result<Self, BuildError> {
         let platform = bridge.engine.worker.platform.clone();
-        let identifier = ImageIdentifier::parse(source, &BTreeMap::new(), platform);
+        let (source, attributes) = bridge.govern_image("docker-image", source, BTreeMap::new())?;
+        let identifier = ImageIdentifier::parse(&source, &attributes, platform);
         let identifier = identifier.map_err(source_error)?;
         let reference = &identifier.reference;
         let name = format!("resolve image config for docker-image://{reference}");

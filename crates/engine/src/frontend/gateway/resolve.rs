@@ -43,7 +43,7 @@ impl Gateway {
         &self,
         request: ResolveImageConfigRequest,
     ) -> Result<ResolveImageConfigResponse, BuildError> {
-        refuse_policies(request.source_policies.len())?;
+        let bridge = self.bridge.governed_by(&request.source_policies)?;
         let mut attributes = BTreeMap::new();
         let scheme = if request.resolver_type == OCI_LAYOUT {
             attributes.insert("oci.session".into(), request.session_id);
@@ -53,9 +53,11 @@ impl Gateway {
             attributes.insert("image.resolvemode".into(), request.resolve_mode);
             "docker-image"
         };
+        let identifier = format!("{scheme}://{}", request.r#ref);
+        let source = bridge.govern_lookup(identifier, attributes)?;
         let wanted = Wanted {
-            identifier: format!("{scheme}://{}", request.r#ref),
-            attributes,
+            identifier: source.identifier,
+            attributes: source.attrs,
             platform: self.platform(request.platform.as_ref()),
             log_name: request.log_name,
         };
@@ -77,7 +79,7 @@ impl Gateway {
         &self,
         request: ResolveSourceMetaRequest,
     ) -> Result<ResolveSourceMetaResponse, BuildError> {
-        refuse_policies(request.source_policies.len())?;
+        let bridge = self.bridge.governed_by(&request.source_policies)?;
         let source = request
             .source
             .ok_or_else(|| invalid("source is required").detail(Detail::Code(INVALID_ARGUMENT)))?;
@@ -87,6 +89,7 @@ impl Gateway {
                 "looking up the attestations of an image is not supported yet",
             ));
         }
+        let source = bridge.govern_lookup(source.identifier, source.attrs)?;
         let mut attributes = source.attrs.clone();
         if !request.resolve_mode.is_empty() {
             attributes.insert("image.resolvemode".into(), request.resolve_mode);
@@ -154,13 +157,5 @@ impl Gateway {
                 "source {identifier:?}: there is nothing to look up for such a source"
             ))),
         }
-    }
-}
-
-/// What is not there is not ignored.
-fn refuse_policies(count: usize) -> Result<(), BuildError> {
-    match count {
-        0 => Ok(()),
-        _ => Err(invalid("source policies are not supported yet")),
     }
 }

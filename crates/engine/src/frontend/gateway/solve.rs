@@ -28,7 +28,7 @@ pub(super) async fn solve(
 
 async fn result_of(gateway: &Gateway, request: SolveRequest) -> Result<FrontendResult, BuildError> {
     refuse(&request)?;
-    let bridge = &gateway.bridge;
+    let bridge = &gateway.bridge.governed_by(&request.source_policies)?;
     let evaluate = request.evaluate;
     let definition = request.definition.map(Definition::from);
     let definition = definition.filter(|definition| !definition.is_scratch());
@@ -66,9 +66,6 @@ async fn result_of(gateway: &Gateway, request: SolveRequest) -> Result<FrontendR
 /// What is not there is not ignored.
 #[expect(deprecated, reason = "old frontends still send it")]
 fn refuse(request: &SolveRequest) -> Result<(), BuildError> {
-    if !request.source_policies.is_empty() {
-        return Err(invalid("source policies are not supported yet"));
-    }
     if request.r#final {
         let error = invalid("Solve as the last call of a frontend (Final) is not supported");
         return Err(error.hint("use a frontend that returns its result with Return"));
