@@ -20,6 +20,7 @@ pub mod image;
 pub mod known;
 pub mod lower;
 pub mod options;
+pub mod sbom;
 
 pub mod outline;
 pub mod subrequest;

@@ -25,6 +25,7 @@ mod paths;
 mod plan;
 mod remote;
 mod run;
+mod scan;
 mod stage;
 mod triggers;
 mod variables;
@@ -36,6 +37,7 @@ use crate::known::{Known, Oracle, Question};
 use crate::lint::{LintConfig, Linter, Warning, check_syntax};
 use crate::options::Options;
 use crate::parse::{Dockerfile, parse};
+use crate::sbom::ScanTargets;
 use crate::shell::Lexer;
 use crate::subrequest::{Answering, Response};
 use bytes::Bytes;
@@ -116,6 +118,8 @@ pub struct Lowered {
     pub warnings: Vec<Warning>,
     /// `SOURCE_DATE_EPOCH`, in seconds.
     pub epoch: Option<i64>,
+    /// What there is to scan for an SBOM.
+    pub scan: ScanTargets,
 }
 
 /// Lowers `source` for one platform.
@@ -300,6 +304,7 @@ fn finish(mut cx: Context<'_>, target: StageId) -> Result<Lowered, LowerError> {
     for pending in std::mem::take(&mut cx.pending) {
         pending.resolve();
     }
+    let scan = scan::targets(&cx, target);
     let stage = &mut cx.stages[target];
     if cx.targets.choice == Choice::Explicit {
         dispatch::set_target_platform(&mut stage.image, &cx.targets.target);
@@ -318,6 +323,7 @@ fn finish(mut cx: Context<'_>, target: StageId) -> Result<Lowered, LowerError> {
         platform: result_platform(cx.options, &stage.image),
         warnings: cx.linter.into_warnings(),
         epoch: cx.epoch,
+        scan,
     })
 }
 

@@ -1,12 +1,15 @@
 //! The options of a build as frontends receive them: string attributes, read once into typed fields.
 
 mod parse;
+mod sbom;
 
 pub use parse::fields;
+pub use sbom::SbomOptions;
 
 use crate::lint::LintConfig;
 use kiln_llb::build::ResolveMode;
 use kiln_llb::caps::Caps;
+use kiln_llb::reference::ReferenceError;
 use kiln_llb::{Definition, pb, platform};
 use oci_spec::image::Platform;
 use std::collections::BTreeMap;
@@ -65,6 +68,8 @@ pub struct Options {
     pub cache_imports: Vec<CacheImport>,
     /// Where the Dockerfile and the context are.
     pub context: ContextOptions,
+    /// What scans the result; none if nobody asks for it.
+    pub sbom: Option<SbomOptions>,
     /// Which request is answered in place of a build; empty for a build.
     pub request: String,
     /// What the server can do.
@@ -192,6 +197,14 @@ pub enum OptionError {
     /// `BUILDKIT_DOCKERFILE_CHECK`.
     #[error("failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK: {0}")]
     Check(crate::lint::CheckOptionError),
+    /// `attest:sbom`.
+    #[error("failed to parse sbom scanner {generator}: {source}")]
+    SbomGenerator {
+        /// Name of the scanner's image.
+        generator: String,
+        /// What is wrong with it.
+        source: ReferenceError,
+    },
     /// An option that no longer exists.
     #[error("support for {0:?} was removed in BuildKit 0.11")]
     Removed(&'static str),

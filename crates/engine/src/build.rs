@@ -30,6 +30,8 @@ pub(crate) async fn run(
     let mut exports = export::parse(request.exports, engine.unknown_keys)?;
     let cache_exports = cache_transfer::parse_exports(&request.cache_exports, &engine.stores)?;
     cache_transfer::parse_imports(&request.cache_imports, &engine.stores)?;
+    let sbom = frontend::sbom_options(&request.options)?;
+    let is_fresh = request.options.contains_key("no-cache");
     let policies = source_policy::read(&request.source_policy)?;
 
     let id = JobId::new(request.id.as_str());
@@ -67,9 +69,12 @@ pub(crate) async fn run(
         imports: Arc::new(Imports::new(facts.clone())),
         ledger: Ledger::new(call.frontend.request(&call.options)),
     });
-    let result = frontend::run(&bridge, call).await?;
+    let mut result = frontend::run(&bridge, call).await?;
     if result.is_answer() {
         return Ok(BuildOutcome::answer(result.metadata));
+    }
+    if let Some(sbom) = &sbom {
+        result = frontend::with_sbom(&bridge, sbom, is_fresh, result).await?;
     }
 
     let mut built = Built::new(&bridge, &result).await?;

@@ -10,6 +10,7 @@ mod run;
 mod answers;
 pub mod caps;
 mod questions;
+pub mod sbom;
 pub mod syntax;
 mod warnings;
 
@@ -19,4 +20,4 @@ pub mod gateway;
 
 pub use door::{Door, DoorError, Notice};
 pub use failure::{Failure, Missing, Place, chain};
-pub use run::{Build, Outcome, Request, run};
+pub use run::{Build, Outcome, Request, Target, run};

@@ -16,7 +16,7 @@ use crate::door::Door;
 use crate::failure::{Failure, file};
 use crate::questions::{MAX_ROUNDS, Told, too_many_rounds};
 use crate::syntax::{self, Wanted};
-use crate::{answers, caps, warnings};
+use crate::{answers, caps, sbom, warnings};
 
 /// What the frontend is asked for.
 #[derive(Debug, Default)]
@@ -53,11 +53,20 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Build {
     /// One for each platform.
-    pub lowered: Vec<Lowered>,
+    pub targets: Vec<Target>,
     /// Whether the result is several even if there is but one.
     pub multi_platform: bool,
     /// Caches to look into.
     pub cache_imports: Vec<CacheImport>,
+}
+
+/// What is to be built for one platform.
+#[derive(Debug)]
+pub struct Target {
+    /// The build.
+    pub lowered: Lowered,
+    /// What scans the result, if that is asked for: its result is a bundle of statements.
+    pub sbom: Option<Definition>,
 }
 
 impl Request {
@@ -106,7 +115,7 @@ pub async fn run<D: Door>(door: &D, request: &Request) -> Result<Outcome, D::Err
     }
     let lowered = lower_all(door, &source, &options, &known).await?;
     Ok(Outcome::Build(Build {
-        lowered,
+        targets: sbom::with_scans(door, &options, lowered).await?,
         multi_platform: options.multi_platform,
         cache_imports: options.cache_imports,
     }))

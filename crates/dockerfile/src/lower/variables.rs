@@ -12,8 +12,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Arguments that steer the build and never become environment variables.
-pub(crate) const NON_ENV_ARGS: [&str; 2] =
-    ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+pub(crate) const NON_ENV_ARGS: [&str; 2] = [SCAN_CONTEXT, SCAN_STAGE];
+
+/// Whether the build context is scanned beside the result.
+pub(crate) const SCAN_CONTEXT: &str = "BUILDKIT_SBOM_SCAN_CONTEXT";
+/// Which stages are scanned beside the result.
+pub(crate) const SCAN_STAGE: &str = "BUILDKIT_SBOM_SCAN_STAGE";
 
 impl Variables for Env {
     fn get(&self, name: &str) -> Option<Cow<'_, str>> {

@@ -2,6 +2,7 @@
 
 use super::{
     CONTEXT, CacheImport, ContextOptions, DEFAULT_FILENAME, NoCache, OptionError, Options,
+    SbomOptions,
 };
 use crate::lint::LintConfig;
 use kiln_llb::build::ResolveMode;
@@ -54,6 +55,7 @@ pub(super) fn options(attrs: &Attrs) -> Result<Options, OptionError> {
         cache_namespace: text("build-arg:BUILDKIT_CACHE_MOUNT_NS"),
         cache_imports: cache_imports(&text("cache-imports"), &text("cache-from"))?,
         context: context(attrs),
+        sbom: SbomOptions::from_attrs(attrs)?,
         request: text("requestid"),
         caps: Caps::all(),
     })

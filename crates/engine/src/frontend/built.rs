@@ -182,7 +182,10 @@ fn find<'a>(result: &'a FrontendResult, id: &str) -> Result<Option<&'a Arc<LazyR
 
 /// The platforms of a result: those that it lists, else the one that the
 /// image's config is for, else this machine's.
-fn platforms(bridge: &Bridge, result: &FrontendResult) -> Result<Vec<NamedPlatform>, BuildError> {
+pub(super) fn platforms(
+    bridge: &Bridge,
+    result: &FrontendResult,
+) -> Result<Vec<NamedPlatform>, BuildError> {
     if let Some(list) = result.metadata.get(PLATFORMS) {
         return listed(list);
     }

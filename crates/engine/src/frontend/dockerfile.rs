@@ -70,8 +70,8 @@ async fn build(bridge: &Arc<Bridge>, build: Build) -> Result<FrontendResult, Bui
     });
     let caches = bridge.import(&imports.collect::<Vec<_>>()).await?;
     let mut result = ResultBuilder::new(bridge.clone(), build.multi_platform);
-    for lowered in build.lowered {
-        result.add(lowered, &caches);
+    for target in build.targets {
+        result.add(target, &caches);
     }
     Ok(result.finish())
 }

@@ -7,6 +7,7 @@ mod dockerfile;
 pub(crate) mod gateway;
 mod lazy;
 pub(crate) mod result;
+mod scanned;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::request::{Attributes, Frontend};
 pub(crate) use built::{Built, BuiltPlatform};
 pub(crate) use lazy::LazyRef;
 pub(crate) use result::FrontendResult;
+pub(crate) use scanned::{sbom_options, with_sbom};
 
 /// What a frontend is called with.
 pub(crate) struct Call {

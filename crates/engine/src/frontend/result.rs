@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kiln_dockerfile::Lowered;
 use kiln_frontend::metadata::Metadata;
+use kiln_frontend::{Target, sbom};
 use kiln_protocol::frontend;
 use kiln_solver::Cache;
 
@@ -52,6 +52,16 @@ pub(crate) struct Attestation {
     pub(crate) statement: frontend::Attestation,
     /// The files that the statement's path lies in.
     pub(crate) files: Option<Arc<LazyRef>>,
+}
+
+impl Attestation {
+    /// The statements that a scan leaves.
+    pub(crate) fn sbom(scan: LazyRef) -> Self {
+        Self {
+            statement: sbom::bundle(),
+            files: Some(Arc::new(scan)),
+        }
+    }
 }
 
 impl FrontendResult {
@@ -109,6 +119,7 @@ pub(crate) struct ResultBuilder {
     bridge: Arc<Bridge>,
     refs: Refs,
     metadata: Metadata,
+    attestations: BTreeMap<String, Vec<Attestation>>,
 }
 
 impl ResultBuilder {
@@ -123,12 +134,19 @@ impl ResultBuilder {
             bridge,
             refs,
             metadata: Metadata::new(multi_platform),
+            attestations: BTreeMap::new(),
         }
     }
 
     /// Adds what a Dockerfile comes to for one platform.
-    pub(crate) fn add(&mut self, lowered: Lowered, caches: &[Cache<Output>]) {
+    pub(crate) fn add(&mut self, target: Target, caches: &[Cache<Output>]) {
+        let Target { lowered, sbom } = target;
         let id = self.metadata.add(&lowered);
+        if let Some(scan) = sbom {
+            let files = LazyRef::new(self.bridge.clone(), scan, Vec::new());
+            let attestation = Attestation::sbom(files);
+            self.attestations.insert(id.clone(), vec![attestation]);
+        }
         let reference = LazyRef::new(self.bridge.clone(), lowered.definition, caches.to_vec());
         let reference = (!reference.definition().is_scratch()).then(|| Arc::new(reference));
         match &mut self.refs {
@@ -143,7 +161,7 @@ impl ResultBuilder {
         FrontendResult {
             refs: self.refs,
             metadata: self.metadata.finish(),
-            attestations: BTreeMap::new(),
+            attestations: self.attestations,
         }
     }
 }

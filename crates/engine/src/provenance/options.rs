@@ -100,11 +100,8 @@ pub(crate) fn parse(options: &Attributes) -> Result<Option<ProvenanceOptions>, B
         match kind.map(str::to_lowercase).as_deref() {
             None => {}
             Some("provenance") => provenance = parse_provenance(value)?,
-            Some("sbom") if is_disabled(value) => {}
-            Some("sbom") => {
-                let message = "attestation type \"sbom\" is not supported yet";
-                return Err(input(message).hint(format!("leave {key} (--sbom) out")));
-            }
+            // The frontend has to do with it.
+            Some("sbom") => {}
             Some(other) => return Err(input(format!("unknown attestation type {other:?}"))),
         }
     }
@@ -118,13 +115,6 @@ fn pairs(value: &str) -> Vec<(String, String)> {
         None => (field, String::new()),
     };
     given.map(pair).collect()
-}
-
-fn is_disabled(value: &str) -> bool {
-    let disabled = |(key, value): &(String, String)| {
-        key == "disabled" && matches!(switch(key, value), Ok(true))
-    };
-    pairs(value).iter().any(disabled)
 }
 
 fn parse_provenance(value: &str) -> Result<Option<ProvenanceOptions>, BuildError> {
@@ -230,7 +220,7 @@ mod tests {
             Some(default()),
         );
         check("attest:provenance=disabled=true", None);
-        check("attest:sbom=disabled=true", None);
+        check("attest:sbom=", None);
         check("attest:provenance=mode=max,disabled=false", Some(default()));
         let buildx = ProvenanceOptions {
             mode: Mode::Min,
@@ -285,10 +275,6 @@ mod tests {
         check(
             "attest:provenance=filename=a/..",
             "invalid filename \"a/..\" for attest:provenance; name a file, such as provenance.json",
-        );
-        check(
-            "attest:sbom=",
-            "attestation type \"sbom\" is not supported yet; leave attest:sbom (--sbom) out",
         );
         check("attest:vex=", "unknown attestation type \"vex\"; ");
     }

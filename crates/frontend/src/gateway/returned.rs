@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use futures::future::try_join_all;
-use kiln_dockerfile::Lowered;
-use kiln_llb::pb;
+use kiln_llb::{Definition, pb};
 use kiln_protocol::frontend::{
-    self, CacheOptionsEntry, Ref, RefMap, ReturnRequest, SolveRequest, result,
+    self, Attestation, Attestations, CacheOptionsEntry, Ref, RefMap, ReturnRequest, SolveRequest,
+    result,
 };
 
 use super::bridge::Bridge;
 use super::error::{CallError, add_place, has_place};
 use crate::metadata::Metadata;
 use crate::run::{self, Build, Outcome, Request};
+use crate::sbom;
 use crate::syntax::{Asker, Wanted};
 
 /// Answers a request.
@@ -52,11 +53,24 @@ async fn build(bridge: &Bridge, build: Build) -> Result<frontend::Result, CallEr
         attrs: import.attrs,
     });
     let imports = imports.collect::<Vec<_>>();
-    let refs = build.lowered.iter();
-    let refs = try_join_all(refs.map(|lowered| solve(bridge, lowered, &imports))).await?;
+    let targets = build.targets.iter();
+    let solves = targets.map(|it| solve(bridge, &it.lowered.definition, &imports));
+    let refs = try_join_all(solves).await?;
     let mut metadata = Metadata::new(build.multi_platform);
-    let ids = build.lowered.iter().map(|lowered| metadata.add(lowered));
-    let mut refs = ids.zip(refs).collect::<BTreeMap<_, _>>();
+    let ids = build.targets.iter().map(|it| metadata.add(&it.lowered));
+    let ids = ids.collect::<Vec<_>>();
+    let mut attestations = BTreeMap::new();
+    for (id, target) in ids.iter().zip(&build.targets) {
+        if let Some(sbom) = &target.sbom {
+            let bundle = Attestation {
+                r#ref: Some(solve(bridge, sbom, &[]).await?),
+                ..sbom::bundle()
+            };
+            let attestation = vec![bundle];
+            attestations.insert(id.clone(), Attestations { attestation });
+        }
+    }
+    let mut refs = ids.into_iter().zip(refs).collect::<BTreeMap<_, _>>();
     let result = match build.multi_platform {
         true => result::Result::Refs(RefMap { refs }),
         false => {
@@ -66,7 +80,7 @@ async fn build(bridge: &Bridge, build: Build) -> Result<frontend::Result, CallEr
     };
     Ok(frontend::Result {
         metadata: metadata.finish(),
-        attestations: BTreeMap::new(),
+        attestations,
         result: Some(result),
     })
 }
@@ -74,14 +88,14 @@ async fn build(bridge: &Bridge, build: Build) -> Result<frontend::Result, CallEr
 /// Hands a definition over; it is computed when somebody needs the files.
 async fn solve(
     bridge: &Bridge,
-    lowered: &Lowered,
+    definition: &Definition,
     imports: &[CacheOptionsEntry],
 ) -> Result<Ref, CallError> {
-    if lowered.definition.is_scratch() {
+    if definition.is_scratch() {
         return Ok(Ref::default());
     }
     let request = SolveRequest {
-        definition: Some(lowered.definition.clone().into()),
+        definition: Some(definition.clone().into()),
         cache_imports: imports.to_vec(),
         ..SolveRequest::default()
     };
