@@ -51,33 +51,8 @@ enum Place {
 
 impl Exchange {
     fn start() -> Self {
-        let world = World::with_busybox();
-        world.write("context/package.json", "{}\n");
-        world.write("context/config.yaml", "a: 1\n");
-        world.write("context/src/main.c", "int main;\n");
-        world.write("context/src/make.h", "#define X\n");
-        world.write("context/src/lib/deep/x.h", "#define Y\n");
-        world.write("context/notes/kept.md", "kept\n");
-        world.write("context/notes/dropped.log", "dropped\n");
-        world.write("context/notes/sub/kept.log", "kept, too\n");
-        world.write(
-            "context/.dockerignore",
-            "**/*.log\n!notes/sub/*.log\n*.Dockerfile\n",
-        );
-        world.write("context/links/target", "text\n");
-        symlink("target", world.path("context/links/link")).unwrap();
-        symlink("nowhere", world.path("context/links/broken")).unwrap();
-        let mode = std::fs::Permissions::from_mode(0o751);
-        std::fs::set_permissions(world.path("context/links/target"), mode).unwrap();
-        let archive = world.path("context/files.tar.gz");
-        let source = world.path("context");
-        tool(
-            "tar",
-            &["-czf", text(&archive), "-C", text(&source), "src", "links"],
-        );
-        world.write("token", "very secret");
         Self {
-            world,
+            world: context(),
             docker: Docker::start(ImageStore::Containerd).unwrap(),
             registry: Registry::start().unwrap(),
         }
@@ -208,7 +183,37 @@ impl Exchange {
     }
 }
 
-fn cases() -> PathBuf {
+/// What the Dockerfiles are built from.
+pub(crate) fn context() -> World {
+    let world = World::with_busybox();
+    world.write("context/package.json", "{}\n");
+    world.write("context/config.yaml", "a: 1\n");
+    world.write("context/src/main.c", "int main;\n");
+    world.write("context/src/make.h", "#define X\n");
+    world.write("context/src/lib/deep/x.h", "#define Y\n");
+    world.write("context/notes/kept.md", "kept\n");
+    world.write("context/notes/dropped.log", "dropped\n");
+    world.write("context/notes/sub/kept.log", "kept, too\n");
+    world.write(
+        "context/.dockerignore",
+        "**/*.log\n!notes/sub/*.log\n*.Dockerfile\n",
+    );
+    world.write("context/links/target", "text\n");
+    symlink("target", world.path("context/links/link")).unwrap();
+    symlink("nowhere", world.path("context/links/broken")).unwrap();
+    let mode = std::fs::Permissions::from_mode(0o751);
+    std::fs::set_permissions(world.path("context/links/target"), mode).unwrap();
+    let archive = world.path("context/files.tar.gz");
+    let source = world.path("context");
+    tool(
+        "tar",
+        &["-czf", text(&archive), "-C", text(&source), "src", "links"],
+    );
+    world.write("token", "very secret");
+    world
+}
+
+pub(crate) fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exchange")
 }
 

@@ -26,6 +26,7 @@ mod page;
 mod processes;
 mod reference_images;
 mod registries;
+mod reproducible;
 mod sbom;
 mod source_policy;
 mod sources;
