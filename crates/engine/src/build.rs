@@ -69,6 +69,7 @@ pub(crate) async fn run(
         imports: Arc::new(Imports::new(facts.clone())),
         ledger: Ledger::new(call.frontend.request(&call.options)),
     });
+    jobs.lend(bridge.job.id(), &bridge);
     let mut result = frontend::run(&bridge, call).await?;
     if result.is_answer() {
         return Ok(BuildOutcome::answer(result.metadata));

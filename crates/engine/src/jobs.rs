@@ -1,7 +1,7 @@
 //! The builds in flight: which client stands behind each solver job.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use kiln_session::progress::{Log, ProgressSink, Status, Timestamp, Update, Warning};
@@ -9,6 +9,7 @@ use kiln_session::{Session, SessionError};
 use kiln_solver::{JobId, LiveJobs, OpContext};
 use oci_spec::image::Digest;
 
+use crate::bridge::Bridge;
 use crate::explain::FactBook;
 
 /// One build's client.
@@ -18,6 +19,8 @@ struct Client {
     progress: ProgressSink,
     facts: Arc<FactBook>,
     scrutiny: Scrutiny,
+    /// The way back to the engine, for steps that are builds themselves.
+    bridge: Weak<Bridge>,
 }
 
 /// Whether anybody may look into what a failed step leaves.
@@ -62,12 +65,28 @@ impl Jobs {
             progress,
             facts,
             scrutiny: Scrutiny::None,
+            bridge: Weak::new(),
         };
         self.lock().insert(id.clone(), client);
         Registration {
             jobs: self.clone(),
             id,
         }
+    }
+
+    /// From now on steps of a build can have something built.
+    pub(crate) fn lend(&self, id: &JobId, bridge: &Arc<Bridge>) {
+        if let Some(client) = self.lock().get_mut(id) {
+            client.bridge = Arc::downgrade(bridge);
+        }
+    }
+
+    /// The bridges of the builds that want a vertex now.
+    pub(crate) fn bridges(&self, cx: &OpContext) -> Vec<Arc<Bridge>> {
+        let clients = self.lock();
+        let live = cx.jobs.list();
+        let live = live.iter().filter_map(|id| clients.get(id));
+        live.filter_map(|client| client.bridge.upgrade()).collect()
     }
 
     /// From now on what failed steps of a build leave is kept.

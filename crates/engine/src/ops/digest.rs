@@ -343,6 +343,28 @@ pub(crate) fn passthrough(op: &pb::PassthroughOp) -> Digest {
     typed("buildkit.passthrough.v0", "Passthrough", body)
 }
 
+/// Of a build op without a definition of its own.
+pub(crate) fn build(op: &pb::BuildOp) -> Digest {
+    let map = |entries: Vec<(&String, String)>| {
+        let object = entries.into_iter();
+        object.fold(Object::new(), |object, (key, value)| {
+            object.raw(key, &value)
+        })
+    };
+    let inputs = op.inputs.iter().map(|(name, input)| {
+        let input = Object::new().number("input", input.input);
+        (name, input.build())
+    });
+    let attrs = op.attrs.iter().map(|(name, value)| (name, quote(value)));
+    let (inputs, attrs) = (inputs.collect::<Vec<_>>(), attrs.collect::<Vec<_>>());
+    let present = |entries: Vec<_>| (!entries.is_empty()).then(|| map(entries));
+    let body = Object::new()
+        .number("builder", op.builder)
+        .object("inputs", present(inputs))
+        .object("attrs", present(attrs));
+    typed("buildkit.build.v0", "Exec", body)
+}
+
 fn typed(kind: &str, field: &str, body: Object) -> Digest {
     let json = Object::new()
         .string("Type", kind)

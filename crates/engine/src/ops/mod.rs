@@ -86,7 +86,7 @@ impl EngineOp {
             Some(op::Op::File(file)) => Action::File(file::FileOp::new(file, inputs, name)),
             Some(op::Op::Merge(merge)) => Action::Merge(merge::MergeOp::new(merge, inputs, name)),
             Some(op::Op::Diff(diff)) => Action::Diff(diff::DiffOp::new(diff, inputs, name)),
-            Some(op::Op::Build(_)) => Action::Build(build::BuildOp),
+            Some(op::Op::Build(build)) => Action::Build(build::BuildOp::new(build, inputs)?),
             Some(op::Op::Passthrough(pass)) => {
                 Action::Passthrough(passthrough::PassthroughOp::new(pass, inputs))
             }
@@ -112,7 +112,7 @@ impl Op for EngineOp {
             Action::File(op) => op.cache_map(),
             Action::Merge(op) => Ok(op.cache_map()),
             Action::Diff(op) => Ok(op.cache_map()),
-            Action::Build(op) => op.cache_map(),
+            Action::Build(op) => Ok(op.cache_map()),
             Action::Passthrough(op) => Ok(op.cache_map()),
         };
         let map = map.map_err(|error| error.context("failed to load cache key"))?;
@@ -187,7 +187,7 @@ impl Op for EngineOp {
             Action::File(op) => op.execute(&self.worker, inputs).await,
             Action::Merge(op) => op.execute(&self.worker, &inputs),
             Action::Diff(op) => op.execute(&self.worker, &inputs),
-            Action::Build(op) => op.execute(),
+            Action::Build(op) => op.execute(&self.worker, cx, &inputs).await,
             Action::Passthrough(op) => op.execute(&inputs),
         }
     }

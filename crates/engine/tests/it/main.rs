@@ -8,5 +8,6 @@ mod gateway;
 mod history;
 mod host_files;
 mod keys;
+mod nested;
 mod provenance;
 mod upkeep;
