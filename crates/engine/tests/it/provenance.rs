@@ -295,11 +295,6 @@ async fn what_is_refused() {
     };
     check(("attest:provenance", "mode=most"), "invalid mode \"most\"").await;
     check(
-        ("attest:sbom", "generator=x"),
-        "attestation type \"sbom\" is not supported yet",
-    )
-    .await;
-    check(
         ("attest:provenance", "complete-materials=true"),
         "provenance materials are incomplete\n\nThe build requested complete provenance materials, but not all \
          dependencies could be captured.\n\nUncaptured local sources:\n  - context\n    reason: local_source\n  \

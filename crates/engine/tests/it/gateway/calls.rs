@@ -9,6 +9,7 @@ use kiln_protocol::frontend::{
     ResolveImageConfigRequest, ResolveSourceMetaRequest, Result as WireResult, ReturnRequest,
     SolveRequest, StatFileRequest, result,
 };
+use kiln_protocol::sourcepolicy::{Policy, Rule};
 use kiln_protocol::{pb, rpc};
 
 use super::world::{Driven, World, context, single, solve};
@@ -209,8 +210,13 @@ async fn what_is_asked_wrongly_is_refused_by_name() {
             "no source specified for gateway",
         ),
         (
-            with(|it| it.source_policies.push(Default::default())),
-            "source policies are not supported yet",
+            with(|it| {
+                it.source_policies.push(Policy {
+                    rules: vec![Rule::default()],
+                    ..Policy::default()
+                });
+            }),
+            "invalid nil selector in policy",
         ),
         (
             with(|it| {
