@@ -137,6 +137,8 @@ async fn serve_until_told(settings: &Settings) -> Result<(), DaemonError> {
     notify::ready();
     signals.next().await;
     tracing::info!("stopping server");
+    // Before anybody is told: who knows of it must not get another build in.
+    life.stop();
     notify::stopping();
     tokio::select! {
         () = stop(&control, settings.stop_timeout, servers) => Ok(()),
@@ -158,7 +160,7 @@ fn routes(control: &Arc<Control>) -> Routes {
 }
 
 async fn stop(control: &Control, patience: Duration, servers: Vec<JoinHandle<()>>) {
-    control.life.stop(patience).await;
+    control.life.finish_builds(patience).await;
     control.engine.history().close().await;
     control.sessions.close_all();
     control.life.end();

@@ -53,11 +53,14 @@ impl Life {
         self.ended.cancelled()
     }
 
-    /// Takes no more builds, waits for those in flight, and after `patience`
-    /// cancels them.
-    pub(crate) async fn stop(&self, patience: Duration) {
+    /// Takes no more builds from now on.
+    pub(crate) fn stop(&self) {
         self.stopping.cancel();
         self.builds.close();
+    }
+
+    /// Waits for the builds in flight, and after `patience` cancels them.
+    pub(crate) async fn finish_builds(&self, patience: Duration) {
         if !self.builds.is_empty() {
             tracing::info!(
                 builds = self.builds.len(),

@@ -67,9 +67,10 @@ async fn layers_are_unpacked_once_and_kept_by_the_lease() {
     let list = scene.server.ctr(&["snapshots", "ls"]).unwrap();
     assert_eq!(list.lines().count(), 3, "{list}");
 
+    // Unlike a view, what `ctr` prepares is safe from containerd's collector.
     let mount = scene
         .server
-        .ctr(&["snapshots", "view", "look", &top])
+        .ctr(&["snapshots", "prepare", "look", &top])
         .and_then(|_| scene.server.ctr(&["snapshots", "mounts", "/m", "look"]));
     assert!(mount.unwrap().contains("overlay"));
     scene.server.ctr(&["snapshots", "rm", "look"]).unwrap();
