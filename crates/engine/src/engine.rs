@@ -82,7 +82,11 @@ impl Engine {
         let caretaker = Arc::new(Caretaker::start(collector, options.upkeep));
         let worker = Worker {
             executor: StepRunner::new(options.executor, options.root.join("executor")),
-            sources: Sources::new(&store, registry.clone(), images.clone()),
+            sources: Sources::new(
+                &store,
+                (registry.clone(), options.proxies.0.clone()),
+                images.clone(),
+            ),
             platform: kiln_llb::platform::host(),
             jobs: crate::jobs::Jobs::default(),
             opened: crate::ops::source::OpenedSources::default(),

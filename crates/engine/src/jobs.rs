@@ -11,6 +11,7 @@ use oci_spec::image::Digest;
 
 use crate::bridge::Bridge;
 use crate::explain::FactBook;
+use crate::revisions::Revisions;
 
 /// One build's client.
 #[derive(Clone)]
@@ -21,6 +22,7 @@ struct Client {
     scrutiny: Scrutiny,
     /// The way back to the engine, for steps that are builds themselves.
     bridge: Weak<Bridge>,
+    revisions: Arc<Revisions>,
 }
 
 /// Whether anybody may look into what a failed step leaves.
@@ -66,6 +68,7 @@ impl Jobs {
             facts,
             scrutiny: Scrutiny::None,
             bridge: Weak::new(),
+            revisions: Arc::default(),
         };
         self.lock().insert(id.clone(), client);
         Registration {
@@ -131,6 +134,21 @@ impl Jobs {
                 what: "session".into(),
                 message: "no client is left that wants this step".into(),
             })
+    }
+
+    /// The revisions of repositories in the first of the builds that want a vertex now.
+    pub(crate) fn revisions(&self, cx: &OpContext) -> Arc<Revisions> {
+        let live = cx.jobs.list();
+        live.first()
+            .map(|id| self.revisions_of(id))
+            .unwrap_or_default()
+    }
+
+    /// The revisions of repositories in a build.
+    pub(crate) fn revisions_of(&self, id: &JobId) -> Arc<Revisions> {
+        let clients = self.lock();
+        let client = clients.get(id);
+        client.map(|it| it.revisions.clone()).unwrap_or_default()
     }
 
     /// Where news about a vertex goes.

@@ -34,6 +34,8 @@ mod late_exports;
 mod load;
 mod ops;
 mod provenance;
+mod remote_sources;
+mod revisions;
 mod vertex_name;
 pub mod wire_error;
 

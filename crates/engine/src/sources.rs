@@ -1,8 +1,8 @@
 //! Where trees come from: one value per kind of source.
 
 use kiln_containerd::Containerd;
-use kiln_registry::Client;
-use kiln_source::{HttpSource, ImageSource, LayoutSource, LocalSource};
+use kiln_registry::{Client, ProxySettings};
+use kiln_source::{GitSource, HttpSource, ImageSource, LayoutSource, LocalSource};
 use kiln_store::Store;
 
 /// The sources of a worker.
@@ -15,10 +15,16 @@ pub(crate) struct Sources {
     pub(crate) locals: LocalSource,
     /// Files of web servers.
     pub(crate) files: HttpSource,
+    /// Git repositories.
+    pub(crate) repositories: GitSource,
 }
 
 impl Sources {
-    pub(crate) fn new(store: &Store, registry: Client, containerd: Option<Containerd>) -> Self {
+    pub(crate) fn new(
+        store: &Store,
+        (registry, proxies): (Client, ProxySettings),
+        containerd: Option<Containerd>,
+    ) -> Self {
         let images = ImageSource::new(store.clone(), registry.clone());
         Self {
             images: match containerd {
@@ -28,6 +34,7 @@ impl Sources {
             layouts: LayoutSource::new(store.clone()),
             locals: LocalSource::new(store.clone()),
             files: HttpSource::new(store.clone(), registry),
+            repositories: GitSource::new(store.clone(), proxies),
         }
     }
 }

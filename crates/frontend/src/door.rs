@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use kiln_dockerfile::ResolvedConfig;
 use kiln_dockerfile::known::{ImageQuestion, OciLayoutQuestion};
-use kiln_llb::Definition;
+use kiln_llb::{Definition, pb};
 
 use crate::failure::{Failure, Place};
 
@@ -32,6 +32,13 @@ pub trait Door: Send + Sync {
         question: &OciLayoutQuestion,
     ) -> Result<ResolvedConfig, Self::Error>;
 
+    /// Looks up what a git repository or a file of a web server is; for a repository, its commit is wanted.
+    async fn source_meta(
+        &self,
+        source: &pb::SourceOp,
+        log_name: &str,
+    ) -> Result<SourceMeta, Self::Error>;
+
     /// Computes what a definition describes.
     async fn solve(&self, definition: &Definition) -> Result<Self::Ref, Self::Error>;
 
@@ -45,6 +52,15 @@ pub trait Door: Send + Sync {
 
     /// Shows the client what should be written otherwise.
     async fn warn(&self, notices: Vec<Notice>);
+}
+
+/// What is known of a source that has a time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceMeta {
+    /// A repository's commit, as git stores it; empty for anything else.
+    pub commit: Bytes,
+    /// When a server says that its file was changed last, in seconds since the epoch.
+    pub modified: Option<i64>,
 }
 
 /// Something to show with a step.

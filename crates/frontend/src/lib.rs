@@ -18,6 +18,6 @@ pub mod metadata;
 
 pub mod gateway;
 
-pub use door::{Door, DoorError, Notice};
+pub use door::{Door, DoorError, Notice, SourceMeta};
 pub use failure::{Failure, Missing, Place, chain};
 pub use run::{Build, Outcome, Request, Target, run};

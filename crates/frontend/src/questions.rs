@@ -2,9 +2,9 @@
 
 use futures::future::try_join_all;
 use kiln_dockerfile::{Answer, Known, Question};
-use kiln_llb::Definition;
+use kiln_llb::{Definition, pb};
 
-use crate::door::{Door, DoorError as _};
+use crate::door::{Door, DoorError as _, SourceMeta};
 use crate::failure::Failure;
 
 /// More rounds of questions than any build needs: contexts that name each
@@ -79,8 +79,43 @@ async fn answer<D: Door>(
             let file = door.read_file(&result, path, *limit).await?;
             Ok(Ok(Answer::File(file)))
         }
-        Question::SourceTime { identifier, .. } => Ok(Ok(Answer::Failed(format!(
-            "the time of {identifier} is not known: that of web servers and git repositories cannot be asked for yet"
-        )))),
+        Question::SourceTime {
+            identifier,
+            attrs,
+            log_name,
+        } => {
+            let source = pb::SourceOp {
+                identifier: identifier.clone(),
+                attrs: attrs.clone(),
+            };
+            let meta = door.source_meta(&source, log_name).await;
+            Ok(meta.map(|meta| time(&meta, identifier)))
+        }
     }
+}
+
+/// When a source was changed last.
+fn time(meta: &SourceMeta, identifier: &str) -> Answer {
+    let time = match meta.commit.as_ref() {
+        [] => meta.modified,
+        commit => committed(commit),
+    };
+    match time {
+        Some(_) => Answer::Time(time),
+        None => Answer::Failed(format!(
+            "the time of {identifier} is not known: nothing says when it was changed last; give SOURCE_DATE_EPOCH a number"
+        )),
+    }
+}
+
+/// When a commit was made, from its line `committer NAME <ADDRESS> SECONDS ZONE`.
+fn committed(commit: &[u8]) -> Option<i64> {
+    let mut lines = commit.split(|&byte| byte == b'\n');
+    let line = lines
+        .by_ref()
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| line.strip_prefix(b"committer "))?;
+    let line = String::from_utf8_lossy(line);
+    let (_, time) = line.rsplit_once('>')?;
+    time.split_whitespace().next()?.parse().ok()
 }

@@ -22,6 +22,7 @@ pub mod platform;
 pub mod git_url;
 pub mod path;
 pub mod policy;
+pub mod redact;
 pub mod reference;
 
 pub mod build;

@@ -11,6 +11,8 @@ use kiln_store::StoreError;
 use kiln_store::walk::FilterError;
 use oci_spec::image::Digest;
 
+use crate::git::GitError;
+
 /// An error of a source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -190,6 +192,9 @@ pub enum SourceError {
         /// The file, without passwords.
         url: String,
     },
+    /// A git repository.
+    #[error(transparent)]
+    Git(#[from] GitError),
     /// A secret that a source wants cannot be used.
     #[error("failed to retrieve HTTP auth secret {id}: it {reason}")]
     Secret {

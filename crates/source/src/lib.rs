@@ -1,16 +1,20 @@
-//! Where a build's files come from: images in registries, OCI layouts, local directories, web servers.
+//! Where a build's files come from: images in registries, OCI layouts, local directories, web servers, git
+//! repositories.
 //!
 //! Each kind has an identifier, read from the `source` op's URL and attributes, and a
 //! struct that gives its cache key (upstream's, byte for byte) and its files as a
 //! [`kiln_store::Ref`].
 
 mod attribute;
+mod blocking;
 mod error;
+pub mod git;
 pub mod http;
 pub mod image;
 pub mod local;
 
 pub use error::SourceError;
+pub use git::{GitIdentifier, GitLog, GitObjects, GitRevision, GitSource};
 pub use http::{DownloadProgress, HttpFile, HttpIdentifier, HttpSource};
 pub use image::{
     Image, ImageIdentifier, ImageLookup, ImageSource, LayoutIdentifier, LayoutSource, PullProgress,

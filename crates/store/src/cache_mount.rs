@@ -1,4 +1,4 @@
-//! Named directories that outlive builds: `RUN --mount=type=cache`.
+//! Named directories that outlive builds: `RUN --mount=type=cache`, and the repositories of git sources.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -74,6 +74,12 @@ impl Drop for CacheMount {
     }
 }
 
+/// What directories are found by.
+struct Key<'a> {
+    record_type: RecordType,
+    text: &'a str,
+}
+
 /// A directory of the wanted name.
 struct Found {
     row: Row,
@@ -96,19 +102,47 @@ impl Store {
         &self,
         request: CacheMountRequest<'_>,
     ) -> Result<CacheMount, StoreError> {
+        self.named_dir(RecordType::ExecCacheMount, &request).await
+    }
+
+    /// A directory that a source keeps for itself; others wait while it is in use. Steps cannot mount it, whatever
+    /// ids they ask for.
+    pub async fn source_dir(
+        &self,
+        name: &str,
+        description: String,
+    ) -> Result<CacheMount, StoreError> {
+        let request = CacheMountRequest {
+            id: name,
+            sharing: Sharing::Locked,
+            seed: None,
+            description,
+        };
+        self.named_dir(RecordType::Regular, &request).await
+    }
+
+    async fn named_dir(
+        &self,
+        record_type: RecordType,
+        request: &CacheMountRequest<'_>,
+    ) -> Result<CacheMount, StoreError> {
         let key = match request.seed {
             Some(seed) => format!("{}:{}", request.id, seed.id()),
             None => request.id.to_owned(),
         };
+        let key = Key {
+            record_type,
+            text: &key,
+        };
         let (found, hold, lock) = loop {
-            match self.try_cache_dir(&key, &request)? {
+            match self.try_cache_dir(&key, request)? {
                 Attempt::Taken(found, hold, lock) => break (found, hold, lock),
                 Attempt::Busy => tokio::time::sleep(POLL).await,
             }
         };
         let lock = match found.ready {
             true => lock,
-            false => self.make_ready(&found, lock, &request).await?,
+            false => self.make_ready(&found, lock, request).await?,
         };
         let dir = self.snapshots().tree(found.row);
         Ok(CacheMount {
@@ -124,7 +158,7 @@ impl Store {
     /// make two directories where one was wanted.
     fn try_cache_dir(
         &self,
-        key: &str,
+        key: &Key<'_>,
         request: &CacheMountRequest<'_>,
     ) -> Result<Attempt, StoreError> {
         let owner = self.new_lock_owner()?;
@@ -171,12 +205,12 @@ impl Store {
     fn insert_cache_dir(
         &self,
         connection: &Connection,
-        key: &str,
+        key: &Key<'_>,
         request: &CacheMountRequest<'_>,
     ) -> rusqlite::Result<Found> {
         let options = MutableOptions {
             description: request.description.clone(),
-            record_type: RecordType::ExecCacheMount,
+            record_type: key.record_type,
             created: None,
         };
         let new = NewRecord::new(
@@ -189,7 +223,7 @@ impl Store {
         let Record { row, id, .. } = new.insert(connection, self.boot())?;
         connection
             .prepare_cached("INSERT INTO cache_dirs (owner, key, ready) VALUES (?1, ?2, 0)")?
-            .execute((row, key))?;
+            .execute((row, key.text))?;
         Ok(Found {
             row,
             id,
@@ -237,11 +271,12 @@ impl Store {
 
 impl Found {
     /// The directories of a key, the most used first.
-    fn of_key(connection: &Connection, key: &str) -> rusqlite::Result<Vec<Found>> {
+    fn of_key(connection: &Connection, key: &Key<'_>) -> rusqlite::Result<Vec<Found>> {
         let mut query = connection.prepare_cached(
-            "SELECT row, id, ready FROM cache_dirs JOIN refs ON row = owner WHERE key = ?1 ORDER BY row",
+            "SELECT row, id, ready FROM cache_dirs JOIN refs ON row = owner
+                WHERE key = ?1 AND record_type = ?2 ORDER BY row",
         )?;
-        let rows = query.query_map([key], |row| {
+        let rows = query.query_map((key.text, key.record_type), |row| {
             Ok(Found {
                 row: row.get(0)?,
                 id: row.get(1)?,

@@ -20,6 +20,7 @@ pub mod web_cache;
 pub mod containerd;
 pub mod docker;
 pub mod faults;
+pub mod git;
 pub mod image;
 pub mod proxy;
 pub mod registry;

@@ -1,12 +1,14 @@
-//! A web server on a loopback port, with files that tests change.
+//! A web server on a loopback port, with files and git repositories that tests change.
 
 use std::collections::HashMap;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::git;
 use crate::http::{Head, Message};
 
 /// A file to serve.
@@ -50,6 +52,17 @@ impl Page {
     }
 }
 
+/// Repositories to serve as git's own server does.
+#[derive(Debug, Clone)]
+struct Repositories {
+    /// What their paths begin with.
+    prefix: String,
+    /// Where they are.
+    directory: PathBuf,
+    /// The `Authorization` header without which the answer is 401.
+    authorization: Option<String>,
+}
+
 /// A running server; stopped on drop.
 #[derive(Debug)]
 pub struct WebServer {
@@ -62,6 +75,7 @@ pub struct WebServer {
 #[derive(Debug, Default)]
 struct Shared {
     pages: Mutex<HashMap<String, Page>>,
+    repositories: Mutex<Vec<Repositories>>,
     requests: Mutex<Vec<String>>,
 }
 
@@ -99,6 +113,16 @@ impl WebServer {
         lock(&self.shared.pages).insert(path.to_owned(), page);
     }
 
+    /// Serves the repositories in a directory at paths below a prefix, such as `/git/`; `authorization` is the header
+    /// that opens them.
+    pub fn serve_repositories(&self, prefix: &str, directory: &Path, authorization: Option<&str>) {
+        lock(&self.shared.repositories).push(Repositories {
+            prefix: prefix.to_owned(),
+            directory: directory.to_owned(),
+            authorization: authorization.map(str::to_owned),
+        });
+    }
+
     /// The requests since the last call, as `METHOD path status`.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.shared.requests))
@@ -125,7 +149,20 @@ impl Shared {
         let mut words = head.start.split(' ');
         let method = words.next().unwrap_or_default().to_owned();
         let target = words.next().unwrap_or_default().to_owned();
-        let path = target.split('?').next().unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let repositories = lock(&self.repositories).clone();
+        let repositories = repositories.iter().find(|it| path.starts_with(&it.prefix));
+        if let Some(repositories) = repositories {
+            let call = git::Call {
+                method: &method,
+                path: &path[repositories.prefix.len()..],
+                query,
+            };
+            let message = repositories.answer(&call, head, &mut reader)?;
+            let status = message.head.start.split(' ').nth(1).unwrap_or_default();
+            lock(&self.requests).push(format!("{method} {target} {status}"));
+            return stream.write_all(&message.as_it_is());
+        }
         let (status, page) = self.choose(path, &head);
         lock(&self.requests).push(format!("{method} {target} {status}"));
         let mut message = Message::answer(status, &page.headers, page.body);
@@ -167,6 +204,25 @@ impl Shared {
             ),
             false => (200, page.clone()),
         }
+    }
+}
+
+impl Repositories {
+    fn answer(
+        &self,
+        call: &git::Call<'_>,
+        head: Head,
+        reader: &mut impl BufRead,
+    ) -> io::Result<Message> {
+        // A client that is not let in need not say more.
+        if self.authorization.is_some()
+            && self.authorization.as_deref() != head.get("authorization")
+        {
+            let asking = ("WWW-Authenticate", "Basic realm=\"git\"".to_owned());
+            return Ok(Message::answer(401, &[asking], Vec::new()));
+        }
+        let request = Message::of_request(head, reader)?;
+        git::backend(&self.directory, call, &request)
     }
 }
 

@@ -19,6 +19,7 @@ mod engines;
 mod explain;
 mod failures;
 mod frontend_image;
+mod git;
 mod golden;
 mod limits;
 mod outputs;

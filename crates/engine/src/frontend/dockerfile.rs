@@ -8,7 +8,7 @@ use bytes::Bytes;
 use kiln_dockerfile::ResolvedConfig;
 use kiln_dockerfile::known::{ImageQuestion, OciLayoutQuestion};
 use kiln_frontend::syntax::{Asker, Wanted};
-use kiln_frontend::{Build, Door, Notice, Outcome, Place, Request};
+use kiln_frontend::{Build, Door, Notice, Outcome, Place, Request, SourceMeta};
 use kiln_llb::{Definition, pb};
 use kiln_session::progress::{Update, Warning};
 use kiln_source::{ImageIdentifier, LayoutIdentifier, ResolvedImage};
@@ -19,6 +19,7 @@ use crate::bridge::Bridge;
 use crate::error::{BuildError, Location};
 use crate::ops::Output;
 use crate::ops::source::source_error;
+use crate::remote_sources::{ObjectsWanted, Remote};
 use crate::request::{Attributes, CacheEntry, Frontend};
 
 pub(super) async fn run(
@@ -115,6 +116,32 @@ impl Door for Bridge {
         let identifier = identifier.map_err(source_error)?;
         let resolved = Bridge::layout_config(self, &identifier, &question.log_name).await;
         config(resolved, &question.reference)
+    }
+
+    async fn source_meta(
+        &self,
+        source: &pb::SourceOp,
+        log_name: &str,
+    ) -> Result<SourceMeta, BuildError> {
+        let source = self.govern_lookup(source.identifier.clone(), source.attrs.clone())?;
+        match Remote::parse(&source)? {
+            Some(Remote::Git(git)) => {
+                let found = self.revision(&git, ObjectsWanted::Yes, log_name).await?;
+                let objects = found.objects;
+                Ok(SourceMeta {
+                    commit: objects.map_or_else(Bytes::new, |it| it.commit),
+                    modified: None,
+                })
+            }
+            Some(Remote::Http(http)) => {
+                let file = self.file(&http, log_name).await?;
+                Ok(SourceMeta {
+                    commit: Bytes::new(),
+                    modified: file.modified(),
+                })
+            }
+            None => Ok(SourceMeta::default()),
+        }
     }
 
     async fn solve(&self, definition: &Definition) -> Result<Output, BuildError> {

@@ -15,7 +15,7 @@ mod go_json;
 mod merge;
 mod passthrough;
 pub(crate) mod source;
-mod transfer;
+pub(crate) mod transfer;
 
 use std::sync::Arc;
 

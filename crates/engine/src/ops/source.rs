@@ -1,4 +1,4 @@
-//! `SourceOp`: images, OCI layouts, local directories and files of web servers.
+//! `SourceOp`: images, OCI layouts, local directories, files of web servers and git repositories.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,9 +9,10 @@ use kiln_registry::Reference;
 use kiln_session::transfer::TransferError;
 use kiln_session::{LentDirectory, LentLayout, Session};
 use kiln_solver::{CacheMap, OpContext};
+use kiln_source::git::GitError;
 use kiln_source::{
-    CacheKey, HttpFile, HttpIdentifier, Image, ImageIdentifier, LayoutIdentifier, LocalIdentifier,
-    SourceError,
+    CacheKey, GitIdentifier, GitRevision, HttpFile, HttpIdentifier, Image, ImageIdentifier,
+    LayoutIdentifier, LocalIdentifier, SourceError,
 };
 use oci_spec::image::{Digest, Platform};
 use tokio::sync::OnceCell;
@@ -19,7 +20,8 @@ use tokio::sync::OnceCell;
 use super::Output;
 use super::transfer;
 use crate::error::{BuildError, Kind};
-use crate::provenance::{ImageSource, Material};
+use crate::provenance::{ImageSource, Material, RepositorySource};
+use crate::remote_sources::git_log;
 use crate::worker::Worker;
 
 pub(super) struct SourceOp {
@@ -34,6 +36,8 @@ pub(super) struct OpenedSource {
     image: Arc<OnceCell<Image>>,
     /// A file of a web server, once the server was asked.
     file: Arc<OnceCell<HttpFile>>,
+    /// A revision of a repository, once its server was asked.
+    revision: Arc<OnceCell<GitRevision>>,
 }
 
 /// Sources by the vertices that opened them, for as long as one of these lives: builds that share a vertex all know
@@ -42,6 +46,7 @@ pub(super) struct OpenedSource {
 pub(crate) struct OpenedSources {
     images: Opened<Image>,
     files: Opened<HttpFile>,
+    revisions: Opened<GitRevision>,
 }
 
 impl OpenedSources {
@@ -49,6 +54,7 @@ impl OpenedSources {
         OpenedSource {
             image: self.images.cell(vertex),
             file: self.files.cell(vertex),
+            revision: self.revisions.cell(vertex),
         }
     }
 }
@@ -79,6 +85,7 @@ enum Identifier {
     Layout(LayoutIdentifier),
     Local(LocalIdentifier),
     Http(HttpIdentifier),
+    Git(GitIdentifier),
 }
 
 impl SourceOp {
@@ -104,7 +111,8 @@ impl SourceOp {
             "http" | "https" => {
                 HttpIdentifier::parse(scheme, rest, &op.attrs).map(Identifier::Http)
             }
-            "git" | "docker-image+blob" | "oci-layout+blob" => {
+            "git" => GitIdentifier::parse(rest, &op.attrs).map(Identifier::Git),
+            "docker-image+blob" | "oci-layout+blob" => {
                 let message = format!(
                     "source {:?}: {scheme} sources are not supported yet",
                     op.identifier
@@ -141,6 +149,12 @@ impl SourceOp {
                 url: http.url.clone(),
                 digest: self.opened.file.get()?.digest.clone(),
             }),
+            Identifier::Git(git) => Some(Material::Repository(Box::new(RepositorySource {
+                url: git.url(),
+                commit: self.opened.revision.get()?.checksum.clone(),
+                secrets: git.secrets().map(str::to_owned).collect(),
+                ssh_agent: git.agent().map(str::to_owned),
+            }))),
         }
     }
 
@@ -162,6 +176,7 @@ impl SourceOp {
                 let file = self.file(http, worker, cx).await?;
                 file.cache_key(http).map_err(source_error)?
             }
+            Identifier::Git(git) => self.revision(git, worker, cx).await?.cache_key(git),
         };
         Ok(CacheMap {
             digest: digest_of_key(&key)?,
@@ -192,6 +207,13 @@ impl SourceOp {
                 download.done();
                 Ok(Some(snapshot))
             }
+            Identifier::Git(git) => {
+                let revision = self.revision(git, worker, cx).await?;
+                let (sessions, log) = (worker.jobs.sessions(cx), git_log(worker.jobs.reporter(cx)));
+                let repositories = &worker.sources.repositories;
+                let snapshot = repositories.snapshot(git, revision, &sessions, log).await;
+                snapshot.map(Some).map_err(source_error)
+            }
         }
     }
 
@@ -212,6 +234,23 @@ impl SourceOp {
             Ok(file)
         };
         self.opened.file.get_or_try_init(resolve).await
+    }
+
+    /// Which commit it is.
+    async fn revision(
+        &self,
+        git: &GitIdentifier,
+        worker: &Arc<Worker>,
+        cx: &OpContext,
+    ) -> Result<&GitRevision, BuildError> {
+        let resolve = || async {
+            let (sessions, log) = (worker.jobs.sessions(cx), git_log(worker.jobs.reporter(cx)));
+            let repositories = &worker.sources.repositories;
+            let revisions = worker.jobs.revisions(cx);
+            let revision = revisions.resolve(repositories, git, &sessions, log).await;
+            revision.map_err(source_error)
+        };
+        self.opened.revision.get_or_try_init(resolve).await
     }
 
     async fn image(&self, worker: &Arc<Worker>, cx: &OpContext) -> Result<&Image, BuildError> {
@@ -242,7 +281,7 @@ impl SourceOp {
                     .await
                     .map_err(source_error)
             }
-            Identifier::Local(_) | Identifier::Http(_) => {
+            Identifier::Local(_) | Identifier::Http(_) | Identifier::Git(_) => {
                 Err(BuildError::new(Kind::Internal, "files are no image"))
             }
         }
@@ -345,6 +384,8 @@ pub(crate) fn session_error(error: kiln_session::SessionError) -> BuildError {
 /// wrongly.
 pub(crate) fn source_error(error: SourceError) -> BuildError {
     let kind = match &error {
+        SourceError::Git(GitError::Stopped) => Kind::Cancelled,
+        SourceError::Git(error) if error.is_of_environment() => Kind::Environment,
         SourceError::Registry(_)
         | SourceError::Containerd(_)
         | SourceError::Store(_)
@@ -357,5 +398,13 @@ pub(crate) fn source_error(error: SourceError) -> BuildError {
         | SourceError::Transfer(TransferError::Stopped) => Kind::Cancelled,
         _ => Kind::Input,
     };
-    BuildError::wrap(kind, error)
+    let hint = match &error {
+        SourceError::Git(error) => error.hint(),
+        _ => None,
+    };
+    let error = BuildError::wrap(kind, error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }

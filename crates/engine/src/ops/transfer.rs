@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use kiln_llb::redact;
 use kiln_source::{DownloadProgress, LocalProgress, PullProgress};
 
 use crate::jobs::{Activity, Reporter};
-use crate::provenance::redact;
 
 /// Sources report often; clients need not hear of each chunk.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -79,7 +79,7 @@ pub(super) fn local_progress(reporter: &Reporter, name: &str) -> (LocalProgress,
 }
 
 /// A file that comes from a web server. Nothing is shown if nothing comes.
-pub(super) struct Download {
+pub(crate) struct Download {
     reporter: Reporter,
     id: String,
     course: Arc<Mutex<Option<Course>>>,
@@ -93,15 +93,15 @@ struct Course {
 }
 
 impl Download {
-    pub(super) fn start(reporter: Reporter, url: &str) -> Self {
+    pub(crate) fn start(reporter: Reporter, url: &str) -> Self {
         Self {
             reporter,
-            id: format!("downloading {}", redact(url)),
+            id: format!("downloading {}", redact::credentials(url)),
             course: Arc::default(),
         }
     }
 
-    pub(super) fn progress(&self) -> DownloadProgress {
+    pub(crate) fn progress(&self) -> DownloadProgress {
         let (reporter, id, course) = (self.reporter.clone(), self.id.clone(), self.course.clone());
         Arc::new(move |current, total| {
             let mut course = course.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,7 +115,7 @@ impl Download {
         })
     }
 
-    pub(super) fn done(self) {
+    pub(crate) fn done(self) {
         let course = self.course.lock();
         let course = course.unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Course {

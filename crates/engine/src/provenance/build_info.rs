@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use kiln_exporter::{BuildInfo, PackageKind};
+use kiln_llb::redact;
 use serde::Serialize;
 
 use super::capture::{self, Capture};
 use super::images::ImageSource;
 use super::ledger::FrontendRequest;
-use super::redact;
 use crate::frontend::BuiltPlatform;
 
 /// Attributes that are told; those that begin with one of [`FAMILIES`] are too.
@@ -98,8 +98,13 @@ fn sources(capture: &Capture) -> Vec<Source> {
         r#ref: url.clone(),
         pin: digest.to_string(),
     });
+    let repositories = capture.repositories.iter().map(|(url, commit)| Source {
+        r#type: "git",
+        r#ref: url.clone(),
+        pin: commit.clone(),
+    });
     let images = capture.images.iter().filter_map(source);
-    images.chain(files).collect()
+    images.chain(repositories).chain(files).collect()
 }
 
 /// Images of registries; others had no place in build information.

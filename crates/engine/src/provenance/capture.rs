@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kiln_llb::pb::{self, MountType, NetMode, op};
+use kiln_llb::redact;
 use oci_spec::image::{Digest, Platform};
 
 use super::images::{self, ImageSource};
 use super::ledger::{FrontendRequest, Origin, Trace};
-use super::redact::credentials as redact;
 use crate::frontend::BuiltPlatform;
 use crate::ops::EngineOp;
 
@@ -20,6 +20,8 @@ pub(super) struct Capture {
     pub(super) locals: BTreeSet<String>,
     /// Files of web servers, by their URLs without credentials.
     pub(super) files: BTreeMap<String, Digest>,
+    /// Git repositories, by their URLs without credentials.
+    pub(super) repositories: BTreeMap<String, String>,
     /// Ids of secrets, with whether the build would have gone on without.
     pub(super) secrets: BTreeMap<String, bool>,
     /// The same of SSH agents.
@@ -44,6 +46,21 @@ pub(crate) enum Material {
         /// Of its content.
         digest: Digest,
     },
+    /// A git repository.
+    Repository(Box<RepositorySource>),
+}
+
+/// A revision of a git repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RepositorySource {
+    /// Without credentials, with the reference asked for.
+    pub(crate) url: String,
+    /// The commit or the annotated tag.
+    pub(crate) commit: String,
+    /// Ids of secrets that may have opened it.
+    pub(crate) secrets: Vec<String>,
+    /// The agent that may have.
+    pub(crate) ssh_agent: Option<String>,
 }
 
 /// A result whose capture is wanted, among all of its build.
@@ -126,11 +143,24 @@ impl Capture {
                 self.locals.insert(name);
             }
             Some(Material::File { url, digest }) => {
-                self.files.entry(redact(&url)).or_insert(digest);
+                self.files
+                    .entry(redact::credentials(&url))
+                    .or_insert(digest);
             }
+            Some(Material::Repository(source)) => self.add_repository(*source),
             // It never had to say what it stands for.
             None => {}
         }
+    }
+
+    fn add_repository(&mut self, source: RepositorySource) {
+        for id in source.secrets {
+            need(&mut self.secrets, id, true);
+        }
+        if let Some(id) = source.ssh_agent {
+            need(&mut self.ssh, id, true);
+        }
+        self.repositories.entry(source.url).or_insert(source.commit);
     }
 
     fn add_step(&mut self, exec: &pb::ExecOp) {

@@ -9,7 +9,6 @@ mod options;
 
 mod capture;
 mod images;
-mod redact;
 
 mod layers;
 mod predicate;
@@ -21,10 +20,9 @@ mod make;
 mod build_info;
 
 pub(crate) use build_info::inform;
-pub(crate) use capture::Material;
+pub(crate) use capture::{Material, RepositorySource};
 pub use environment::ProvenanceEnvironment;
 pub(crate) use images::ImageSource;
 pub(crate) use ledger::{FrontendRequest, Ledger, Origin, Trace};
 pub(crate) use make::{Invocation, attest, for_history};
 pub(crate) use options::parse as parse_options;
-pub(crate) use redact::credentials as redact;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use kiln_llb::git_url::GitRef;
+use kiln_llb::redact;
 use serde::Serialize;
 
 use super::capture::Capture;
-use super::redact;
+use super::predicate::{DigestSet, of_commit, of_digest};
 use crate::request::Attributes;
 
 /// BuildKit's number for the behaviour of its version 0.31 and later, which Kiln's is.
@@ -33,6 +35,8 @@ pub(super) struct Asked {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct ConfigSource {
     pub(super) uri: String,
+    /// By algorithm, if it is known.
+    pub(super) digest: DigestSet,
     pub(super) path: String,
 }
 
@@ -70,7 +74,7 @@ impl Asked {
     pub(super) fn new(capture: &Capture) -> Self {
         let request = capture.request.as_ref();
         let mut args = request.map_or_else(Attributes::new, |it| shown(&it.options));
-        let config = ConfigSource::take(&mut args);
+        let config = ConfigSource::take(&mut args).found_in(capture);
         let vcs = take_vcs(&mut args);
         let lent = |from: &BTreeMap<String, bool>| {
             let lent = from.iter().map(|(id, optional)| Lent {
@@ -146,7 +150,36 @@ impl ConfigSource {
         };
         Self {
             uri: redact::credentials(&take(&key)),
+            digest: DigestSet::new(),
             path: take("filename"),
+        }
+    }
+
+    /// With the digest of what the build took from there.
+    fn found_in(self, capture: &Capture) -> Self {
+        let git = GitRef::parse(&self.uri).ok();
+        let fragment = |git: &GitRef, subdir: &str| match (git.reference.as_str(), subdir) {
+            ("", "") => git.remote.clone(),
+            (reference, "") => format!("{}#{reference}", git.remote),
+            (reference, subdir) => format!("{}#{reference}:{subdir}", git.remote),
+        };
+        let url = git
+            .as_ref()
+            .map_or(self.uri.clone(), |git| fragment(git, ""));
+        if let Some(commit) = capture.repositories.get(&url) {
+            return Self {
+                uri: git.map_or(url, |git| fragment(&git, &git.subdir)),
+                digest: of_commit(commit),
+                ..self
+            };
+        }
+        match capture.files.get(&url) {
+            Some(digest) => Self {
+                uri: url,
+                digest: of_digest(digest),
+                ..self
+            },
+            None => self,
         }
     }
 }

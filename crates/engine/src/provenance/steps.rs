@@ -6,12 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kiln_llb::json::{OrderedJson, go_locations, go_op};
 use kiln_llb::pb::{self, op};
+use kiln_llb::redact;
 use kiln_llb::{Definition, Edge, Graph, Vertex, digest_of};
 use oci_spec::image::Digest;
 use serde::Serialize;
 
 use super::ledger::Trace;
-use super::redact;
 
 /// Attributes of sources that only concern one build.
 const OF_THE_SESSION: [&str; 2] = ["local.session", "local.unique"];

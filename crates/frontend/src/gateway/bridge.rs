@@ -5,16 +5,17 @@ use bytes::Bytes;
 use futures::future::join_all;
 use kiln_dockerfile::ResolvedConfig;
 use kiln_dockerfile::known::{ImageQuestion, OciLayoutQuestion};
-use kiln_llb::{Definition, platform};
+use kiln_llb::{Definition, pb, platform};
 use kiln_protocol::frontend::llb_bridge_client::LlbBridgeClient;
 use kiln_protocol::frontend::{
-    FileRange, ReadFileRequest, ResolveImageConfigRequest, SolveRequest, WarnRequest, result,
+    FileRange, ReadFileRequest, ResolveImageConfigRequest, ResolveSourceGitRequest,
+    ResolveSourceMetaRequest, SolveRequest, WarnRequest, result,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::CallError;
-use crate::door::{Door, Notice};
+use crate::door::{Door, Notice, SourceMeta};
 
 /// `ResolverType` of images in OCI layouts of the client; all others are in
 /// registries.
@@ -108,6 +109,31 @@ impl Door for Bridge {
             ..ResolveImageConfigRequest::default()
         };
         self.resolve(request).await
+    }
+
+    async fn source_meta(
+        &self,
+        source: &pb::SourceOp,
+        log_name: &str,
+    ) -> Result<SourceMeta, CallError> {
+        let request = ResolveSourceMetaRequest {
+            source: Some(source.clone()),
+            log_name: log_name.to_owned(),
+            git: source
+                .identifier
+                .starts_with("git://")
+                .then_some(ResolveSourceGitRequest {
+                    return_object: true,
+                }),
+            ..ResolveSourceMetaRequest::default()
+        };
+        let known = self.client().resolve_source_meta(request).await?;
+        let known = known.into_inner();
+        let modified = known.http.and_then(|http| http.last_modified);
+        Ok(SourceMeta {
+            commit: known.git.unwrap_or_default().commit_object,
+            modified: modified.map(|time| time.seconds),
+        })
     }
 
     async fn solve(&self, definition: &Definition) -> Result<String, CallError> {

@@ -14,6 +14,7 @@ use super::remember::{self, Before, Memory};
 use super::request::Remote;
 use super::save::Saving;
 use crate::CacheKey;
+use crate::blocking::blocking;
 use crate::error::SourceError;
 
 /// Told how many bytes of how many have come; 0 means that the number is not known.
@@ -40,6 +41,18 @@ pub struct HttpFile {
 }
 
 impl HttpFile {
+    /// What it is called here.
+    pub fn filename(&self) -> &str {
+        &self.filename
+    }
+
+    /// When it was changed last, as its server says, in seconds since the epoch.
+    pub fn modified(&self) -> Option<i64> {
+        let time = remember::time(self.modified.as_deref()?)?;
+        let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_secs()).ok()
+    }
+
     /// The cache key of what an identifier makes of this file.
     pub fn cache_key(&self, identifier: &HttpIdentifier) -> Result<CacheKey, SourceError> {
         let modified = self.modified.clone();
@@ -184,14 +197,5 @@ async fn is_unchanged_by_head(
             before.memory.etag.as_ref() == Some(&etag) && has_same_name()
         }
         _ => false,
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(SourceError::Internal(error.to_string())),
     }
 }

@@ -9,7 +9,8 @@ use kiln_store::refs::{Fetch, FetchError, FetchStream};
 use oci_spec::image::Descriptor;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::origin::{Origin, Place, blocking, import, receive};
+use super::origin::{Origin, Place, import, receive};
+use crate::blocking::blocking;
 
 /// Told how many bytes of a layer have arrived, from any thread.
 pub type PullProgress = Arc<dyn Fn(&Descriptor, u64) + Send + Sync>;

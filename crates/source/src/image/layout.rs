@@ -10,8 +10,9 @@ use oci_spec::image::{Descriptor, Digest, ImageIndex, MediaType};
 use super::fetch::PullProgress;
 use super::identifier::LayoutIdentifier;
 use super::manifest;
-use super::origin::{Origin, Place, blob_path, blocking};
+use super::origin::{Origin, Place, blob_path};
 use super::source::{About, Image, ResolvedImage};
+use crate::blocking::blocking;
 use crate::error::SourceError;
 
 const MAX_INDEX: u64 = 8 << 20;

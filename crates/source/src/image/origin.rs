@@ -12,6 +12,7 @@ use kiln_session::RemoteContent;
 use kiln_store::{ContentStore, Store};
 use oci_spec::image::{Descriptor, Digest};
 
+use crate::blocking::blocking;
 use crate::error::SourceError;
 
 /// Larger configs and manifests are refused.
@@ -120,16 +121,6 @@ impl Origin {
 enum Kind {
     Manifest,
     Blob,
-}
-
-/// Runs disk work off the asynchronous threads.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(SourceError::Internal(error.to_string())),
-    }
 }
 
 pub(super) fn store_error(error: kiln_store::content::ContentError) -> SourceError {

@@ -18,8 +18,9 @@ use super::cache_key::{layers_key, manifest_key};
 use super::fetch::{ImageFetch, PullProgress};
 use super::identifier::{ImageIdentifier, ResolveMode};
 use super::manifest::{self, Manifest};
-use super::origin::{Origin, Place, blocking, store_error};
+use super::origin::{Origin, Place, store_error};
 use crate::CacheKey;
+use crate::blocking::blocking;
 use crate::error::SourceError;
 
 const MAX_MANIFEST: u64 = 8 << 20;

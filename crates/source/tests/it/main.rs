@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod filter;
+mod git;
 mod http;
 mod image;
 mod layout;

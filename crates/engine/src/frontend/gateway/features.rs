@@ -36,13 +36,14 @@ const API: [&str; 27] = [
 
 /// Beginnings of the names of what is not there yet. They are announced as
 /// switched off, which clients report better than a name that is missing.
-const MISSING: [&str; 8] = [
+const MISSING: [&str; 9] = [
     "exec.meta.cdi",
     "exec.meta.network.proxy",
-    "soruce.http",
     "source.buildop",
-    "source.git",
-    "source.http",
+    "source.git.bundle",
+    "source.git.checkoutbundle",
+    "source.git.signatureverify",
+    "source.http.signatureverify",
     "source.imageblob",
     "source.policy",
 ];

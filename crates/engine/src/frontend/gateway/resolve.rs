@@ -3,17 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use kiln_llb::{pb, platform};
+use kiln_llb::{pb, platform, redact};
 use kiln_protocol::frontend::{
-    ResolveImageConfigRequest, ResolveImageConfigResponse, ResolveSourceImageResponse,
+    ResolveImageConfigRequest, ResolveImageConfigResponse, ResolveSourceGitResponse,
+    ResolveSourceHttpRequest, ResolveSourceHttpResponse, ResolveSourceImageResponse,
     ResolveSourceMetaRequest, ResolveSourceMetaResponse,
 };
-use kiln_source::{ImageIdentifier, LayoutIdentifier, ResolvedImage};
+use kiln_source::git::GitDirectory;
+use kiln_source::{GitIdentifier, ImageIdentifier, LayoutIdentifier, ResolvedImage};
 use oci_spec::image::Platform;
+use prost_types::Timestamp;
 
 use super::{Gateway, invalid};
 use crate::error::{BuildError, Detail};
 use crate::ops::source::source_error;
+use crate::remote_sources::{FoundRevision, ObjectsWanted, Remote};
 
 /// `ResolverType` of images in OCI layouts of the client; all others are in
 /// registries.
@@ -83,13 +87,24 @@ impl Gateway {
         let source = request
             .source
             .ok_or_else(|| invalid("source is required").detail(Detail::Code(INVALID_ARGUMENT)))?;
+        let source = bridge.govern_lookup(source.identifier, source.attrs)?;
+        if let Some(remote) = Remote::parse(&source)? {
+            let git = request.git.unwrap_or_default();
+            let wanted = match git.return_object {
+                true => ObjectsWanted::Yes,
+                false => ObjectsWanted::No,
+            };
+            refuse_checksums(&request.http.unwrap_or_default())?;
+            return self
+                .resolve_remote((remote, source), wanted, request.log_name)
+                .await;
+        }
         let image = request.image.unwrap_or_default();
         if image.attestation_chain || !image.resolve_attestations.is_empty() {
             return Err(invalid(
                 "looking up the attestations of an image is not supported yet",
             ));
         }
-        let source = bridge.govern_lookup(source.identifier, source.attrs)?;
         let mut attributes = source.attrs.clone();
         if !request.resolve_mode.is_empty() {
             attributes.insert("image.resolvemode".into(), request.resolve_mode);
@@ -116,6 +131,40 @@ impl Gateway {
             }),
             ..ResolveSourceMetaResponse::default()
         })
+    }
+
+    /// A repository, or a file of a web server.
+    async fn resolve_remote(
+        &self,
+        (remote, source): (Remote, pb::SourceOp),
+        wanted: ObjectsWanted,
+        log_name: String,
+    ) -> Result<ResolveSourceMetaResponse, BuildError> {
+        let name = match log_name.as_str() {
+            "" => format!("resolve {}", redact::credentials(&source.identifier)),
+            name => name.to_owned(),
+        };
+        let mut response = ResolveSourceMetaResponse {
+            source: Some(source),
+            ..ResolveSourceMetaResponse::default()
+        };
+        match remote {
+            Remote::Git(git) => {
+                let found = self.bridge.revision(&git, wanted, &name).await?;
+                response.git = Some(git_response(&git, found));
+            }
+            Remote::Http(http) => {
+                let file = self.bridge.file(&http, &name).await?;
+                let modified = file.modified();
+                response.http = Some(ResolveSourceHttpResponse {
+                    checksum: file.digest.to_string(),
+                    filename: file.filename().to_owned(),
+                    last_modified: modified.map(|seconds| Timestamp { seconds, nanos: 0 }),
+                    checksum_response: None,
+                });
+            }
+        }
+        Ok(response)
     }
 
     fn platform(&self, wire: Option<&pb::Platform>) -> Platform {
@@ -150,12 +199,42 @@ impl Gateway {
                     image: self.bridge.layout_config(&layout, &log_name).await?,
                 })
             }
-            Some(("git" | "http" | "https", _)) => Err(invalid(format!(
-                "source {identifier:?}: git and http sources are not supported yet"
-            ))),
             _ => Err(invalid(format!(
                 "source {identifier:?}: there is nothing to look up for such a source"
             ))),
         }
+    }
+}
+
+/// What is said of a revision: that it is a tag only if its commit is not its name for all purposes.
+fn git_response(git: &GitIdentifier, found: FoundRevision) -> ResolveSourceGitResponse {
+    let FoundRevision { revision, objects } = found;
+    let mut response = ResolveSourceGitResponse {
+        checksum: revision.checksum,
+        r#ref: revision.reference,
+        ..ResolveSourceGitResponse::default()
+    };
+    match objects {
+        Some(objects) => {
+            if let Some(tag) = objects.tag {
+                response.commit_checksum = objects.commit_name;
+                response.tag_object = tag;
+            }
+            response.commit_object = objects.commit;
+        }
+        None if git.git_directory == GitDirectory::Dropped => {
+            response.commit_checksum = revision.commit.unwrap_or_default();
+        }
+        None => {}
+    }
+    response
+}
+
+fn refuse_checksums(request: &ResolveSourceHttpRequest) -> Result<(), BuildError> {
+    match request.checksum_request {
+        None => Ok(()),
+        Some(_) => Err(invalid(
+            "further checksums of a file of a web server are not supported yet",
+        )),
     }
 }

@@ -55,9 +55,11 @@ impl Facts<'_> {
     fn dependencies(&self) -> Vec<Dependency> {
         let images = self.capture.images.iter();
         let images = images.map(|image| Dependency::new(image.url(), &image.digest));
+        let repositories = self.capture.repositories.iter();
+        let repositories = repositories.map(|(url, commit)| Dependency::of_commit(url, commit));
         let files = self.capture.files.iter();
         let files = files.map(|(url, digest)| Dependency::new(url.clone(), digest));
-        images.chain(files).collect()
+        images.chain(repositories).chain(files).collect()
     }
 
     fn builder(&self) -> Builder {
@@ -82,17 +84,36 @@ struct Claims {
 #[derive(Debug, Serialize)]
 struct Dependency {
     uri: String,
-    digest: BTreeMap<String, String>,
+    digest: DigestSet,
 }
 
 impl Dependency {
     fn new(uri: String, digest: &Digest) -> Self {
-        let digest = (digest.algorithm().to_string(), digest.digest().to_owned());
         Self {
             uri,
-            digest: [digest].into(),
+            digest: of_digest(digest),
         }
     }
+
+    fn of_commit(url: &str, commit: &str) -> Self {
+        Self {
+            uri: url.to_owned(),
+            digest: of_commit(commit),
+        }
+    }
+}
+
+/// Digests by algorithm.
+pub(super) type DigestSet = BTreeMap<String, String>;
+
+pub(super) fn of_digest(digest: &Digest) -> DigestSet {
+    [(digest.algorithm().to_string(), digest.digest().to_owned())].into()
+}
+
+/// A commit's name is a digest, by SHA-1 or SHA-256.
+pub(super) fn of_commit(commit: &str) -> DigestSet {
+    let algorithm = if commit.len() == 64 { "sha256" } else { "sha1" };
+    [(algorithm.to_owned(), commit.to_owned())].into()
 }
 
 #[derive(Debug, Serialize)]

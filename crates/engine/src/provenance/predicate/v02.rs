@@ -4,7 +4,7 @@ use kiln_session::progress::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Builder, Claims, Dependency, Extra, Facts};
+use super::{Builder, Claims, Dependency, DigestSet, Extra, Facts};
 use crate::provenance::request::{Asked, Parameters};
 use crate::provenance::steps::BuildConfig;
 
@@ -36,6 +36,8 @@ struct Invocation {
 struct ConfigSource {
     #[serde(skip_serializing_if = "String::is_empty")]
     uri: String,
+    #[serde(skip_serializing_if = "DigestSet::is_empty")]
+    digest: DigestSet,
     #[serde(skip_serializing_if = "String::is_empty")]
     entry_point: String,
 }
@@ -74,6 +76,7 @@ impl Predicate {
             invocation: Invocation {
                 config_source: ConfigSource {
                     uri: asked.config.uri,
+                    digest: asked.config.digest,
                     entry_point: asked.config.path,
                 },
                 parameters: asked.parameters,

@@ -4,7 +4,7 @@ use kiln_session::progress::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Builder, Claims, Dependency, Extra, Facts};
+use super::{Builder, Claims, Dependency, DigestSet, Extra, Facts};
 use crate::provenance::request::{Asked, Parameters};
 
 const BUILD_TYPE: &str =
@@ -38,6 +38,8 @@ struct ExternalParameters {
 struct ConfigSource {
     #[serde(skip_serializing_if = "String::is_empty")]
     uri: String,
+    #[serde(skip_serializing_if = "DigestSet::is_empty")]
+    digest: DigestSet,
     #[serde(skip_serializing_if = "String::is_empty")]
     path: String,
 }
@@ -80,6 +82,7 @@ impl Predicate {
                 external_parameters: ExternalParameters {
                     config_source: ConfigSource {
                         uri: asked.config.uri,
+                        digest: asked.config.digest,
                         path: asked.config.path,
                     },
                     request: asked.parameters,

@@ -232,12 +232,12 @@ async fn what_is_asked_wrongly_is_refused_by_name() {
     let wrong = ResolveSourceMetaRequest {
         source: Some(pb::SourceOp {
             identifier: "git://example.com/repository".into(),
-            ..pb::SourceOp::default()
+            attrs: [("git.bundle".to_owned(), "x".to_owned())].into(),
         }),
         ..ResolveSourceMetaRequest::default()
     };
     let status = build.client.resolve_source_meta(wrong).await.unwrap_err();
-    assert!(status.message().contains("git"), "{status:?}");
+    assert!(status.message().contains("git.bundle"), "{status:?}");
     let nothing = ResolveSourceMetaRequest::default();
     let status = build.client.resolve_source_meta(nothing).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
@@ -409,7 +409,10 @@ async fn a_client_learns_what_there_is() {
         ("gateway.exec", true),
         ("source.image", true),
         ("exec.mount.cache", true),
-        ("source.git", false),
+        ("source.git", true),
+        ("source.git.mtime", true),
+        ("source.git.bundle", false),
+        ("source.http.checksum", true),
     ] {
         assert_eq!(enabled(name), expected, "{name}");
     }

@@ -5,4 +5,5 @@ mod calls;
 mod containers;
 mod ends;
 mod images;
+mod remotes;
 mod world;

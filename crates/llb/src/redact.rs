@@ -3,7 +3,7 @@
 const MASK: &str = "xxxxx";
 
 /// Hides user name and password of a URL; other texts stay as they are.
-pub(crate) fn credentials(text: &str) -> String {
+pub fn credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };

@@ -1,0 +1,127 @@
+//! Finds out what a reference of a repository is now, and brings its files here.
+
+use bytes::Bytes;
+use kiln_registry::ProxySettings;
+use kiln_session::Session;
+use kiln_store::{MutableRef, Ref, Store};
+
+use super::access::Address;
+use super::identifier::GitIdentifier;
+use super::output::GitLog;
+use super::resolve::{self, GitRevision};
+use super::task::Task;
+use crate::blocking::blocking;
+use crate::error::SourceError;
+
+/// Gives files of git repositories. Cheap to clone.
+#[derive(Clone)]
+pub struct GitSource {
+    store: Store,
+    proxies: ProxySettings,
+}
+
+/// What is written in a revision itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitObjects {
+    /// Name of the commit.
+    pub commit_name: String,
+    /// The commit.
+    pub commit: Bytes,
+    /// The annotated tag, if the reference is one.
+    pub tag: Option<Bytes>,
+}
+
+impl GitSource {
+    /// Repositories are kept in `store`.
+    pub fn new(store: Store, proxies: ProxySettings) -> Self {
+        Self { store, proxies }
+    }
+
+    /// What the reference stands for now. The server is not asked about commits.
+    pub async fn resolve(
+        &self,
+        identifier: &GitIdentifier,
+        sessions: &[Session],
+        log: GitLog,
+    ) -> Result<GitRevision, SourceError> {
+        if let Some(revision) = resolve::known(identifier)? {
+            return Ok(revision);
+        }
+        let task = self.task(identifier, sessions, log);
+        let git = task.git(&task.main, identifier.shown()).await?;
+        Ok(resolve::ask(&git, &task.main.url, identifier).await?)
+    }
+
+    /// The files in a tree of their own.
+    pub async fn snapshot(
+        &self,
+        identifier: &GitIdentifier,
+        revision: &GitRevision,
+        sessions: &[Session],
+        log: GitLog,
+    ) -> Result<Ref, SourceError> {
+        let key = format!("git:{}", revision.cache_key(identifier).key);
+        if let Some(known) = self.recall(&key).await? {
+            return Ok(known);
+        }
+        let task = self.task(identifier, sessions, log);
+        let tree = task.check_out(revision).await?;
+        self.remember(key, tree).await
+    }
+
+    /// The commit itself, and the tag.
+    pub async fn objects(
+        &self,
+        identifier: &GitIdentifier,
+        revision: &GitRevision,
+        sessions: &[Session],
+        log: GitLog,
+    ) -> Result<GitObjects, SourceError> {
+        let task = self.task(identifier, sessions, log);
+        let git = task.git(&task.main, identifier.shown()).await?;
+        let part = task.main_part(revision);
+        let repository = task.fetched(&git, &task.main, &part).await?;
+        let object = &revision.checksum;
+        let commit_name = repository.commit_of(object).await?;
+        let tag = match commit_name == *object {
+            true => None,
+            false => Some(repository.object("tag", object).await?.into()),
+        };
+        Ok(GitObjects {
+            commit: repository.object("commit", &commit_name).await?.into(),
+            commit_name,
+            tag,
+        })
+    }
+
+    fn task<'a>(
+        &'a self,
+        identifier: &'a GitIdentifier,
+        sessions: &'a [Session],
+        log: GitLog,
+    ) -> Task<'a> {
+        Task {
+            store: &self.store,
+            proxies: &self.proxies,
+            identifier,
+            main: Address::of(&identifier.remote),
+            sessions,
+            log,
+        }
+    }
+
+    async fn recall(&self, key: &str) -> Result<Option<Ref>, SourceError> {
+        let (store, key) = (self.store.clone(), key.to_owned());
+        blocking(move || Ok(store.ref_by_key(&key)?)).await
+    }
+
+    async fn remember(&self, key: String, tree: MutableRef) -> Result<Ref, SourceError> {
+        let store = self.store.clone();
+        blocking(move || {
+            let tree = tree.commit()?;
+            store.set_key(&key, &tree)?;
+            Ok(tree)
+        })
+        .await
+    }
+}
