@@ -340,7 +340,7 @@ impl Failed {
         let said = String::from_utf8_lossy(&ended.complaint.bytes);
         let mut stderr = said.trim_end().to_owned();
         if ended.complaint.is_cut {
-            stderr.insert_str(0, "…");
+            stderr.insert(0, '…');
         }
         if ended.status.code().is_none() {
             stderr += &format!("\ngit: {}", ended.status);
