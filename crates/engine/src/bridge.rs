@@ -19,6 +19,7 @@ use crate::cache_transfer::Imports;
 use crate::engine::{Engine, blocking};
 use crate::error::{BuildError, Detail, FailedStep, Kind, Location};
 use crate::load::{self, Loaded};
+use crate::lost::Losses;
 use crate::observe::JobObserver;
 use crate::ops::source::{lent_layout, source_error};
 use crate::ops::{EngineOp, Output};
@@ -83,8 +84,22 @@ impl Bridge {
         self.solve_with(definition, &[]).await
     }
 
-    /// The same with further caches to look into.
+    /// The same with further caches to look into. What caches turn out to lack is built.
     pub(crate) async fn solve_with(
+        &self,
+        definition: &Definition,
+        caches: &[Cache<Output>],
+    ) -> Result<Solution, BuildError> {
+        let mut losses = Losses::default();
+        loop {
+            match self.solve_once(definition, caches).await {
+                Err(error) if losses.explain(self, &error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn solve_once(
         &self,
         definition: &Definition,
         caches: &[Cache<Output>],

@@ -6,15 +6,16 @@ use futures::future::try_join_all;
 use kiln_solver::JobId;
 
 use crate::bridge::Bridge;
-use crate::cache_transfer::{self, Imports};
+use crate::cache_transfer::{self, CacheExport, Imports};
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::explain::FactBook;
-use crate::export;
-use crate::frontend::{self, Built, Call};
+use crate::export::{self, Export};
+use crate::frontend::{self, Built, Call, FrontendResult};
 use crate::late_exports;
+use crate::lost::{Losses, Need};
 use crate::observe::JobObserver;
-use crate::provenance::{self, Invocation, Ledger};
+use crate::provenance::{self, Invocation, Ledger, ProvenanceOptions};
 use crate::request::{BuildOutcome, BuildRequest};
 use crate::source_policy;
 
@@ -78,37 +79,83 @@ pub(crate) async fn run(
         result = frontend::with_sbom(&bridge, sbom, is_fresh, result).await?;
     }
 
-    let mut built = Built::new(&bridge, &result).await?;
-    if let Some(options) = &provenance {
-        let attestations = provenance::attest(engine, &invocation, options, &built.platforms)?;
-        built.attest(attestations);
-    }
     let late = request.late_exports.as_ref();
-    let picked = late_exports::pick(late, &result.metadata, built.ref_ids(), exports.len());
-    exports.extend(export::parse(picked.await?, engine.unknown_keys)?);
-    if export::want_build_info(&exports) {
-        provenance::inform(&mut built.platforms);
+    if late.is_some() {
+        let refs = Built::new(&bridge, &result, Need::Nothing).await?.ref_ids();
+        let picked = late_exports::pick(late, &result.metadata, refs, exports.len());
+        exports.extend(export::parse(picked.await?, engine.unknown_keys)?);
     }
-    let carrier = Built::inline_carrier(&exports, &cache_exports);
-    let input = built.export_input(&bridge, carrier).await?;
-    // A build that only fills the cache writes nothing more, and need not look.
-    if !exports.is_empty() {
-        engine.worker.caretaker.make_room().await;
-    }
-    let (session, progress) = (&bridge.session, &bridge.progress);
-    let (exported, pushes) = export::run(engine, (session, progress), &input, exports).await?;
-    let pushes = try_join_all(pushes.into_iter().map(|push| push.run(engine, session)));
-    let solved = built.solved();
-    let caches = cache_transfer::export_all(engine, session, progress, &solved, cache_exports);
-    let origins = provenance::for_history(engine, &invocation, provenance.as_ref(), &built);
-    let ((), answers, origins) =
-        futures::try_join!(async { pushes.await.map(drop) }, caches, async {
-            Ok(origins.await)
-        })?;
-    let mut outcome = exported;
-    outcome.response.extend(answers);
-    outcome.response.extend(result.response());
-    outcome.provenance = origins;
+    let delivery = Delivery {
+        bridge: &bridge,
+        result: &result,
+        invocation: &invocation,
+        provenance: provenance.as_ref(),
+        cache_exports: &cache_exports,
+    };
+    let outcome = delivery.run(exports).await?;
     late_exports::finish(late, &outcome.response).await?;
     Ok(outcome)
+}
+
+/// A frontend's result, and what is to become of it.
+struct Delivery<'a> {
+    bridge: &'a Arc<Bridge>,
+    result: &'a FrontendResult,
+    invocation: &'a Arc<Invocation>,
+    provenance: Option<&'a ProvenanceOptions>,
+    cache_exports: &'a [CacheExport],
+}
+
+impl Delivery<'_> {
+    /// Computes and exports the result, once more where a cache lost what exports find out that they need.
+    async fn run(&self, mut exports: Vec<Export>) -> Result<BuildOutcome, BuildError> {
+        let mut losses = Losses::default();
+        loop {
+            let again = export::again(&exports);
+            match (self.run_once(exports).await, again) {
+                (Err(error), Some(again)) if losses.explain(self.bridge, &error).await => {
+                    self.result.forget_lost().await?;
+                    exports = again;
+                }
+                (outcome, _) => return outcome,
+            }
+        }
+    }
+
+    async fn run_once(&self, exports: Vec<Export>) -> Result<BuildOutcome, BuildError> {
+        let (bridge, engine) = (self.bridge, &self.bridge.engine);
+        let need = export::need(&exports);
+        let mut built = Built::new(bridge, self.result, need).await?;
+        if let Some(options) = self.provenance {
+            let platforms = &built.platforms;
+            let attestations = provenance::attest(engine, self.invocation, options, platforms)?;
+            built.attest(attestations);
+        }
+        if export::want_build_info(&exports) {
+            provenance::inform(&mut built.platforms);
+        }
+        let carrier = Built::inline_carrier(&exports, self.cache_exports);
+        let input = built.export_input(bridge, carrier).await?;
+        // A build that only fills the cache writes nothing more, and need not look.
+        if !exports.is_empty() {
+            engine.worker.caretaker.make_room().await;
+        }
+        let (session, progress) = (&bridge.session, &bridge.progress);
+        let (exported, pushes) = export::run(engine, (session, progress), &input, exports).await?;
+        let pushes = try_join_all(pushes.into_iter().map(|push| push.run(engine, session)));
+        let solved = built.solved();
+        let caches = self.cache_exports.to_vec();
+        let caches = cache_transfer::export_all(engine, session, progress, &solved, caches);
+        let origins = provenance::for_history(engine, self.invocation, self.provenance, &built);
+        let ((), answers, origins) =
+            futures::try_join!(async { pushes.await.map(drop) }, caches, async {
+                Ok(origins.await)
+            })?;
+        bridge.imports.tell_losses(progress);
+        let mut outcome = exported;
+        outcome.response.extend(answers);
+        outcome.response.extend(self.result.response());
+        outcome.provenance = origins;
+        Ok(outcome)
+    }
 }

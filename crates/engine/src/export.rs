@@ -16,6 +16,7 @@ use oci_spec::image::Descriptor;
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::jobs::{Activity, Reporter};
+use crate::lost::Need;
 use crate::options::UnknownKeys;
 use crate::registries::Access;
 use crate::request::{Attributes, BuildOutcome, ExportRequest, ExportTarget};
@@ -44,6 +45,30 @@ impl Export {
             Output::Local(_) | Output::Tar(_) => None,
         }
     }
+}
+
+/// What exports are sure to read of a result. Layers of an image that whoever gets it has are not read.
+pub(crate) fn need(exports: &[Export]) -> Need {
+    let needs = exports.iter().map(|export| match &export.output {
+        Output::Local(_) | Output::Tar(_) => Need::Files,
+        Output::Archive(_) => Need::Blobs,
+        Output::Image(_) => Need::Nothing,
+    });
+    needs.max().unwrap_or(Need::Nothing)
+}
+
+/// The same exports for another attempt. `None` if one of them cannot be done twice; such ones [`need`] all that they
+/// read beforehand.
+pub(crate) fn again(exports: &[Export]) -> Option<Vec<Export>> {
+    let again = exports.iter().map(|export| match &export.output {
+        Output::Image(_) => Some(Export {
+            output: export.output.clone(),
+            target: Target::Store,
+            unknown: export.unknown.clone(),
+        }),
+        Output::Archive(_) | Output::Local(_) | Output::Tar(_) => None,
+    });
+    again.collect()
 }
 
 /// Whether an export asks for what the result was made from.

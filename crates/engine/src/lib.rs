@@ -32,6 +32,7 @@ mod export;
 mod frontend;
 mod late_exports;
 mod load;
+mod lost;
 mod ops;
 mod provenance;
 mod remote_sources;

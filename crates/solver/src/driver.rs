@@ -170,6 +170,11 @@ impl<O: Op> Driver<O> {
         request
     }
 
+    /// What a job's vertices have come to.
+    pub(crate) fn outputs(&self, job: &JobId) -> Vec<(VertexId, O::Output)> {
+        self.lock().core.outputs(job)
+    }
+
     pub(crate) fn apply(self: &Arc<Self>, event: Event<O::Output, O::Error>) {
         self.step(&mut self.lock(), event, None);
     }
@@ -187,7 +192,7 @@ impl<O: Op> Driver<O> {
                 state.requests.remove(request);
             }
             Event::EndJob(job) => state.status.ending(job),
-            Event::Solve(_) | Event::Finished(..) => {}
+            Event::Solve(_) | Event::Finished(..) | Event::Disown(..) => {}
         }
         for action in state.core.step(event) {
             self.perform(state, action, given);
@@ -240,6 +245,7 @@ impl<O: Op> Driver<O> {
                 };
                 tracing::debug!(from = name(from), into = name(into), "merged equal edges");
             }
+            Action::Lost { vertex, job } => state.status.lost(vertex, &job),
             Action::Forget(vertex) => {
                 state.vertices.remove(&vertex);
                 state.status.forget(vertex);

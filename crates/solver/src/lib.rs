@@ -48,4 +48,4 @@ pub use ledger::forget_lost_results;
 pub use memory::{MemoryKeys, MemoryResults};
 pub use observe::{JobId, Observer, Progress, VertexEvent, VertexInfo};
 pub use op::{CacheDep, CacheMap, Op, Permit};
-pub use solver::{Job, Solved, Solver, SolverOptions};
+pub use solver::{Holder, Job, Solved, Solver, SolverOptions};

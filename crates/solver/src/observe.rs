@@ -57,7 +57,7 @@ pub enum Progress {
     Completed,
     /// The result came from a cache.
     Cached,
-    /// The cached result could not be loaded; the vertex will run.
+    /// The cached result could not be loaded, or was lost afterwards; the vertex will run.
     CacheMissed,
     /// Work ended with an error.
     Failed(Arc<str>),

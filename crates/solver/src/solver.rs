@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
-use crate::core::{Event, RequestId, Shape, Solve};
+use crate::core::{Event, RequestId, Shape, Solve, VertexId};
 use crate::driver::{Driver, Given};
 use crate::error::{JobError, SolveError};
 use crate::graph::{Edge, Graph};
@@ -109,6 +109,22 @@ impl<O: Op> Job<O> {
         self.driver.apply(Event::EndJob(self.id.clone()));
     }
 
+    /// The outputs that the job holds by now, each with who holds it.
+    pub fn outputs(&self) -> Vec<(Holder, O::Output)> {
+        let outputs = self.driver.outputs(&self.id).into_iter();
+        outputs
+            .map(|(vertex, output)| (Holder(vertex), output))
+            .collect()
+    }
+
+    /// Outputs turned out to be of no use, such as cached ones whose files are lost. Solves that begin after this, of
+    /// whatever job, share neither what holds them nor what builds on that: they ask the caches again, or run ops.
+    /// Solves under way keep what they have.
+    pub fn disown(&self, lost: &[Holder]) {
+        let lost = lost.iter().map(|holder| holder.0).collect();
+        self.driver.apply(Event::Disown(self.id.clone(), lost));
+    }
+
     /// Computes one output. `caches` are asked beside the local cache. Dropping
     /// the future gives up this solve; the job lives on. Solves of one job may
     /// run at the same time.
@@ -147,6 +163,10 @@ impl<O: Op> Job<O> {
         }
     }
 }
+
+/// A vertex with an output that a job holds. No two are equal, whatever their digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Holder(VertexId);
 
 /// Ends a request that nobody waits for any more.
 struct GiveUp<'a, O: Op> {

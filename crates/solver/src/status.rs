@@ -83,6 +83,15 @@ impl Status {
         }
     }
 
+    /// A result that a job had is lost. The job will hear of the vertex again.
+    pub(crate) fn lost(&self, vertex: VertexId, job: &JobId) {
+        if let (Some(history), Some(observer)) =
+            (self.vertices.get(&vertex), self.observers.get(job))
+        {
+            observer.vertex(event(&history.info, Progress::CacheMissed));
+        }
+    }
+
     /// Something happened to a vertex.
     pub(crate) fn tell(&mut self, vertex: VertexId, progress: Progress) {
         if matches!(progress, Progress::Started | Progress::CacheStarted) {

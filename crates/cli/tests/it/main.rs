@@ -8,6 +8,7 @@ mod world;
 
 mod cache;
 mod cache_exchange;
+mod cache_losses;
 mod cache_stores;
 mod command_line;
 mod daemon_builds;

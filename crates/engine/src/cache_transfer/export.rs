@@ -22,6 +22,7 @@ use crate::request::{Attributes, CacheEntry};
 use crate::step::Step;
 
 /// A cache export whose keys have been checked.
+#[derive(Clone)]
 pub(crate) struct CacheExport {
     options: ExportOptions,
     compression: Compression,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
 use futures::future::join_all;
-use kiln_remote_cache::{ImportOptions, Imported, Place, StoreEnvironment};
+use kiln_remote_cache::{ImportOptions, Imported, Losses, Place, StoreEnvironment};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 use kiln_solver::Cache;
@@ -39,6 +39,8 @@ type Import = Arc<OnceCell<Option<Cache<Output>>>>;
 /// The caches that one build has read, whoever named them.
 pub(crate) struct Imports {
     cells: Mutex<BTreeMap<CacheEntry, Import>>,
+    /// What is found missing when it is needed, by the name of the cache.
+    losses: Mutex<Vec<(String, Losses)>>,
     /// Hears of those that cannot be read.
     facts: Arc<FactBook>,
 }
@@ -47,6 +49,7 @@ impl Imports {
     pub(crate) fn new(facts: Arc<FactBook>) -> Self {
         Self {
             cells: Mutex::default(),
+            losses: Mutex::default(),
             facts,
         }
     }
@@ -63,10 +66,9 @@ impl Imports {
         let options = parse_imports(entries, &engine.stores)?;
         let caches = entries.iter().zip(options).map(|(entry, options)| {
             let cell = self.cell(entry);
-            let facts = &self.facts;
             async move {
                 // Boxed: what it awaits is nested too deeply for the compiler to see through from afar.
-                let read = || import(engine, session, (progress, facts), options).boxed();
+                let read = || self.import(engine, session, progress, options).boxed();
                 cell.get_or_init(read).await.clone()
             }
         });
@@ -77,42 +79,63 @@ impl Imports {
         let mut known = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(entry.clone()).or_default().clone()
     }
-}
 
-async fn import(
-    engine: &Engine,
-    session: &Session,
-    (progress, facts): (&ProgressSink, &FactBook),
-    options: ImportOptions,
-) -> Option<Cache<Output>> {
-    let name = match &options {
-        ImportOptions::Directory { path, .. } => path.display().to_string(),
-        ImportOptions::Registry { reference, .. } => reference.to_string(),
-        ImportOptions::Store(options) => options.title(),
-    };
-    let step = Step::start(progress, format!("importing cache manifest from {name}"));
-    let way = match way(engine, session, &options).await {
-        Ok(way) => way,
-        Err(error) => {
-            step.reporter.warn(&error.message);
-            facts.unusable_import(&name, &error.message);
-            step.end(String::new());
-            return None;
+    async fn import(
+        &self,
+        engine: &Engine,
+        session: &Session,
+        progress: &ProgressSink,
+        options: ImportOptions,
+    ) -> Option<Cache<Output>> {
+        let name = match &options {
+            ImportOptions::Directory { path, .. } => path.display().to_string(),
+            ImportOptions::Registry { reference, .. } => reference.to_string(),
+            ImportOptions::Store(options) => options.title(),
+        };
+        let step = Step::start(progress, format!("importing cache manifest from {name}"));
+        let way = match way(engine, session, &options).await {
+            Ok(way) => way,
+            Err(error) => {
+                step.reporter.warn(&error.message);
+                self.facts.unusable_import(&name, &error.message);
+                step.end(String::new());
+                return None;
+            }
+        };
+        let store = &engine.worker.store;
+        let Imported {
+            cache,
+            warnings,
+            losses,
+        } = kiln_remote_cache::import(&options, store, way, Some).await;
+        for warning in &warnings {
+            step.reporter.warn(warning);
         }
-    };
-    let store = &engine.worker.store;
-    let Imported {
-        cache, warnings, ..
-    } = kiln_remote_cache::import(&options, store, way, Some).await;
-    for warning in &warnings {
-        step.reporter.warn(warning);
+        if cache.is_none() {
+            let reason = warnings.first().map_or("it holds nothing", String::as_str);
+            self.facts.unusable_import(&name, reason);
+        }
+        step.end(String::new());
+        let mut all = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((name, losses));
+        cache
     }
-    if cache.is_none() {
-        let reason = warnings.first().map_or("it holds nothing", String::as_str);
-        facts.unusable_import(&name, reason);
+
+    /// Tells what caches turned out to lack since it was told last. The results that it belongs to are misses.
+    pub(crate) fn tell_losses(&self, progress: &ProgressSink) {
+        let all = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut step = None;
+        for (name, losses) in all.iter() {
+            for reason in losses.news() {
+                let title = "building what imported caches lack";
+                let step = step.get_or_insert_with(|| Step::start(progress, title));
+                step.reporter.warn(&format!("cache {name} lacks {reason}"));
+            }
+        }
+        if let Some(step) = step {
+            step.end(String::new());
+        }
     }
-    step.end(String::new());
-    cache
 }
 
 /// Where the cache is had from, if not from a directory on this machine.

@@ -7,6 +7,7 @@ use kiln_solver::{CacheError, ExportCandidate, Remotes};
 use kiln_store::Ref;
 
 use crate::engine::Engine;
+use crate::lost;
 use crate::ops::Output;
 
 pub(super) struct LayerBlobs {
@@ -22,13 +23,14 @@ impl LayerBlobs {
         }
     }
 
-    async fn blobs(&self, reference: &Ref) -> Result<Vec<CacheLayer>, CacheError> {
-        let blobs = self
-            .engine
-            .exporter
-            .layers(reference, &self.compression)
-            .await?;
-        Ok(blobs.into_iter().map(cache_layer).collect())
+    /// The blobs of a result; `None` if files of it are lost, without which a cache can be.
+    async fn blobs(&self, reference: &Ref) -> Result<Option<Vec<CacheLayer>>, CacheError> {
+        let exporter = &self.engine.exporter;
+        match exporter.layers(reference, &self.compression).await {
+            Ok(blobs) => Ok(Some(blobs.into_iter().map(cache_layer).collect())),
+            Err(_) if lost::is_lost(&Some(reference.clone())).await? => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The ref behind a candidate, if it is in the local store.
@@ -68,7 +70,7 @@ impl Remotes for LayerBlobs {
         {
             return Ok(None);
         }
-        self.blobs(&reference).await.map(Some)
+        self.blobs(&reference).await
     }
 
     async fn make(
@@ -76,7 +78,7 @@ impl Remotes for LayerBlobs {
         candidate: &ExportCandidate<Output>,
     ) -> Result<Option<Vec<CacheLayer>>, CacheError> {
         match self.reference(candidate)? {
-            Some(reference) => self.blobs(&reference).await.map(Some),
+            Some(reference) => self.blobs(&reference).await,
             None => Ok(None),
         }
     }

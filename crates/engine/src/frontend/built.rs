@@ -20,6 +20,7 @@ use crate::bridge::{Bridge, Solution};
 use crate::cache_transfer::{self, CacheExport};
 use crate::error::{BuildError, Kind};
 use crate::export::Export;
+use crate::lost::Need;
 use crate::ops::Output;
 
 /// What a build made.
@@ -47,8 +48,12 @@ pub(crate) struct BuiltPlatform {
 }
 
 impl Built {
-    /// Computes everything that a frontend's result consists of.
-    pub(crate) async fn new(bridge: &Bridge, result: &FrontendResult) -> Result<Self, BuildError> {
+    /// Computes everything that a frontend's result consists of, and has what is needed of it here.
+    pub(crate) async fn new(
+        bridge: &Bridge,
+        result: &FrontendResult,
+        need: Need,
+    ) -> Result<Self, BuildError> {
         let platforms = platforms(bridge, result)?;
         let shape = match &result.refs {
             Refs::Single(_) => Shape::Single,
@@ -57,7 +62,7 @@ impl Built {
         if shape == Shape::Single && platforms.len() > 1 {
             return Err(wrong("a single result cannot be for several platforms"));
         }
-        try_join_all(result.all_refs().map(|it| it.solution())).await?;
+        try_join_all(result.all_refs().map(|it| it.brought(need))).await?;
         let builds = platforms
             .iter()
             .map(|named| platform_built(bridge, result, named));
@@ -154,7 +159,7 @@ async fn platform_built(
     named: &NamedPlatform,
 ) -> Result<BuiltPlatform, BuildError> {
     let solution = match find(result, &named.id)? {
-        Some(reference) => reference.solution().await?.clone(),
+        Some(reference) => reference.solution().await?,
         None => bridge.empty(),
     };
     Ok(BuiltPlatform {

@@ -17,6 +17,7 @@ use super::result::{FrontendResult, ResultBuilder};
 use super::{Call, run_nested};
 use crate::bridge::Bridge;
 use crate::error::{BuildError, Location};
+use crate::lost::{Losses, Need};
 use crate::ops::Output;
 use crate::ops::source::source_error;
 use crate::remote_sources::{ObjectsWanted, Remote};
@@ -145,7 +146,15 @@ impl Door for Bridge {
     }
 
     async fn solve(&self, definition: &Definition) -> Result<Output, BuildError> {
-        Ok(Bridge::solve(self, definition).await?.output)
+        // It is going to be read.
+        let mut losses = Losses::default();
+        loop {
+            let output = Bridge::solve(self, definition).await?.output;
+            match Need::Files.bring(&output).await {
+                Err(error) if losses.explain(self, &error).await => {}
+                brought => return brought.map(|()| output),
+            }
+        }
     }
 
     async fn read_file(

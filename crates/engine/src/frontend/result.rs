@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::try_join_all;
 use kiln_frontend::metadata::Metadata;
 use kiln_frontend::{Target, sbom};
 use kiln_protocol::frontend;
@@ -12,6 +13,7 @@ use kiln_solver::Cache;
 
 use super::lazy::LazyRef;
 use crate::bridge::Bridge;
+use crate::error::BuildError;
 use crate::ops::Output;
 
 pub(crate) use kiln_frontend::metadata::{
@@ -98,6 +100,13 @@ impl FrontendResult {
         results
             .into_iter()
             .chain(statements.filter_map(|statement| statement.files.as_ref()))
+    }
+
+    /// Has those results computed anew whose files are lost.
+    pub(crate) async fn forget_lost(&self) -> Result<(), BuildError> {
+        try_join_all(self.all_refs().map(|it| it.forget_lost()))
+            .await
+            .map(drop)
     }
 
     /// What the frontend has to say to the client.

@@ -50,9 +50,11 @@ impl Ledger {
         child
     }
 
-    /// Notes a definition that was solved.
+    /// Notes a definition that was solved. One that was solved before counts as it came to be now.
     pub(crate) fn solved(&self, trace: Arc<Trace>) {
-        self.entries().traces.push(trace);
+        let traces = &mut self.entries().traces;
+        traces.retain(|known| known.terminal != trace.terminal);
+        traces.push(trace);
     }
 
     /// Notes an image that was looked up.

@@ -25,4 +25,4 @@ pub use environment::ProvenanceEnvironment;
 pub(crate) use images::ImageSource;
 pub(crate) use ledger::{FrontendRequest, Ledger, Origin, Trace};
 pub(crate) use make::{Invocation, attest, for_history};
-pub(crate) use options::parse as parse_options;
+pub(crate) use options::{ProvenanceOptions, parse as parse_options};

@@ -38,6 +38,8 @@ pub(crate) enum Event<T, E: std::error::Error + 'static> {
     /// Nobody waits for the request any more.
     GiveUp(RequestId),
     EndJob(JobId),
+    /// The results of these vertices are lost, says the job.
+    Disown(JobId, Vec<VertexId>),
     Finished(TaskId, Outcome<T, E>),
 }
 
@@ -97,6 +99,11 @@ pub(crate) enum Action<T, E: std::error::Error + 'static> {
     Merged {
         from: VertexId,
         into: VertexId,
+    },
+    /// The vertex lost its result, and the job is to hear of it.
+    Lost {
+        vertex: VertexId,
+        job: JobId,
     },
     /// The vertex is gone.
     Forget(VertexId),

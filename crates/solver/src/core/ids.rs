@@ -74,6 +74,11 @@ impl<I: From<u64> + Copy + Eq + Hash, V> Arena<I, V> {
         self.items.insert(id, value);
     }
 
+    /// All items, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (I, &V)> {
+        self.items.iter().map(|(id, item)| (*id, item))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }

@@ -14,7 +14,7 @@ use crate::observe::{JobId, VertexInfo};
 /// What a job holds.
 #[derive(Debug, Default)]
 pub(super) struct JobState {
-    vertices: Vec<VertexId>,
+    pub(super) vertices: Vec<VertexId>,
     requests: HashSet<RequestId>,
 }
 

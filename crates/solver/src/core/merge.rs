@@ -14,6 +14,9 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
     /// Called when something new is known about what the edge is.
     pub(super) fn merge_if_equal(&mut self, id: EdgeId, edge: &mut Edge<T, E>) -> bool {
         let news: Vec<Trait> = edge.news.drain(..).collect();
+        if !self.is_shared(edge.vertex) {
+            return false;
+        }
         let sharing: BTreeSet<EdgeId> = news
             .iter()
             .flat_map(|known| self.index.sharing(known))

@@ -5,6 +5,7 @@
 //! results flow up; see [`plan`] for what makes an edge ask for more.
 
 mod calls;
+mod disown;
 mod edge;
 mod event;
 mod ids;
@@ -95,6 +96,7 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
             Event::Solve(solve) => self.solve(solve),
             Event::GiveUp(request) => self.give_up(request),
             Event::EndJob(job) => self.end_job(&job),
+            Event::Disown(job, lost) => self.disown(&job, &lost),
             Event::Finished(task, outcome) => self.finished(task, outcome),
         }
         while let Some(edge) = self.queue.pop_front() {

@@ -1,9 +1,9 @@
 //! What is taken from caches, and what runs.
 
-use kiln_solver::{CacheDep, KeyStore, StoredResult};
+use kiln_solver::{CacheDep, Job, KeyStore, StoredResult};
 use std::time::{Duration, SystemTime};
 
-use crate::toy::{Log, Store, Toy, build, build_with, digest};
+use crate::toy::{Log, Store, Toy, build, build_with, digest, edge, graph, job};
 
 /// A second build with other toys: what ran, and which digests of content were
 /// computed. The first build is of `before`.
@@ -311,4 +311,46 @@ async fn a_broken_key_store_costs_time_only() {
     let mut store = Store::new("local");
     store.cache.keys = std::sync::Arc::new(Broken);
     assert_eq!(build(&store, &toys, "top").await.unwrap().output, 2);
+}
+
+async fn top(job: &Job<Toy>, toys: &[Toy]) -> u64 {
+    let solved = job.solve(graph(toys), edge("top", 0), vec![]).await;
+    solved.unwrap().output
+}
+
+#[tokio::test]
+async fn results_that_are_lost_later_are_made_again() {
+    let log = Log::default();
+    let toys = [
+        Toy::new(&log, "source"),
+        Toy::new(&log, "middle").on("source").value(5),
+        Toy::new(&log, "other").on("source"),
+        Toy::new(&log, "top").on("middle").on("other"),
+    ];
+    let store = Store::new("local");
+    build(&store, &toys[..3], "middle").await.unwrap();
+    build(&store, &toys[..3], "other").await.unwrap();
+    let solver = store.solver();
+    let (job, neighbour) = (job(&solver, "job"), job(&solver, "neighbour"));
+    assert_eq!(top(&neighbour, &toys).await, 9);
+    assert_eq!(top(&job, &toys).await, 9);
+    log.clear();
+
+    let lost: Vec<_> = job
+        .outputs()
+        .into_iter()
+        .filter(|(_, it)| *it == 6)
+        .collect();
+    assert_eq!(lost.len(), 1);
+    *store.results.unreadable.lock().unwrap() = true;
+    job.disown(&[lost[0].0]);
+    assert_eq!(top(&job, &toys).await, 9);
+    // What was not lost is shared as before; what builds on the loss is made again, too.
+    assert_eq!(log.take("run"), ["middle", "source", "top"]);
+    // Once is enough for all, and twice no harm.
+    job.disown(&[lost[0].0]);
+    assert_eq!(top(&neighbour, &toys).await, 9);
+    assert_eq!(log.take("run"), Vec::<String>::new());
+    drop((job, neighbour));
+    assert_eq!(solver.size(), 0);
 }

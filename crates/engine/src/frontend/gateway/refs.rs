@@ -9,6 +9,7 @@ use tonic::Status;
 
 use crate::error::BuildError;
 use crate::frontend::LazyRef;
+use crate::lost::Need;
 use crate::ops::Output;
 
 /// More results than any build asks for: a frontend that runs wild ends here.
@@ -28,11 +29,14 @@ pub(super) enum Held {
 }
 
 impl Held {
-    /// The files, computed now if they were not before.
-    pub(super) async fn output(&self) -> Result<Output, BuildError> {
+    /// The result, computed now if it was not before, with what is needed of it.
+    pub(super) async fn output(&self, need: Need) -> Result<Output, BuildError> {
         match self {
-            Self::Lazy(reference) => reference.output().await,
-            Self::Tree(output) => Ok(output.clone()),
+            Self::Lazy(reference) => Ok(reference.brought(need).await?.output),
+            Self::Tree(output) => {
+                need.bring(output).await?;
+                Ok(output.clone())
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{Gateway, containers, features, files, returned, solve, warning};
 use crate::engine::blocking;
 use crate::error::BuildError;
+use crate::lost::Need;
 use crate::tree;
 
 /// `LLBBridge` over one build. Cheap to clone.
@@ -70,10 +71,7 @@ impl LlbBridgeService {
             Place::Result(id) => {
                 let reference = gateway.refs.get(id)?;
                 let looked = async {
-                    let output = reference.output().await?;
-                    if let Some(reference) = &output {
-                        reference.materialize().await.map_err(tree::store_error)?;
-                    }
+                    let output = reference.output(Need::Files).await?;
                     blocking(move || look(&tree::open(&worker.store, output.as_ref())?.root)).await
                 };
                 self.answer(looked).await
@@ -181,7 +179,7 @@ impl LlbBridge for LlbBridgeService {
     ) -> Result<Response<EvaluateResponse>, Status> {
         let held = self.0.refs.get(&request.into_inner().r#ref)?;
         let evaluated = async {
-            held.output().await?;
+            held.output(Need::Nothing).await?;
             Ok(EvaluateResponse {})
         };
         self.answer(evaluated).await.map(Response::new)

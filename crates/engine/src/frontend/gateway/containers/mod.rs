@@ -22,6 +22,7 @@ use super::{Gateway, invalid};
 use crate::error::BuildError;
 use crate::jobs::Lenders;
 use crate::load::check_privileges;
+use crate::lost::Need;
 use crate::ops::Output;
 use crate::ops::exec_io::{self, extra_hosts, network};
 use crate::ops::exec_mounts::{Prepared, Setting};
@@ -132,7 +133,7 @@ async fn mounts(gateway: &Gateway, wanted: &[Mount]) -> Result<(Vec<Mount>, Vec<
                 let message = format!("failed to find ref {id} for {:?} mount", mount.dest);
                 Status::unknown(message)
             })?;
-            let output = held.output().await;
+            let output = held.output(Need::Files).await;
             mount.input = i64::try_from(inputs.len()).unwrap_or(i64::MAX);
             inputs.push(output.map_err(|error| gateway.status(&error))?);
         }
