@@ -50,6 +50,16 @@ pub(crate) async fn prepare(
             layouts.caches.push(cache);
         }
     }
+    lend_imports(request, services).await?;
+    lend_images(request, services, &mut layouts).await?;
+    Ok(layouts)
+}
+
+/// Lends the directories of caches that a request imports.
+pub(crate) async fn lend_imports(
+    request: &mut SolveRequest,
+    services: &mut Services,
+) -> Result<(), ClientError> {
     let mut imports = Vec::new();
     for entry in std::mem::take(&mut request.cache_imports) {
         if entry.kind != "local" {
@@ -70,8 +80,7 @@ pub(crate) async fn prepare(
         }
     }
     request.cache_imports = imports;
-    lend_images(request, services, &mut layouts).await?;
-    Ok(layouts)
+    Ok(())
 }
 
 fn store_id(directory: &std::path::Path) -> String {

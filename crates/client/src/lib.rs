@@ -70,6 +70,7 @@ mod layouts;
 
 mod archive_file;
 
+mod plan;
 mod question;
 mod solve;
 

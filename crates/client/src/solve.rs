@@ -37,11 +37,6 @@ impl Client {
             request.reference = SessionId::random().as_str().to_owned();
         }
         let layouts = layouts::prepare(&mut request, &mut services).await?;
-        let headers = SessionHeaders {
-            shared_key: request.shared_key.clone(),
-            ..SessionHeaders::new(session.clone())
-        };
-        let mut serving = pin!(services.serve(self.channel(), headers));
         let (ended, end) = oneshot::channel();
         let building = async {
             let outcome = self.run(&request, session.as_str()).await;
@@ -49,17 +44,34 @@ impl Client {
             outcome
         };
         let following = self.follow(&request.reference, progress, end);
-        let mut both = pin!(async { tokio::join!(building, following).0 });
-        let outcome = tokio::select! {
-            outcome = &mut both => outcome?,
+        let both = async { tokio::join!(building, following).0 };
+        let key = &request.shared_key;
+        let outcome = self.lending(services, (&session, key), both).await?;
+        layouts.finish(&outcome.response).await?;
+        Ok(outcome)
+    }
+
+    /// Does work during which the daemon may use these services.
+    pub(crate) async fn lending<T>(
+        &self,
+        services: Services,
+        (session, shared_key): (&SessionId, &str),
+        work: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let headers = SessionHeaders {
+            shared_key: shared_key.to_owned(),
+            ..SessionHeaders::new(session.clone())
+        };
+        let mut serving = pin!(services.serve(self.channel(), headers));
+        let mut work = pin!(work);
+        tokio::select! {
+            outcome = &mut work => outcome,
             served = &mut serving => {
                 served?;
                 // The daemon may close the session before it answers.
-                both.await?
+                work.await
             }
-        };
-        layouts.finish(&outcome.response).await?;
-        Ok(outcome)
+        }
     }
 
     async fn run(

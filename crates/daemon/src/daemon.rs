@@ -152,6 +152,7 @@ fn routes(control: &Arc<Control>) -> Routes {
     let mut routes = Routes::builder();
     routes
         .add_service(Control::service(control))
+        .add_service(Control::planner(control))
         .add_service(gateway::service(control))
         .add_service(traces::service(control))
         .add_service(content::service(control))

@@ -10,14 +10,17 @@ use kiln_llb::{Definition, pb};
 use kiln_registry::Reference;
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
-use kiln_solver::{Cache, Job, SolveError, Solved, VertexFailure};
+use kiln_solver::{Cache, Job, JobId, SolveError, Solved, VertexFailure};
 use kiln_source::{ImageIdentifier, LayoutIdentifier, ResolvedImage};
+use kiln_store::lease::Lease;
 use oci_spec::image::{Digest, Platform};
 use prost::Message as _;
 
 use crate::cache_transfer::Imports;
 use crate::engine::{Engine, blocking};
 use crate::error::{BuildError, Detail, FailedStep, Kind, Location};
+use crate::explain::FactBook;
+use crate::jobs::Registration;
 use crate::load::{self, Loaded};
 use crate::lost::Losses;
 use crate::observe::JobObserver;
@@ -45,6 +48,63 @@ pub(crate) struct Bridge {
     pub(crate) imports: Arc<Imports>,
     /// What the frontend behind this did.
     pub(crate) ledger: Arc<Ledger>,
+}
+
+/// The parts of a request that say what its frontend may use.
+pub(crate) struct Opening<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) session: Session,
+    pub(crate) progress: ProgressSink,
+    pub(crate) entitlements: BTreeSet<Entitlement>,
+    pub(crate) policies: Policies,
+    pub(crate) cache_imports: Vec<CacheEntry>,
+    /// Who uses it.
+    pub(crate) frontend: Option<FrontendRequest>,
+}
+
+/// A way to the engine. The build goes on for as long as this lives.
+pub(crate) struct OpenBridge {
+    pub(crate) bridge: Arc<Bridge>,
+    _client: Registration,
+    _lease: Lease,
+}
+
+impl Opening<'_> {
+    /// Opens the way for the frontend of a build that begins.
+    pub(crate) fn bridge(
+        self,
+        engine: &Engine,
+        facts: &Arc<FactBook>,
+    ) -> Result<OpenBridge, BuildError> {
+        let worker = &engine.worker;
+        let id = JobId::new(self.id);
+        let (session, progress) = (self.session, self.progress);
+        let client =
+            worker
+                .jobs
+                .register(id.clone(), session.clone(), progress.clone(), facts.clone());
+        let observer = JobObserver::new(progress.clone(), facts.clone());
+        let job = engine.solver.job(id, observer.clone());
+        let job = job.map_err(|error| BuildError::wrap(Kind::Input, error))?;
+        let bridge = Arc::new(Bridge {
+            engine: engine.clone(),
+            job: Arc::new(job),
+            observer,
+            session,
+            progress,
+            entitlements: self.entitlements,
+            policies: self.policies,
+            cache_imports: self.cache_imports,
+            imports: Arc::new(Imports::new(facts.clone())),
+            ledger: Ledger::new(self.frontend),
+        });
+        worker.jobs.lend(bridge.job.id(), &bridge);
+        Ok(OpenBridge {
+            bridge,
+            _client: client,
+            _lease: worker.store.lease().map_err(tree::store_error)?,
+        })
+    }
 }
 
 /// What a definition came to.
@@ -233,7 +293,7 @@ impl Bridge {
     }
 }
 
-fn solve_error(error: SolveError<BuildError>, definition: &Definition) -> BuildError {
+pub(crate) fn solve_error(error: SolveError<BuildError>, definition: &Definition) -> BuildError {
     match error {
         SolveError::Vertex(failure) => vertex_error(&failure, definition),
         SolveError::Cancelled => BuildError::new(Kind::Cancelled, "context canceled"),

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use kiln_solver::JobId;
 
-use crate::bridge::Bridge;
-use crate::cache_transfer::{self, CacheExport, Imports};
+use crate::bridge::{Bridge, Opening};
+use crate::cache_transfer::{self, CacheExport};
 use crate::engine::Engine;
-use crate::error::{BuildError, Kind};
+use crate::error::BuildError;
 use crate::explain::FactBook;
 use crate::export::{self, Export};
 use crate::frontend::{self, Built, Call, FrontendResult};
 use crate::late_exports;
 use crate::lost::{Losses, Need};
-use crate::observe::JobObserver;
-use crate::provenance::{self, Invocation, Ledger, ProvenanceOptions};
+use crate::provenance::{self, Invocation, ProvenanceOptions};
 use crate::request::{BuildOutcome, BuildRequest};
 use crate::source_policy;
 
@@ -35,58 +33,39 @@ pub(crate) async fn run(
     let is_fresh = request.options.contains_key("no-cache");
     let policies = source_policy::read(&request.source_policy)?;
 
-    let id = JobId::new(request.id.as_str());
-    let jobs = &engine.worker.jobs;
-    let _client = jobs.register(
-        id.clone(),
-        request.session.clone(),
-        request.progress.clone(),
-        facts.clone(),
-    );
-    let observer = JobObserver::new(request.progress.clone(), facts.clone());
-    let job = engine.solver.job(id, observer.clone());
-    let job = job.map_err(|error| BuildError::wrap(Kind::Input, error))?;
-    let _lease = engine
-        .worker
-        .store
-        .lease()
-        .map_err(crate::tree::store_error)?;
-
     let call = Call {
         frontend: request.frontend,
         options: request.options,
         inputs: request.frontend_inputs,
     };
     let call = call.simplified();
-    let bridge = Arc::new(Bridge {
-        engine: engine.clone(),
-        job: Arc::new(job),
-        observer,
+    let opening = Opening {
+        id: &request.id,
         session: request.session,
         progress: request.progress,
         entitlements: request.entitlements,
         policies,
         cache_imports: request.cache_imports,
-        imports: Arc::new(Imports::new(facts.clone())),
-        ledger: Ledger::new(call.frontend.request(&call.options)),
-    });
-    jobs.lend(bridge.job.id(), &bridge);
-    let mut result = frontend::run(&bridge, call).await?;
+        frontend: call.frontend.request(&call.options),
+    };
+    let open = opening.bridge(engine, facts)?;
+    let bridge = &open.bridge;
+    let mut result = frontend::run(bridge, call).await?;
     if result.is_answer() {
         return Ok(BuildOutcome::answer(result.metadata));
     }
     if let Some(sbom) = &sbom {
-        result = frontend::with_sbom(&bridge, sbom, is_fresh, result).await?;
+        result = frontend::with_sbom(bridge, sbom, is_fresh, result).await?;
     }
 
     let late = request.late_exports.as_ref();
     if late.is_some() {
-        let refs = Built::new(&bridge, &result, Need::Nothing).await?.ref_ids();
+        let refs = Built::new(bridge, &result, Need::Nothing).await?.ref_ids();
         let picked = late_exports::pick(late, &result.metadata, refs, exports.len());
         exports.extend(export::parse(picked.await?, engine.unknown_keys)?);
     }
     let delivery = Delivery {
-        bridge: &bridge,
+        bridge,
         result: &result,
         invocation: &invocation,
         provenance: provenance.as_ref(),

@@ -21,6 +21,7 @@ use crate::gc::GcPolicy;
 use crate::history::History;
 use crate::ops::EngineOp;
 use crate::options::{EngineOptions, UnknownKeys, WorkerInfo};
+use crate::plan::{self, Plan};
 use crate::request::{BuildOutcome, BuildRequest, Recorded};
 use crate::sources::Sources;
 use crate::step_runner::StepRunner;
@@ -143,6 +144,13 @@ impl Engine {
         };
         recording.finish(&outcome, account).await;
         outcome
+    }
+
+    /// What a build would do, found out without running a step, pulling a layer, writing an output or noting anything
+    /// in the history. Manifests are read, and directories of the client are transferred, to know their checksums.
+    pub async fn plan(&self, request: BuildRequest) -> Result<Plan, BuildError> {
+        let _running = self.caretaker.begin_build();
+        plan::run(self, request).await
     }
 
     /// The history of all builds on this root.

@@ -37,6 +37,11 @@ impl Export {
         self.image().map(|options| options.compression)
     }
 
+    /// What is wanted.
+    pub(crate) fn output(&self) -> &Output {
+        &self.output
+    }
+
     /// The keys that all images have; `None` for outputs that are no image.
     fn image(&self) -> Option<&ImageOptions> {
         match &self.output {

@@ -25,6 +25,8 @@ mod engine;
 pub mod explain;
 pub mod history;
 
+pub mod plan;
+
 mod bridge;
 mod build;
 mod cache_transfer;

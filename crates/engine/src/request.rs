@@ -168,6 +168,15 @@ pub struct CacheEntry {
     pub attributes: Attributes,
 }
 
+impl From<kiln_dockerfile::options::CacheImport> for CacheEntry {
+    fn from(import: kiln_dockerfile::options::CacheImport) -> Self {
+        Self {
+            kind: import.kind,
+            attributes: import.attrs,
+        }
+    }
+}
+
 /// A privilege that a step may need and the user must grant (`--allow`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Entitlement {

@@ -59,6 +59,8 @@ mod generated {
     pub mod otlp_trace;
     /// LLB: ops, definitions and their metadata (`pb`).
     pub mod pb;
+    /// Plans of builds, an extension of Kiln's (`kiln.planner.v1`).
+    pub mod planner;
     /// Session: the client decides about sources
     /// (`moby.buildkit.v1.sourcepolicy.policysession`).
     pub mod policysession;

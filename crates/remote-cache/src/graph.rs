@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use kiln_solver::Link;
+use oci_spec::image::Descriptor;
 use sha2::{Digest as _, Sha256};
 
 use crate::CacheLayer;
@@ -69,6 +70,20 @@ impl Stack {
             std::iter::successors(Some(self), |stack| stack.below.as_deref()).collect();
         levels.reverse();
         levels
+    }
+}
+
+/// What the results of a cache consist of.
+#[derive(Clone, Debug, Default)]
+pub struct CachedLayers(pub(crate) Arc<CacheGraph>);
+
+impl CachedLayers {
+    /// The blobs of a result's layers, bottom first; none if there is no such result.
+    pub fn of(&self, result: &str) -> Vec<Descriptor> {
+        let result = self.0.results.get(result);
+        let levels = result.map_or_else(Vec::new, |result| result.stack.levels());
+        let blobs = levels.iter().map(|level| level.layer.descriptor.clone());
+        blobs.collect()
     }
 }
 

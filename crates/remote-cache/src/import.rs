@@ -8,7 +8,7 @@ use kiln_solver::Cache;
 use kiln_store::{Ref, Store};
 
 use crate::directory;
-use crate::graph::CacheGraph;
+use crate::graph::{CacheGraph, CachedLayers};
 use crate::keys::ImportedKeys;
 use crate::losses::Losses;
 use crate::manifest::Reader;
@@ -26,6 +26,8 @@ pub struct Imported<O> {
     pub warnings: Vec<String>,
     /// Blobs that are missed later, when a step needs them. Results with one are misses from then on.
     pub losses: Losses,
+    /// The layers of its results.
+    pub layers: CachedLayers,
 }
 
 /// Reads a cache. For a registry, `way` is the repository to pull from; for a store, that; for a directory, it is the
@@ -40,8 +42,13 @@ pub async fn import<O: Clone + Send + Sync + 'static>(
     let mut warnings = Vec::new();
     let wrap: Wrap<O> = Arc::new(wrap);
     let losses = Losses::default();
+    let mut layers = CachedLayers::default();
     let cache = match read(options, way, &mut warnings).await {
-        Ok(read) => Some(read.into_cache(store, wrap, &losses)),
+        Ok(read) => {
+            let (cache, graph) = read.into_cache(store, wrap, &losses);
+            layers = CachedLayers(graph);
+            Some(cache)
+        }
         Err(error) => {
             warnings.push(format!(
                 "cache import from {} skipped: {error}",
@@ -54,6 +61,7 @@ pub async fn import<O: Clone + Send + Sync + 'static>(
         cache,
         warnings,
         losses,
+        layers,
     }
 }
 
@@ -79,7 +87,7 @@ impl Read {
         store: &Store,
         wrap: Wrap<O>,
         losses: &Losses,
-    ) -> Cache<O> {
+    ) -> (Cache<O>, Arc<CacheGraph>) {
         let graph = Arc::new(self.graph);
         let results = ImportedResults {
             graph: graph.clone(),
@@ -89,11 +97,12 @@ impl Read {
             name: self.name,
             wrap,
         };
-        Cache {
+        let cache = Cache {
             id: self.id,
-            keys: Arc::new(ImportedKeys(graph)),
+            keys: Arc::new(ImportedKeys(graph.clone())),
             results: Arc::new(results),
-        }
+        };
+        (cache, graph)
     }
 }
 

@@ -37,6 +37,7 @@ mod manifest;
 pub use build::{BuildError, BuiltCache, Format};
 pub use directory::DirectoryError;
 pub use export::{ExportError, Exported, export};
+pub use graph::CachedLayers;
 pub use import::{Imported, import};
 pub use inline::inline_records;
 pub use layer::CacheLayer;

@@ -52,6 +52,11 @@ impl<O: Op> Solver<O> {
         }
     }
 
+    /// The local cache.
+    pub fn cache(&self) -> &Cache<O::Output> {
+        self.driver.local()
+    }
+
     /// Opens a job.
     pub fn job(&self, id: JobId, observer: Arc<dyn Observer>) -> Result<Job<O>, JobError> {
         self.driver.add_job(&id, observer)?;

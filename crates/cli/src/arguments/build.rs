@@ -38,9 +38,18 @@ pub(crate) struct BuildArguments {
     #[arg(long)]
     pub(crate) no_cache: bool,
 
-    /// Not supported yet: tell which steps would run
-    #[arg(long, hide = true)]
+    /// Tell which steps would run, what would be pulled and what would be written, and do none of it
+    #[arg(long, conflicts_with_all = ["metadata_file", "ref_file", "trace", "debug_json_cache_metrics"])]
     pub(crate) dry_run: bool,
+
+    /// Output of --dry-run, for people (text) or programs (json)
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        requires = "dry_run"
+    )]
+    pub(crate) format: super::ReportFormat,
 
     /// Export build cache, e.g. --export-cache type=local,dest=path/to/dir
     #[arg(long, value_name = "CSV")]

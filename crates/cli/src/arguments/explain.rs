@@ -10,12 +10,12 @@ pub(crate) struct ExplainArguments {
 
     /// Output for people (text) or programs (json)
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub(crate) format: ExplainFormat,
+    pub(crate) format: ReportFormat,
 }
 
-/// `explain --format`.
+/// `--format` of commands that report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExplainFormat {
+pub(crate) enum ReportFormat {
     /// Lines for people.
     Text,
     /// One JSON document.

@@ -14,7 +14,7 @@ pub(crate) use debug::{
     ControlArguments, DebugCommand, DumpArguments, FormatArguments, GetArguments, LogsArguments,
     MonitorArguments, WorkersArguments,
 };
-pub(crate) use explain::{ExplainArguments, ExplainFormat};
+pub(crate) use explain::{ExplainArguments, ReportFormat};
 pub(crate) use store::{PruneArguments, UsageArguments};
 
 /// build utility

@@ -12,6 +12,7 @@ use kiln_session::{Delivery, RECEIVER, Services};
 use prost::Message as _;
 
 use super::Outcome;
+use super::output::Output;
 use super::plan::{self, BuildPlan};
 use crate::failure::Failure;
 
@@ -20,7 +21,7 @@ pub(super) async fn build(
     plan: BuildPlan,
     progress: ProgressSink,
 ) -> Result<Outcome, Failure> {
-    let (request, services) = split(plan)?;
+    let (request, services) = split(plan, Output::deliver)?;
     let outcome = client.solve(request, services, progress).await?;
     Ok(Outcome {
         response: outcome.response,
@@ -28,13 +29,16 @@ pub(super) async fn build(
     })
 }
 
-/// What the daemon is asked, and what it may use of this side.
-fn split(plan: BuildPlan) -> Result<(SolveRequest, Services), Failure> {
+/// What the daemon is asked, and what it may use of this side. `deliver` opens the places of outputs.
+pub(super) fn split(
+    plan: BuildPlan,
+    deliver: impl Fn(&Output) -> Result<Option<Delivery>, Failure>,
+) -> Result<(SolveRequest, Services), Failure> {
     let shared_key = shared_key(&plan.directories);
     let mut exports = Vec::new();
     let mut deliveries = BTreeMap::new();
     for (number, output) in plan.outputs.into_iter().enumerate() {
-        let delivery = output.deliver()?;
+        let delivery = deliver(&output)?;
         let mut attributes = output.attributes;
         if let Some(Delivery::Receiver(receiver)) = &delivery {
             let names = receiver.layer_names().name();

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use kiln_engine::{BuildRequest, Engine, Entitlement, Frontend};
+use kiln_engine::{BuildRequest, Engine, Entitlement, ExportRequest, Frontend};
 use kiln_session::progress::ProgressSink;
 use kiln_session::{Directories, Session};
 
 use super::Outcome;
+use super::output::Output;
 use super::plan::{self, BuildPlan};
 use crate::failure::Failure;
 
@@ -15,14 +16,19 @@ pub(super) async fn build(
     plan: BuildPlan,
     progress: ProgressSink,
 ) -> Result<Outcome, Failure> {
-    let outcome = engine.build(request(plan, progress)?).await?;
+    let outcome = engine.build(request(plan, progress, Output::open)?).await?;
     Ok(Outcome {
         response: outcome.response,
         answer: outcome.subrequest,
     })
 }
 
-fn request(plan: BuildPlan, progress: ProgressSink) -> Result<BuildRequest, Failure> {
+/// What the engine is asked for. `open` gives outputs their places.
+pub(super) fn request(
+    plan: BuildPlan,
+    progress: ProgressSink,
+    open: impl Fn(Output) -> Result<ExportRequest, Failure>,
+) -> Result<BuildRequest, Failure> {
     refuse_missing(&plan)?;
     let entitlements = plan
         .entitlements
@@ -55,7 +61,7 @@ fn request(plan: BuildPlan, progress: ProgressSink) -> Result<BuildRequest, Fail
         exports: plan
             .outputs
             .into_iter()
-            .map(super::output::Output::open)
+            .map(open)
             .collect::<Result<_, _>>()?,
         ..request
     })

@@ -3,6 +3,7 @@
 mod cache;
 mod credentials;
 mod daemon;
+mod dry_run;
 mod embedded;
 mod interrupt;
 mod metadata;
@@ -33,6 +34,9 @@ struct Outcome {
 
 pub(crate) fn run(context: &Context, build: &BuildArguments) -> Result<(), Failure> {
     let plan = BuildPlan::parse(build)?;
+    if build.dry_run {
+        return dry_run::run(context, build, plan);
+    }
     let id = plan.id.clone();
     let outcome = root::block_on(run_build(context, build, plan));
     if let Some(file) = &build.ref_file {

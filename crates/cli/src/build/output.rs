@@ -204,6 +204,27 @@ impl Output {
         })
     }
 
+    /// The output for a plan, which delivers nothing.
+    pub(super) fn leave_closed(self) -> ExportRequest {
+        ExportRequest {
+            kind: self.kind,
+            attributes: self.attributes,
+            target: ExportTarget::None,
+        }
+    }
+
+    /// The place on this side that it is for.
+    pub(super) fn destination(&self) -> Option<String> {
+        match &self.dest {
+            Dest::None => None,
+            Dest::Directory(path) | Dest::File(path) | Dest::Update(path) => Some(path.clone()),
+            Dest::Stdout => Some("standard output".to_owned()),
+            Dest::Docker(address) => {
+                Some(format!("{}{}", Address::SCHEME, address.path().display()))
+            }
+        }
+    }
+
     /// Whether the directory is to have nothing but the result.
     fn is_mirror(&self) -> bool {
         self.kind == "local"

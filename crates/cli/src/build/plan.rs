@@ -44,11 +44,6 @@ pub(super) enum Frontend {
 
 impl BuildPlan {
     pub(super) fn parse(build: &BuildArguments) -> Result<Self, Failure> {
-        if build.dry_run {
-            return Err(Failure::usage(
-                "--dry-run is not supported yet; after a build, `buildctl explain` tells which steps ran and why",
-            ));
-        }
         let mut options = options::parse(&build.opt)?;
         let frontend = match build.frontend.as_str() {
             "" => read_definition(build.no_cache).map(Frontend::Definition)?,

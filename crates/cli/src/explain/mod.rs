@@ -11,7 +11,7 @@ use kiln_engine::history::{ListenOptions, Until};
 use oci_spec::image::Digest;
 use serde_json::json;
 
-use crate::arguments::{ExplainArguments, ExplainFormat};
+use crate::arguments::{ExplainArguments, ReportFormat};
 use crate::context::{Context, Opened, print};
 use crate::failure::Failure;
 use crate::root;
@@ -23,8 +23,8 @@ pub(crate) fn run(context: &Context, arguments: &ExplainArguments) -> Result<(),
         find(&opened, wanted).await
     })?;
     match arguments.format {
-        ExplainFormat::Text => print(&text::account(&build, &account)),
-        ExplainFormat::Json => {
+        ReportFormat::Text => print(&text::account(&build, &account)),
+        ReportFormat::Json => {
             let mut document = json!(account);
             document["build"] = json!(build);
             print(&format!("{document:#}\n"))

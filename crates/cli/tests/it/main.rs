@@ -16,6 +16,7 @@ mod daemon_commands;
 mod docker;
 mod dockerfile;
 mod downloads;
+mod dry_run;
 mod engines;
 mod explain;
 mod failures;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use kiln_client::{HistoryChange, HistoryRequest, PruneRequest};
+use kiln_client::{HistoryChange, HistoryRequest, PruneRequest, SolveRequest};
 use kiln_protocol::control::{BuildHistoryEvent, UsageRecord};
+use kiln_session::Services;
 
 use crate::server::{Daemon, Script};
 
@@ -85,4 +86,17 @@ async fn histories_are_listed_and_changed() {
             (false, false, true)
         ]
     );
+}
+
+#[tokio::test]
+async fn daemons_without_plans_are_not_made_to_build() {
+    let daemon = Daemon::start(Script::default());
+    let client = daemon.client().await;
+    let refused = client.plan(SolveRequest::default(), Services::default());
+    let error = refused.await.unwrap_err().to_string();
+    assert!(
+        error.contains("this daemon makes no plans (--dry-run)"),
+        "{error}"
+    );
+    assert!(daemon.script.solved.lock().unwrap().is_empty());
 }

@@ -90,6 +90,6 @@ fn response(outcome: BuildOutcome) -> SolveResponse {
     }
 }
 
-fn shutting_down() -> Status {
+pub(super) fn shutting_down() -> Status {
     Status::unavailable("the build daemon is shutting down: try again when it is back")
 }

@@ -4,6 +4,7 @@ mod build;
 mod errors;
 mod export;
 mod late_exports;
+mod plan;
 mod request;
 mod status;
 mod usage;
@@ -20,6 +21,8 @@ use kiln_protocol::control::{
     SolveResponse, StatusRequest, StatusResponse, UpdateBuildHistoryRequest,
     UpdateBuildHistoryResponse, UsageRecord,
 };
+use kiln_protocol::planner::PlanResponse;
+use kiln_protocol::planner::planner_server::{self, PlannerServer};
 use kiln_session::Sessions;
 use kiln_store::filter::Filters;
 use tonic::{Request, Response, Status, Streaming};
@@ -82,6 +85,20 @@ impl Control {
 
 /// The calls, each of which is in a module of its own.
 pub(crate) struct Service(Arc<Control>);
+
+impl Control {
+    /// The service that makes plans of builds.
+    pub(crate) fn planner(control: &Arc<Self>) -> PlannerServer<Service> {
+        PlannerServer::new(Service(control.clone())).max_decoding_message_size(MAX_MESSAGE)
+    }
+}
+
+#[async_trait::async_trait]
+impl planner_server::Planner for Service {
+    async fn plan(&self, request: Request<SolveRequest>) -> Result<Response<PlanResponse>, Status> {
+        plan::plan(&self.0, request.into_inner()).await
+    }
+}
 
 #[async_trait::async_trait]
 impl control_server::Control for Service {

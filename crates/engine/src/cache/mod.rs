@@ -12,7 +12,7 @@ use crate::error::{BuildError, Kind};
 use crate::ops::Output;
 
 pub use keys::DatabaseKeys;
-pub(crate) use results::RefResults;
+pub(crate) use results::{RefResults, SCRATCH};
 
 /// The local cache of a store.
 pub(crate) fn local(store: &Store) -> Result<(Cache<Output>, Arc<DatabaseKeys>), BuildError> {

@@ -9,7 +9,7 @@ use kiln_store::Store;
 use crate::ops::Output;
 
 /// Id of an empty tree, which needs no storage.
-const SCRATCH: &str = "scratch";
+pub(crate) const SCRATCH: &str = "scratch";
 
 pub(crate) struct RefResults {
     store: Store,

@@ -34,6 +34,16 @@ impl CacheExport {
         self.options.destination == Destination::Inline
     }
 
+    /// Where it is written; empty for one that goes with an image.
+    pub(crate) fn destination(&self) -> String {
+        match &self.options.destination {
+            Destination::Directory { path, .. } => path.display().to_string(),
+            Destination::Registry { reference, .. } => reference.to_string(),
+            Destination::Store(options) => options.title(),
+            Destination::Inline => String::new(),
+        }
+    }
+
     fn title(&self) -> String {
         match &self.options.destination {
             Destination::Directory { .. } => "exporting cache to client directory".into(),

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
 use futures::future::join_all;
-use kiln_remote_cache::{ImportOptions, Imported, Losses, Place, StoreEnvironment};
+use kiln_remote_cache::{CachedLayers, ImportOptions, Imported, Losses, Place, StoreEnvironment};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 use kiln_solver::Cache;
+use oci_spec::image::Descriptor;
 use tokio::sync::OnceCell;
 
 use super::{client_cache, store};
@@ -36,11 +37,19 @@ pub(crate) fn parse_imports(
 /// A cache that is read once; `None` if it cannot be.
 type Import = Arc<OnceCell<Option<Cache<Output>>>>;
 
+/// What is known of a cache beside its keys and results.
+struct ReadCache {
+    id: String,
+    name: String,
+    /// What is found missing when it is needed.
+    losses: Losses,
+    layers: CachedLayers,
+}
+
 /// The caches that one build has read, whoever named them.
 pub(crate) struct Imports {
     cells: Mutex<BTreeMap<CacheEntry, Import>>,
-    /// What is found missing when it is needed, by the name of the cache.
-    losses: Mutex<Vec<(String, Losses)>>,
+    read: Mutex<Vec<ReadCache>>,
     /// Hears of those that cannot be read.
     facts: Arc<FactBook>,
 }
@@ -49,7 +58,7 @@ impl Imports {
     pub(crate) fn new(facts: Arc<FactBook>) -> Self {
         Self {
             cells: Mutex::default(),
-            losses: Mutex::default(),
+            read: Mutex::default(),
             facts,
         }
     }
@@ -107,6 +116,7 @@ impl Imports {
             cache,
             warnings,
             losses,
+            layers,
         } = kiln_remote_cache::import(&options, store, way, Some).await;
         for warning in &warnings {
             step.reporter.warn(warning);
@@ -116,16 +126,35 @@ impl Imports {
             self.facts.unusable_import(&name, reason);
         }
         step.end(String::new());
-        let mut all = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push((name, losses));
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.extend(cache.as_ref().map(|cache| ReadCache {
+            id: cache.id.clone(),
+            name,
+            losses,
+            layers,
+        }));
         cache
+    }
+
+    /// The name of a cache that was read, by its id.
+    pub(crate) fn name(&self, cache: &str) -> Option<String> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = read.iter().find(|known| known.id == cache)?;
+        Some(known.name.clone())
+    }
+
+    /// The layers of a result in a cache that was read, bottom first.
+    pub(crate) fn layers(&self, cache: &str, result: &str) -> Vec<Descriptor> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = read.iter().find(|known| known.id == cache);
+        known.map_or_else(Vec::new, |known| known.layers.of(result))
     }
 
     /// Tells what caches turned out to lack since it was told last. The results that it belongs to are misses.
     pub(crate) fn tell_losses(&self, progress: &ProgressSink) {
-        let all = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let mut step = None;
-        for (name, losses) in all.iter() {
+        for ReadCache { name, losses, .. } in read.iter() {
             for reason in losses.news() {
                 let title = "building what imported caches lack";
                 let step = step.get_or_insert_with(|| Step::start(progress, title));

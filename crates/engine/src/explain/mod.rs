@@ -31,3 +31,4 @@ pub use compare::{Earlier, FileComparison, TreePair, explain};
 pub use facts::{
     BuildFacts, CacheUse, ContentFacts, ImageFacts, ImportFacts, Outcome, StepFacts, StepKind,
 };
+pub(crate) use summary::kind;

@@ -14,7 +14,7 @@ const MOST_FACTS: usize = 600;
 const OF_THE_SESSION: [&str; 3] = ["local.session", "local.unique", "local.sharedkeyhint"];
 
 /// What kind of step an op is.
-pub(super) fn kind(op: &pb::Op) -> StepKind {
+pub(crate) fn kind(op: &pb::Op) -> StepKind {
     match &op.op {
         Some(op::Op::Source(source)) => match source.identifier.split_once("://") {
             Some(("docker-image" | "oci-layout", _)) => StepKind::Image,

@@ -66,10 +66,7 @@ fn explain(mut error: BuildError, wanted: &Wanted, file: pb::SourceInfo) -> Buil
 
 /// What it comes to is computed when it is needed.
 async fn build(bridge: &Arc<Bridge>, build: Build) -> Result<FrontendResult, BuildError> {
-    let imports = build.cache_imports.into_iter().map(|import| CacheEntry {
-        kind: import.kind,
-        attributes: import.attrs,
-    });
+    let imports = build.cache_imports.into_iter().map(CacheEntry::from);
     let caches = bridge.import(&imports.collect::<Vec<_>>()).await?;
     let mut result = ResultBuilder::new(bridge.clone(), build.multi_platform);
     for target in build.targets {

@@ -109,7 +109,7 @@ impl Call {
 }
 
 /// A frontend that the daemon's settings switch off is not there.
-fn check_available(bridge: &Bridge, frontend: &Frontend) -> Result<(), BuildError> {
+pub(crate) fn check_available(bridge: &Bridge, frontend: &Frontend) -> Result<(), BuildError> {
     let settings = &bridge.engine.worker.frontends;
     let is_there = match frontend {
         Frontend::Dockerfile => settings.dockerfile,

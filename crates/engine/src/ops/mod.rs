@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use kiln_llb::pb::op;
 use kiln_solver::{CacheDep, CacheMap, Op, OpContext, Permit};
 use kiln_store::Ref;
-use oci_spec::image::Digest;
+use oci_spec::image::{Descriptor, Digest};
 
 use crate::error::{BuildError, Kind};
 use crate::provenance::Material;
@@ -56,6 +56,14 @@ impl EngineOp {
     pub(crate) fn material(&self) -> Option<Material> {
         match &self.action {
             Action::Source(op) => op.material(),
+            _ => None,
+        }
+    }
+
+    /// Where the files of a source that it opened are, by name, and the blobs they are in.
+    pub(crate) fn origin(&self) -> Option<(String, Vec<Descriptor>)> {
+        match &self.action {
+            Action::Source(op) => op.origin(),
             _ => None,
         }
     }

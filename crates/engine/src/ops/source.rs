@@ -14,7 +14,7 @@ use kiln_source::{
     CacheKey, GitIdentifier, GitRevision, HttpFile, HttpIdentifier, Image, ImageIdentifier,
     LayoutIdentifier, LocalIdentifier, SourceError,
 };
-use oci_spec::image::{Digest, Platform};
+use oci_spec::image::{Descriptor, Digest, Platform};
 use tokio::sync::OnceCell;
 
 use super::Output;
@@ -155,6 +155,18 @@ impl SourceOp {
                 secrets: git.secrets().map(str::to_owned).collect(),
                 ssh_agent: git.agent().map(str::to_owned),
             }))),
+        }
+    }
+
+    /// Where its files are, and the blobs they are in: known once it was opened.
+    pub(super) fn origin(&self) -> Option<(String, Vec<Descriptor>)> {
+        let layers = || Some(self.opened.image.get()?.layers().cloned().collect());
+        match &self.identifier {
+            Identifier::Image(image) => Some((image.reference.to_string(), layers()?)),
+            Identifier::Layout(layout) => Some((layout.reference.to_string(), layers()?)),
+            Identifier::Http(http) => Some((redact::credentials(&http.url), Vec::new())),
+            Identifier::Git(git) => Some((git.shown(), Vec::new())),
+            Identifier::Local(_) => None,
         }
     }
 

@@ -190,12 +190,6 @@ fn builds_are_found_by_their_refs() {
 }
 
 #[test]
-fn a_plan_alone_is_refused_by_name() {
-    let error = world().must_fail(&["--dry-run"]);
-    assert_has(&error, "--dry-run is not supported yet");
-}
-
-#[test]
 fn daemons_tell_the_same() {
     let world = world();
     let daemon = Daemon::start(&world);
