@@ -18,6 +18,12 @@ const EXPORT_STORE: &str = "export";
 /// The tag that is meant if none is said.
 const LATEST: &str = "latest";
 
+/// What the tag of a cache has behind it where its cache mounts are kept.
+const MOUNTS: &str = ".mounts";
+
+/// Tells a daemon, which cannot read tags, which manifest of cache mounts is meant.
+const MOUNTS_DIGEST: &str = "mounts.digest";
+
 /// Directories to complete after a build.
 #[derive(Debug, Default)]
 pub(crate) struct Layouts {
@@ -31,6 +37,8 @@ struct Cache {
     tag: String,
     /// Blobs that the index does not lead to are removed.
     clears: bool,
+    /// Cache mounts are kept beside it.
+    has_mounts: bool,
 }
 
 /// Lends the directories that a request names.
@@ -39,9 +47,14 @@ pub(crate) async fn prepare(
     services: &mut Services,
 ) -> Result<Layouts, ClientError> {
     let mut layouts = Layouts::default();
-    for entry in &request.cache_exports {
+    for entry in &mut request.cache_exports {
         if entry.kind == "local" {
             let cache = cache_export(entry)?;
+            if cache.has_mounts
+                && let Some(digest) = find_mounts(&cache.directory, &cache.tag).await?
+            {
+                entry.attributes.insert(MOUNTS_DIGEST.into(), digest);
+            }
             let directory = cache.directory.clone();
             tokio::fs::create_dir_all(&directory)
                 .await
@@ -105,7 +118,25 @@ fn cache_export(entry: &CacheEntry) -> Result<Cache, ClientError> {
             Some(value) => flag("reset", value)?,
             None => false,
         },
+        has_mounts: match attributes.get("mounts") {
+            Some(value) => value.is_empty() || flag("mounts", value)?,
+            None => false,
+        },
     })
+}
+
+/// The manifest of the cache mounts beside a cache, if there is one.
+async fn find_mounts(
+    directory: &std::path::Path,
+    tag: &str,
+) -> Result<Option<String>, ClientError> {
+    let (directory, tag) = (directory.to_path_buf(), format!("{tag}{MOUNTS}"));
+    blocking(move || {
+        // What cannot be read was not asked for by name.
+        let found = Layout::new(&directory).find(&tag);
+        Ok(found.ok().flatten())
+    })
+    .await
 }
 
 /// Flags in Go's spellings.
@@ -137,6 +168,11 @@ async fn find_import(mut entry: CacheEntry) -> Result<Result<CacheEntry, String>
             "local cache importer requires either explicit digest, \"latest\" tag or custom tag on index.json"
                 .into(),
         ));
+    }
+    if given.is_none()
+        && let Some(mounts) = find_mounts(&directory, &tag).await?
+    {
+        entry.attributes.insert(MOUNTS_DIGEST.into(), mounts);
     }
     let found = blocking(move || {
         let layout = Layout::new(&directory);
@@ -218,6 +254,10 @@ impl Layouts {
             .get("cache.manifest")
             .map(|text| read_json(text.as_bytes()));
         let cache = cache.transpose()?;
+        let mounts = response
+            .get("cache.mounts.manifest")
+            .map(|text| read_json(text.as_bytes()));
+        let mounts = mounts.transpose()?;
         let image = response.get("containerimage.descriptor").map(|text| {
             let json = base64::engine::general_purpose::STANDARD.decode(text);
             read_json(&json.map_err(|error| ClientError::Answer(error.to_string()))?)
@@ -240,6 +280,9 @@ impl Layouts {
                 let layout = Layout::new(&entry.directory);
                 if let Some(cache) = &cache {
                     layout.put(cache, &[Name::Tag(entry.tag.clone())])?;
+                }
+                if let Some(mounts) = mounts.as_ref().filter(|_| entry.has_mounts) {
+                    layout.put(mounts, &[Name::Tag(format!("{}{MOUNTS}", entry.tag))])?;
                 }
                 if entry.clears
                     && let Err(error) = layout.remove_unused()

@@ -16,7 +16,7 @@ use kiln_store::lease::Lease;
 use oci_spec::image::{Digest, Platform};
 use prost::Message as _;
 
-use crate::cache_transfer::Imports;
+use crate::cache_transfer::{self, BuildMounts, Imports};
 use crate::engine::{Engine, blocking};
 use crate::error::{BuildError, Detail, FailedStep, Kind, Location};
 use crate::explain::FactBook;
@@ -177,6 +177,8 @@ impl Bridge {
         };
         self.observer
             .learn_groups(vertices.iter().map(|(vertex, _)| vertex));
+        let loaded = vertices.iter().map(|(vertex, _)| vertex);
+        self.mounts().note(loaded);
         let mut all = self.import(&self.cache_imports).await?;
         let further = caches
             .iter()
@@ -206,9 +208,17 @@ impl Bridge {
         entries: &[CacheEntry],
     ) -> Result<Vec<Cache<Output>>, BuildError> {
         let imports = &self.imports;
-        imports
-            .get(&self.engine, &self.session, &self.progress, entries)
-            .await
+        let (engine, session) = (&self.engine, &self.session);
+        let caches = imports
+            .get(engine, session, &self.progress, entries)
+            .await?;
+        cache_transfer::offer_mounts(engine, session, &self.mounts(), entries).await?;
+        Ok(caches)
+    }
+
+    /// The cache mounts of this build.
+    pub(crate) fn mounts(&self) -> Arc<BuildMounts> {
+        self.engine.worker.jobs.mounts(self.job.id())
     }
 
     /// Reads a file of a result: `None` if there is none, at most `limit`

@@ -71,7 +71,9 @@ pub(crate) async fn run(
         provenance: provenance.as_ref(),
         cache_exports: &cache_exports,
     };
-    let outcome = delivery.run(exports).await?;
+    let mut outcome = delivery.run(exports).await?;
+    let mounts = cache_transfer::MountExports::of(&cache_exports);
+    outcome.response.extend(mounts.run(bridge).await?);
     late_exports::finish(late, &outcome.response).await?;
     Ok(outcome)
 }

@@ -10,6 +10,7 @@ use kiln_solver::{JobId, LiveJobs, OpContext};
 use oci_spec::image::Digest;
 
 use crate::bridge::Bridge;
+use crate::cache_transfer::BuildMounts;
 use crate::explain::FactBook;
 use crate::revisions::Revisions;
 
@@ -23,6 +24,7 @@ struct Client {
     /// The way back to the engine, for steps that are builds themselves.
     bridge: Weak<Bridge>,
     revisions: Arc<Revisions>,
+    mounts: Arc<BuildMounts>,
 }
 
 /// Whether anybody may look into what a failed step leaves.
@@ -69,6 +71,7 @@ impl Jobs {
             scrutiny: Scrutiny::None,
             bridge: Weak::new(),
             revisions: Arc::default(),
+            mounts: Arc::default(),
         };
         self.lock().insert(id.clone(), client);
         Registration {
@@ -114,6 +117,13 @@ impl Jobs {
         for client in cx.jobs.list().iter().filter_map(|id| clients.get(id)) {
             note(&client.facts);
         }
+    }
+
+    /// The cache mounts of a build; of one that has ended, none.
+    pub(crate) fn mounts(&self, id: &JobId) -> Arc<BuildMounts> {
+        let clients = self.lock();
+        let found = clients.get(id).map(|client| client.mounts.clone());
+        found.unwrap_or_default()
     }
 
     /// The sessions of the builds that want a vertex now.
@@ -187,6 +197,18 @@ impl Lenders<'_> {
             Self::Live(jobs, cx) => jobs.sessions(cx),
             Self::One(session) => vec![Session::clone(session)],
         }
+    }
+}
+
+impl Lenders<'_> {
+    /// Whose imported caches may have the mounts of a vertex, and whom to tell of it.
+    pub(crate) fn mounts(&self) -> Option<(Vec<Arc<BuildMounts>>, Reporter)> {
+        let Self::Live(jobs, cx) = self else {
+            return None;
+        };
+        let live = cx.jobs.list();
+        let mounts = live.iter().map(|id| jobs.mounts(id)).collect();
+        Some((mounts, jobs.reporter(cx)))
     }
 }
 

@@ -77,13 +77,38 @@ pub(crate) fn write(
     )
 }
 
+/// Writes a blob, if it is missing; whether it was.
+pub(crate) fn put(
+    directory: &Path,
+    blob: &Descriptor,
+    bytes: &[u8],
+) -> Result<bool, DirectoryError> {
+    let path = blob_path(directory, &blob.digest);
+    if has(&path, blob.size) {
+        return Ok(false);
+    }
+    let blobs = directory.join("blobs/sha256");
+    fs::create_dir_all(&blobs).map_err(at("create", &blobs))?;
+    replace(&path, 0o444, |file| file.write_all(bytes))?;
+    Ok(true)
+}
+
+/// Whether there is an index of tags.
+pub(crate) fn is_layout(directory: &Path) -> bool {
+    directory.join(INDEX).is_file()
+}
+
 /// Whether a blob of this size is there. Blobs come into being complete, under their digest.
 pub(crate) fn has(path: &Path, size: u64) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
 }
 
 /// Makes a tag stand for a manifest; all other entries of the index stay.
-fn set_tag(directory: &Path, tag: &str, manifest: &Descriptor) -> Result<(), DirectoryError> {
+pub(crate) fn set_tag(
+    directory: &Path,
+    tag: &str,
+    manifest: &Descriptor,
+) -> Result<(), DirectoryError> {
     let _lock = Lock::take(directory)?;
     let path = directory.join(INDEX);
     let mut index = match fs::exists(&path).map_err(at("read", &path))? {

@@ -34,6 +34,8 @@ mod image;
 mod import;
 mod manifest;
 
+pub mod mounts;
+
 pub use build::{BuildError, BuiltCache, Format};
 pub use directory::DirectoryError;
 pub use export::{ExportError, Exported, export};

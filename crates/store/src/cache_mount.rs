@@ -1,8 +1,12 @@
 //! Named directories that outlive builds: `RUN --mount=type=cache`, and the repositories of git sources.
 
+mod kept;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::task::spawn_blocking;
 
@@ -12,6 +16,8 @@ use crate::refs::hold::Hold;
 use crate::refs::record::{Files, Kind, NewRecord, Record, State};
 use crate::refs::{MutableOptions, RecordType, Ref, copy_tree};
 use crate::store::{Store, StoreError};
+
+pub use kept::KeptMount;
 
 /// How often to look whether another process is done with a directory. It cannot tell us.
 const POLL: Duration = Duration::from_millis(20);
@@ -37,8 +43,17 @@ pub struct CacheMountRequest<'a> {
     pub sharing: Sharing,
     /// The tree a new directory starts with. Directories of different seeds are different caches.
     pub seed: Option<&'a Ref>,
+    /// What a new directory starts with instead, if it can.
+    pub fill: Option<Arc<dyn Fill>>,
     /// Told by `du --verbose`, such as `cached mount /root/.cache from exec /bin/sh -c make`.
     pub description: String,
+}
+
+/// Where the files of a new cache directory can come from.
+#[async_trait]
+pub trait Fill: std::fmt::Debug + Send + Sync {
+    /// Puts files into an empty directory. Whether there were any; if not, whatever was put there is removed again.
+    async fn fill(&self, dir: &Path) -> bool;
 }
 
 /// A cache directory in use. Dropping it lets others have it.
@@ -242,13 +257,26 @@ impl Store {
             seed.materialize().await?;
         }
         let (store, row, seed) = (self.clone(), found.row, request.seed.cloned());
+        let is_full = match &request.fill {
+            Some(fill) => {
+                let store = store.clone();
+                let dir = in_background(move || {
+                    store.snapshots().clear(row)?;
+                    Ok(store.snapshots().create(row)?)
+                });
+                fill.fill(&dir.await?).await
+            }
+            None => false,
+        };
         let sharing = request.sharing;
-        let work = move || {
-            store.snapshots().clear(row)?;
-            let dir = store.snapshots().create(row)?;
-            if let Some(seed) = seed {
-                let tree = store.mount(&seed.mounts()?)?;
-                copy_tree(tree.path(), &dir)?;
+        in_background(move || {
+            if !is_full {
+                store.snapshots().clear(row)?;
+                let dir = store.snapshots().create(row)?;
+                if let Some(seed) = seed {
+                    let tree = store.mount(&seed.mounts()?)?;
+                    copy_tree(tree.path(), &dir)?;
+                }
             }
             store.database().transact(|transaction| {
                 transaction
@@ -259,13 +287,20 @@ impl Store {
                 lock.lock(Purpose::Work, row, Mode::Shared)?;
             }
             Ok(lock)
-        };
-        match spawn_blocking(work).await {
-            Ok(result) => result,
-            Err(error) => Err(StoreError::Interrupted {
-                reason: error.to_string(),
-            }),
-        }
+        })
+        .await
+    }
+}
+
+/// Runs work that blocks on a thread of its own.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::Interrupted {
+            reason: error.to_string(),
+        }),
     }
 }
 

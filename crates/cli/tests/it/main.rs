@@ -9,6 +9,7 @@ mod world;
 mod cache;
 mod cache_exchange;
 mod cache_losses;
+mod cache_mounts;
 mod cache_stores;
 mod command_line;
 mod daemon_builds;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use kiln_exporter::Compression;
+use kiln_remote_cache::mounts::{MountKeys, MountsWanted};
 use kiln_remote_cache::{
     Destination, ExportOptions, Exported, Place, StoreEnvironment, StoreOptions,
 };
@@ -12,6 +13,7 @@ use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 use kiln_solver::{ExportMode, Solved};
 
+use super::mount_exports::{MountExport, MountExports};
 use super::remotes::LayerBlobs;
 use super::{client_cache, store};
 use crate::engine::Engine;
@@ -26,6 +28,7 @@ use crate::step::Step;
 pub(crate) struct CacheExport {
     options: ExportOptions,
     compression: Compression,
+    mounts: MountKeys,
 }
 
 impl CacheExport {
@@ -67,7 +70,9 @@ pub(crate) fn parse_exports(
     environment: &StoreEnvironment,
 ) -> Result<Vec<CacheExport>, BuildError> {
     let parsed = entries.iter().map(|entry| {
-        let attributes = environment.complete(&entry.kind, &entry.attributes);
+        let mut attributes = environment.complete(&entry.kind, &entry.attributes);
+        let mounts = MountKeys::take(&entry.kind, &mut attributes);
+        let mounts = mounts.map_err(|error| BuildError::wrap(Kind::Input, error))?;
         let options = ExportOptions::parse(&entry.kind, &attributes);
         let options = options.map_err(|error| BuildError::wrap(Kind::Input, error))?;
         let compression = Compression::from_attrs(&options.compression);
@@ -75,9 +80,24 @@ pub(crate) fn parse_exports(
         Ok(CacheExport {
             options,
             compression,
+            mounts,
         })
     });
     parsed.collect()
+}
+
+impl MountExports {
+    /// Those of caches with `mounts=true`.
+    pub(crate) fn of(exports: &[CacheExport]) -> Self {
+        let wanted = exports.iter();
+        let wanted = wanted.filter(|export| export.mounts.wanted == MountsWanted::Yes);
+        let wanted = wanted.map(|export| MountExport {
+            destination: export.options.destination.clone(),
+            keys: export.mounts.clone(),
+            ignore_error: export.options.ignore_error,
+        });
+        Self(wanted.collect())
+    }
 }
 
 /// Writes all caches, side by side.
@@ -113,18 +133,7 @@ async fn export_one(
     solved: &[Solved<Output>],
     export: &CacheExport,
 ) -> Result<Attributes, BuildError> {
-    let way = match &export.options.destination {
-        Destination::Registry {
-            reference,
-            insecure,
-        } => {
-            let repository = engine.repository(reference, Access::of(*insecure), session)?;
-            Some(Place::Repository(repository))
-        }
-        Destination::Directory { path, .. } => client_cache(session, path).await?,
-        Destination::Store(options) => Some(store(engine, options).await?),
-        Destination::Inline => None,
-    };
+    let way = way(engine, session, &export.options.destination).await?;
     let preparing = step.reporter.activity("preparing build cache for export");
     let records = records(engine, solved, export.options.mode, export.compression).await?;
     preparing.done(0, 0);
@@ -139,6 +148,26 @@ async fn export_one(
         step.reporter.warn(&warning);
     }
     Ok(response)
+}
+
+/// The way to where a cache goes, if that is not a directory on this machine.
+pub(super) async fn way(
+    engine: &Engine,
+    session: &Session,
+    destination: &Destination,
+) -> Result<Option<Place>, BuildError> {
+    match destination {
+        Destination::Registry {
+            reference,
+            insecure,
+        } => {
+            let repository = engine.repository(reference, Access::of(*insecure), session)?;
+            Ok(Some(Place::Repository(repository)))
+        }
+        Destination::Directory { path, .. } => client_cache(session, path).await,
+        Destination::Store(options) => store(engine, options).await.map(Some),
+        Destination::Inline => Ok(None),
+    }
 }
 
 type Records = Vec<kiln_solver::ExportRecord<Vec<kiln_remote_cache::CacheLayer>>>;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
 use futures::future::join_all;
+use kiln_remote_cache::mounts::MountKeys;
 use kiln_remote_cache::{CachedLayers, ImportOptions, Imported, Losses, Place, StoreEnvironment};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
@@ -12,7 +13,7 @@ use kiln_solver::Cache;
 use oci_spec::image::Descriptor;
 use tokio::sync::OnceCell;
 
-use super::{client_cache, store};
+use super::{BuildMounts, client_cache, store};
 use crate::engine::Engine;
 use crate::error::{BuildError, Kind};
 use crate::explain::FactBook;
@@ -27,8 +28,9 @@ pub(crate) fn parse_imports(
     environment: &StoreEnvironment,
 ) -> Result<Vec<ImportOptions>, BuildError> {
     let parsed = entries.iter().map(|entry| {
-        let attributes = environment.complete(&entry.kind, &entry.attributes);
-        let options = ImportOptions::parse(&entry.kind, &attributes);
+        let mut attributes = environment.complete(&entry.kind, &entry.attributes);
+        let options = MountKeys::take(&entry.kind, &mut attributes);
+        let options = options.and_then(|_| ImportOptions::parse(&entry.kind, &attributes));
         options.map_err(|error| BuildError::wrap(Kind::Input, error))
     });
     parsed.collect()
@@ -165,6 +167,27 @@ impl Imports {
             step.end(String::new());
         }
     }
+}
+
+/// Lets a build's steps have the cache mounts that lie beside the caches it imports.
+pub(crate) async fn offer_mounts(
+    engine: &Engine,
+    session: &Session,
+    mounts: &BuildMounts,
+    entries: &[CacheEntry],
+) -> Result<(), BuildError> {
+    for entry in entries {
+        if !mounts.is_new(entry) {
+            continue;
+        }
+        for options in parse_imports(std::slice::from_ref(entry), &engine.stores)? {
+            // A cache that cannot be reached was told of already.
+            if let Ok(way) = way(engine, session, &options).await {
+                mounts.offer(entry, way, engine.worker.store.content())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Where the cache is had from, if not from a directory on this machine.

@@ -10,6 +10,7 @@ use kiln_store::cache_mount::{CacheMount, CacheMountRequest, Sharing};
 use kiln_store::{MutableOptions, MutableRef, Ref};
 
 use super::{Output, input_at};
+use crate::cache_transfer::ImportedMount;
 use crate::error::{BuildError, Kind};
 use crate::jobs::Lenders;
 use crate::tree::store_error;
@@ -207,6 +208,9 @@ impl Prepared {
             id: &options.id,
             sharing,
             seed: seed.as_ref(),
+            fill: setting.lenders.mounts().and_then(|found| {
+                ImportedMount::new(&options.id, seed.as_ref(), setting.worker, found)
+            }),
             description,
         };
         let cache = setting

@@ -170,7 +170,8 @@ impl<'a> Extractor<'a> {
         }
     }
 
-    fn attributes(&self, header: &Header) -> io::Result<Attributes> {
+    /// What a member's entry shall have.
+    pub(super) fn attributes(&self, header: &Header) -> io::Result<Attributes> {
         Ok(Attributes {
             owner: self.owner_of(header)?,
             mode: Some((header.mode & 0o7777) as u32),

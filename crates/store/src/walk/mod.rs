@@ -1,6 +1,7 @@
 //! Walks of directories that others may be changing, filtered as Docker filters build contexts.
 
 pub mod crew;
+mod detail;
 mod entry;
 mod filter;
 mod follow;
@@ -8,6 +9,7 @@ mod root;
 mod scan;
 pub mod xattr;
 
+pub use detail::Detail;
 pub use entry::{Entry, Kind, Stamp, Time, walk_order};
 pub use filter::{Filter, FilterError, FilterState, Verdict};
 pub use follow::follow;

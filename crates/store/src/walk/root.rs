@@ -1,5 +1,6 @@
 //! A directory to be walked, held open. Nothing outside of it can be reached through it.
 
+use std::fs::File;
 use std::path::Path;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,6 +36,17 @@ impl WalkRoot {
             ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         rustix::fs::openat2(&self.0, path, flags, Mode::empty(), resolve)
+    }
+
+    /// A file below for reading, without waiting if it is a pipe.
+    ///
+    /// # Errors
+    /// It does not exist, may not be opened, or a link is on the way.
+    pub fn file(&self, path: &[u8]) -> Result<File, Errno> {
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::openat2(&self.0, path, flags, Mode::empty(), resolve).map(File::from)
     }
 }
 

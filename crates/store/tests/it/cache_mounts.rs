@@ -14,6 +14,7 @@ fn request(id: &str, sharing: Sharing) -> CacheMountRequest<'_> {
         id,
         sharing,
         seed: None,
+        fill: None,
         description: format!("cached mount {id}"),
     }
 }

@@ -211,6 +211,7 @@ fn use_a_cache(store: &Store, id: &str) {
         id,
         sharing: Sharing::Locked,
         seed: None,
+        fill: None,
         description: String::new(),
     };
     let cache = runtime().block_on(store.cache_mount(request)).unwrap();

@@ -174,6 +174,7 @@ async fn a_locked_cache_is_free_when_its_user_dies() {
         id: "x",
         sharing,
         seed: None,
+        fill: None,
         description: String::new(),
     };
     let private = rig

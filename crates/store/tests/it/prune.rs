@@ -192,6 +192,7 @@ async fn filters_select(#[case] filters: &[&str], #[case] expected: &[&str]) {
         id: "x",
         sharing: Default::default(),
         seed: None,
+        fill: None,
         description: "cache".to_owned(),
     };
     drop(rig.store.cache_mount(request).await.unwrap());
