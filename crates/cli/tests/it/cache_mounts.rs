@@ -19,7 +19,7 @@ const FILL: &str = "mkdir /c/d && for i in $(seq 300); do echo file $i > /c/d/$i
     && touch -d @1500000000 /c/d/7 && chmod 640 /c/d/8 && chown 5:6 /c/d/9 && echo seeded > /s/f";
 /// All that can be seen of the mounts.
 const LIST: &str = "cd / && { find c s -type f -exec sha256sum {} + | sort; \
-    find c s | sort | xargs stat -c '%n %f %u %g %s %Y %h'; readlink c/link; } > /out";
+    find c s | sort | xargs stat -c '%n %f %u %g %Y %h'; readlink c/link; } > /out";
 
 fn world() -> World {
     World::with_busybox()

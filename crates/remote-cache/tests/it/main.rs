@@ -6,6 +6,7 @@ mod bad_input;
 mod fixture;
 mod format;
 mod inline;
+mod mounts;
 mod options;
 mod reference;
 mod registry;
