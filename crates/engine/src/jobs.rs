@@ -198,9 +198,7 @@ impl Lenders<'_> {
             Self::One(session) => vec![Session::clone(session)],
         }
     }
-}
 
-impl Lenders<'_> {
     /// Whose imported caches may have the mounts of a vertex, and whom to tell of it.
     pub(crate) fn mounts(&self) -> Option<(Vec<Arc<BuildMounts>>, Reporter)> {
         let Self::Live(jobs, cx) = self else {
