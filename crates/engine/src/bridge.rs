@@ -16,7 +16,7 @@ use kiln_store::lease::Lease;
 use oci_spec::image::{Digest, Platform};
 use prost::Message as _;
 
-use crate::cache_transfer::{self, BuildMounts, Imports};
+use crate::cache_transfer::{BuildMounts, Imports};
 use crate::engine::{Engine, blocking};
 use crate::error::{BuildError, Detail, FailedStep, Kind, Location};
 use crate::explain::FactBook;
@@ -83,6 +83,7 @@ impl Opening<'_> {
             worker
                 .jobs
                 .register(id.clone(), session.clone(), progress.clone(), facts.clone());
+        let mounts = worker.jobs.mounts(&id);
         let observer = JobObserver::new(progress.clone(), facts.clone());
         let job = engine.solver.job(id, observer.clone());
         let job = job.map_err(|error| BuildError::wrap(Kind::Input, error))?;
@@ -95,7 +96,7 @@ impl Opening<'_> {
             entitlements: self.entitlements,
             policies: self.policies,
             cache_imports: self.cache_imports,
-            imports: Arc::new(Imports::new(facts.clone())),
+            imports: Arc::new(Imports::new(facts.clone(), mounts)),
             ledger: Ledger::new(self.frontend),
         });
         worker.jobs.lend(bridge.job.id(), &bridge);
@@ -208,12 +209,9 @@ impl Bridge {
         entries: &[CacheEntry],
     ) -> Result<Vec<Cache<Output>>, BuildError> {
         let imports = &self.imports;
-        let (engine, session) = (&self.engine, &self.session);
-        let caches = imports
-            .get(engine, session, &self.progress, entries)
-            .await?;
-        cache_transfer::offer_mounts(engine, session, &self.mounts(), entries).await?;
-        Ok(caches)
+        imports
+            .get(&self.engine, &self.session, &self.progress, entries)
+            .await
     }
 
     /// The cache mounts of this build.

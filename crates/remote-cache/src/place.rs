@@ -1,7 +1,6 @@
 //! Where a cache is: a directory, here or with a client, a repository, or a store.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,8 +8,9 @@ use kiln_registry::Repository;
 use kiln_session::{RemoteContent, content};
 use kiln_store::ContentStore;
 use kiln_store::refs::{Fetch, FetchError, FetchStream};
-use oci_spec::image::{self as oci, Digest, MediaType};
+use oci_spec::image::{self as oci, Digest};
 use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
 
 use crate::directory;
 use crate::losses::Losses;
@@ -37,7 +37,7 @@ pub enum Place {
 pub(crate) type ReadError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Place {
-    /// Reads a manifest or config, verified, of at most `limit` bytes.
+    /// Reads a blob, verified, of at most `limit` bytes.
     pub(crate) async fn read(
         &self,
         descriptor: &Descriptor,
@@ -47,24 +47,28 @@ impl Place {
             let (digest, size) = (&descriptor.digest, descriptor.size);
             return Err(format!("blob {digest} is too large ({size} > {limit})").into());
         }
-        let digest = Digest::from_str(&descriptor.digest)?;
+        let blob = descriptor.to_oci()?;
+        let digest = blob.digest();
         let bytes = match self {
             Self::Directory(path) => {
                 let path = directory::blob_path(path, digest.as_ref());
                 tokio::task::spawn_blocking(move || directory::read_bounded(&path, limit)).await??
             }
             Self::Repository(repository) => {
-                let media_type = MediaType::from(descriptor.media_type.as_str());
-                let descriptor = oci::Descriptor::new(media_type, descriptor.size, digest.clone());
-                let mut stream = repository.blob(&descriptor);
+                let mut stream = repository.blob(&blob);
                 let mut bytes = Vec::new();
                 while let Some(piece) = stream.next().await? {
                     bytes.extend_from_slice(&piece);
                 }
                 bytes
             }
-            Self::Client(store) => content::read_blob(&**store, &digest, limit).await?,
-            Self::Store(_) => return Err("a store has no manifests".into()),
+            Self::Client(store) => content::read_blob(&**store, digest, limit).await?,
+            Self::Store(store) => {
+                let stream = store.0.open(&blob).await?;
+                let mut bytes = Vec::new();
+                stream.take(limit).read_to_end(&mut bytes).await?;
+                bytes
+            }
         };
         let found = hex::encode(Sha256::digest(&bytes));
         match found == digest.digest() {
@@ -84,6 +88,42 @@ impl Place {
             Self::Client(store) => !store.is_gone(),
         }
     }
+
+    /// Brings a blob, verified, into the content store.
+    pub(crate) async fn bring(
+        &self,
+        descriptor: &oci::Descriptor,
+        content: &ContentStore,
+    ) -> Result<(), FetchError> {
+        match self {
+            Self::Repository(repository) => {
+                repository.fetch_blob(descriptor, content, &|_| {}).await?;
+                Ok(())
+            }
+            Self::Directory(path) => {
+                let path = directory::blob_path(path, descriptor.digest().as_ref());
+                let (content, descriptor) = (content.clone(), descriptor.clone());
+                tokio::task::spawn_blocking(move || {
+                    let mut file = std::fs::File::open(&path)
+                        .map_err(|error| format!("open {}: {error}", path.display()))?;
+                    let mut writer =
+                        content.writer(Some((descriptor.digest(), Some(descriptor.size()))))?;
+                    std::io::copy(&mut file, &mut writer)?;
+                    writer.commit()?;
+                    Ok(())
+                })
+                .await?
+            }
+            Self::Client(store) => {
+                let reader = content::reader_of(store.read(descriptor.digest(), 0).await?);
+                kiln_store::refs::keep(reader, descriptor, content, &|_| {}).await
+            }
+            Self::Store(store) => {
+                let reader = store.0.open(descriptor).await?;
+                kiln_store::refs::keep(reader, descriptor, content, &|_| {}).await
+            }
+        }
+    }
 }
 
 /// Brings one layer of an imported cache into the store.
@@ -97,7 +137,7 @@ pub(crate) struct PlaceFetch {
 #[async_trait]
 impl Fetch for PlaceFetch {
     async fn fetch(&self, descriptor: &oci::Descriptor) -> Result<(), FetchError> {
-        let fetched = self.bring(descriptor).await;
+        let fetched = self.place.bring(descriptor, &self.content).await;
         if let Err(error) = &fetched {
             self.losses.add(&self.blob, error.as_ref());
         }
@@ -125,40 +165,5 @@ impl Fetch for PlaceFetch {
     fn is_possible(&self) -> bool {
         let is_gone = matches!(&self.place, Place::Client(store) if store.is_gone());
         !is_gone && !self.losses.has(&self.blob)
-    }
-}
-
-impl PlaceFetch {
-    async fn bring(&self, descriptor: &oci::Descriptor) -> Result<(), FetchError> {
-        match &self.place {
-            Place::Repository(repository) => {
-                repository
-                    .fetch_blob(descriptor, &self.content, &|_| {})
-                    .await?;
-                Ok(())
-            }
-            Place::Directory(path) => {
-                let path = directory::blob_path(path, descriptor.digest().as_ref());
-                let (content, descriptor) = (self.content.clone(), descriptor.clone());
-                tokio::task::spawn_blocking(move || {
-                    let mut file = std::fs::File::open(&path)
-                        .map_err(|error| format!("open {}: {error}", path.display()))?;
-                    let mut writer =
-                        content.writer(Some((descriptor.digest(), Some(descriptor.size()))))?;
-                    std::io::copy(&mut file, &mut writer)?;
-                    writer.commit()?;
-                    Ok(())
-                })
-                .await?
-            }
-            Place::Client(store) => {
-                let reader = content::reader_of(store.read(descriptor.digest(), 0).await?);
-                kiln_store::refs::keep(reader, descriptor, &self.content, &|_| {}).await
-            }
-            Place::Store(store) => {
-                let reader = store.0.open(descriptor).await?;
-                kiln_store::refs::keep(reader, descriptor, &self.content, &|_| {}).await
-            }
-        }
     }
 }

@@ -52,9 +52,12 @@ pub struct CacheMountRequest<'a> {
 /// Where the files of a new cache directory can come from.
 #[async_trait]
 pub trait Fill: std::fmt::Debug + Send + Sync {
-    /// Puts files into an empty directory. Whether there were any; if not, whatever was put there is removed again.
-    async fn fill(&self, dir: &Path) -> bool;
+    /// Brings the files near; `None` if there are none.
+    async fn fetch(&self) -> Option<Filling>;
 }
+
+/// Puts files into an empty directory. Whether all are there; if not, whatever was put there is removed again. Blocks.
+pub type Filling = Box<dyn FnOnce(&Path) -> bool + Send>;
 
 /// A cache directory in use. Dropping it lets others have it.
 #[derive(Debug)]
@@ -256,27 +259,32 @@ impl Store {
         if let Some(seed) = request.seed {
             seed.materialize().await?;
         }
-        let (store, row, seed) = (self.clone(), found.row, request.seed.cloned());
-        let is_full = match &request.fill {
-            Some(fill) => {
-                let store = store.clone();
-                let dir = in_background(move || {
-                    store.snapshots().clear(row)?;
-                    Ok(store.snapshots().create(row)?)
-                });
-                fill.fill(&dir.await?).await
-            }
-            None => false,
+        let filling = match &request.fill {
+            Some(fill) => fill.fetch().await,
+            None => None,
         };
+        let (store, row, seed) = (self.clone(), found.row, request.seed.cloned());
         let sharing = request.sharing;
-        in_background(move || {
-            if !is_full {
+        // The lock goes along: whoever waits for the directory waits for this, even if nobody waits for us any more.
+        let work = move || {
+            let empty = || {
                 store.snapshots().clear(row)?;
-                let dir = store.snapshots().create(row)?;
-                if let Some(seed) = seed {
-                    let tree = store.mount(&seed.mounts()?)?;
-                    copy_tree(tree.path(), &dir)?;
+                store.snapshots().create(row)
+            };
+            let mut dir = empty()?;
+            let is_filled = match filling {
+                Some(fill) => {
+                    let is_filled = fill(&dir);
+                    if !is_filled {
+                        dir = empty()?;
+                    }
+                    is_filled
                 }
+                None => false,
+            };
+            if let Some(seed) = seed.filter(|_| !is_filled) {
+                let tree = store.mount(&seed.mounts()?)?;
+                copy_tree(tree.path(), &dir)?;
             }
             store.database().transact(|transaction| {
                 transaction
@@ -287,20 +295,13 @@ impl Store {
                 lock.lock(Purpose::Work, row, Mode::Shared)?;
             }
             Ok(lock)
-        })
-        .await
-    }
-}
-
-/// Runs work that blocks on a thread of its own.
-async fn in_background<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    match spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(StoreError::Interrupted {
-            reason: error.to_string(),
-        }),
+        };
+        match spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::Interrupted {
+                reason: error.to_string(),
+            }),
+        }
     }
 }
 

@@ -81,3 +81,23 @@ pub fn files(dir: impl AsRef<Path>, files: &[(&str, &str)]) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// What a C compiler needs to make static programs of sources that include nothing.
+const C_COMPILER: &str = r#"
+set -e
+programs="$(for name in gcc as ld make; do command -v $name; done)
+    $(for name in cc1 collect2; do gcc -print-prog-name=$name; done)"
+files=$(for name in crt1.o crti.o crtn.o crtbeginT.o crtend.o libc.a libgcc.a libgcc_eh.a liblto_plugin.so; do
+    realpath "$(gcc -print-file-name=$name)"
+done)
+libraries=$(ldd $programs | grep -o '/[^ :]*lib[^ :]* ' | sort -u)
+cp -L --parents -t "$1" $programs $files $libraries /usr/include/stdc-predef.h
+"#;
+
+/// Copies this machine's `gcc` and `make` to a root filesystem.
+pub fn c_compiler(dir: impl AsRef<Path>) -> io::Result<()> {
+    fs::create_dir_all(&dir)?;
+    let mut copy = Command::new("sh");
+    copy.args(["-c", C_COMPILER, "sh"]).arg(dir.as_ref());
+    checked(&mut copy).map(drop)
+}

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use kiln_testkit::faults::{FaultyProxy, Schedule};
 use kiln_testkit::registry::Registry;
+use kiln_testkit::rootfs;
+use kiln_testkit::web_cache::WebCache;
 use serde_json::Value;
 
 use crate::daemon::Daemon;
@@ -11,6 +14,7 @@ use crate::world::{World, assert_has, text, tool};
 
 const EXPORT: &str = "type=local,dest=cache,mode=max,mounts=true";
 const IMPORT: &str = "type=local,src=cache";
+const METADATA: &str = "metadata.json";
 
 /// Fills a cache mount as a compiler might: many small files, a large one that cannot be compressed, and what tells
 /// copies from originals.
@@ -44,6 +48,12 @@ fn seen(world: &World, command: &str, arguments: &[&str]) -> (String, String) {
 /// What a machine that knows nothing starts with.
 fn forget(world: &World) {
     std::fs::remove_dir_all(world.path("root")).unwrap();
+}
+
+/// A number in what the last build told.
+fn told(world: &World, key: &str) -> u64 {
+    let metadata: Value = serde_json::from_str(&world.read(METADATA)).unwrap();
+    metadata[key].as_str().unwrap().parse().unwrap()
 }
 
 /// Blobs of a layout directory with their sizes.
@@ -92,17 +102,15 @@ fn mounts_survive_the_loss_of_the_store() {
 
     // Only what is new moves.
     let change = format!("echo changed > /c/d/100 && {LIST}");
-    let arguments = ["--export-cache", EXPORT, "--metadata-file", "metadata.json"];
+    let arguments = ["--export-cache", EXPORT, "--metadata-file", METADATA];
     let (_, changed) = seen(&world, &change, &arguments);
     let added = blobs(&world.path("cache"))
         .into_iter()
         .filter(|(name, _)| !first.contains_key(name));
     let added: u64 = added.map(|(_, size)| size).sum();
     assert!((1..500_000).contains(&added), "{added} bytes");
-    let metadata: Value = serde_json::from_str(&world.read("metadata.json")).unwrap();
-    let number = |key: &str| metadata[key].as_str().unwrap().parse::<u64>().unwrap();
-    assert!((1..200_000).contains(&number("cache.mounts.written")));
-    assert!(number("cache.mounts.size") > 6_000_000);
+    assert!((1..200_000).contains(&told(&world, "cache.mounts.written")));
+    assert!(told(&world, "cache.mounts.size") > 6_000_000);
 
     // A build whose steps are all cached has no mounts here, and leaves those that were exported.
     let mounts = tagged(&world.path("cache"), "latest.mounts");
@@ -220,23 +228,97 @@ fn mounts_go_through_registries() {
     let (_, found) = seen(&world, LIST, &["--import-cache", &import]);
     assert_eq!(found, filled);
     let change = format!("echo changed > /c/d/100 && {LIST}");
-    let arguments = [
-        "--export-cache",
-        &export,
-        "--metadata-file",
-        "metadata.json",
-    ];
-    let (_, changed) = seen(&world, &change, &arguments);
-    let metadata: Value = serde_json::from_str(&world.read("metadata.json")).unwrap();
-    let written: u64 = metadata["cache.mounts.written"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let metadata = ["--export-cache", &export, "--metadata-file", METADATA];
+    let (_, changed) = seen(&world, &change, &metadata);
+    let written = told(&world, "cache.mounts.written");
     assert!((1..200_000).contains(&written), "{written}");
     forget(&world);
     let (_, found) = seen(&world, LIST, &["--import-cache", &import]);
     assert_eq!(found, changed);
+}
+
+#[test]
+fn mounts_go_through_stores_that_fail_at_times() {
+    let world = world();
+    let server = WebCache::start(None).unwrap();
+    let schedule = Schedule { one_in: 5, seed: 3 };
+    let proxy = FaultyProxy::start_honest(&server.host(), schedule).unwrap();
+    let import = format!("type=http,url=http://{}/x", proxy.host());
+    let export = format!("{import},mode=max,mounts=true");
+    let (_, filled) = seen(
+        &world,
+        &format!("{FILL} && {LIST}"),
+        &["--export-cache", &export],
+    );
+    forget(&world);
+    let (_, found) = seen(&world, LIST, &["--import-cache", &import]);
+    assert_eq!(found, filled);
+    let change = format!("echo changed > /c/d/100 && {LIST}");
+    let arguments = ["--export-cache", &export, "--metadata-file", METADATA];
+    let (_, changed) = seen(&world, &change, &arguments);
+    let written = told(&world, "cache.mounts.written");
+    assert!((1..200_000).contains(&written), "{written}");
+    forget(&world);
+    let (_, found) = seen(&world, LIST, &["--import-cache", &import]);
+    assert_eq!(found, changed);
+}
+
+/// The data stands for what a build downloads: it is got once.
+const MAKEFILE: &str = "VPATH = /src\nprogram: main.o one.o two.o three.o data\n\tgcc -static -o $@ $(filter %.o,$^)\n\
+    %.o: %.c\n\tgcc -c -O1 -o $@ $<\ndata:\n\thead -c 3000000 /dev/urandom > $@\n";
+
+/// Sources of a program that prints three numbers.
+fn sources(world: &World) {
+    world.write("context/src/Makefile", MAKEFILE);
+    world.write(
+        "context/src/main.c",
+        "int printf(const char *, ...);\nint one(void), two(void), three(void);\n\
+         int main(void) { return printf(\"%d %d %d\\n\", one(), two(), three()) < 0; }\n",
+    );
+    for (number, name) in (1..).zip(["one", "two", "three"]) {
+        let text = format!("int {name}(void) {{ return {number}; }}\n");
+        world.write(&format!("context/src/{name}.c"), text);
+    }
+}
+
+/// Builds the program; what it prints, and how many sources were compiled for it.
+fn made(world: &World, arguments: &[&str]) -> (String, usize) {
+    let output = ["--output", "type=local,dest=files"];
+    let progress = world.must_build(&[&output, arguments].concat());
+    let program = world.path("files/program");
+    let is_compiled = |line: &&str| line.contains(" gcc -c ");
+    (
+        tool(text(&program), &[]),
+        progress.lines().filter(is_compiled).count(),
+    )
+}
+
+#[test]
+fn a_new_machine_compiles_only_what_changed() {
+    let world = world();
+    rootfs::c_compiler(world.path("context/compiler")).unwrap();
+    sources(&world);
+    world.on_busybox(
+        "COPY compiler /\nCOPY src /src\n\
+         RUN --mount=type=cache,target=/obj make -C /obj -f /src/Makefile && cp /obj/program /program\n\
+         FROM scratch\nCOPY --from=busybox /program /\n",
+    );
+    let export = ["--export-cache", EXPORT, "--metadata-file", METADATA];
+    assert_eq!(made(&world, &export), ("1 2 3\n".into(), 4));
+    let first = told(&world, "cache.mounts.written");
+
+    forget(&world);
+    world.write("context/src/two.c", "int two(void) { return 22; }\n");
+    let both = [&["--import-cache", IMPORT], &export[..]].concat();
+    assert_eq!(made(&world, &both), ("1 22 3\n".into(), 1));
+    let second = told(&world, "cache.mounts.written");
+    assert!(second < first / 2, "{second} of {first}");
+
+    // Without the mounts, all is compiled again.
+    forget(&world);
+    world.write("context/src/two.c", "int two(void) { return 222; }\n");
+    let without = ["--import-cache", "type=local,src=cache,mounts=false"];
+    assert_eq!(made(&world, &without), ("1 222 3\n".into(), 4));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, try_join_all};
 use kiln_exporter::Compression;
 use kiln_remote_cache::mounts::{MountKeys, MountsWanted};
 use kiln_remote_cache::{
@@ -151,23 +152,27 @@ async fn export_one(
 }
 
 /// The way to where a cache goes, if that is not a directory on this machine.
-pub(super) async fn way(
-    engine: &Engine,
-    session: &Session,
-    destination: &Destination,
-) -> Result<Option<Place>, BuildError> {
-    match destination {
-        Destination::Registry {
-            reference,
-            insecure,
-        } => {
-            let repository = engine.repository(reference, Access::of(*insecure), session)?;
-            Ok(Some(Place::Repository(repository)))
+pub(super) fn way<'a>(
+    engine: &'a Engine,
+    session: &'a Session,
+    destination: &'a Destination,
+) -> BoxFuture<'a, Result<Option<Place>, BuildError>> {
+    // Boxed: what it awaits is nested too deeply for the compiler to see through from afar.
+    async move {
+        match destination {
+            Destination::Registry {
+                reference,
+                insecure,
+            } => {
+                let repository = engine.repository(reference, Access::of(*insecure), session)?;
+                Ok(Some(Place::Repository(repository)))
+            }
+            Destination::Directory { path, .. } => client_cache(session, path).await,
+            Destination::Store(options) => store(engine, options).await.map(Some),
+            Destination::Inline => Ok(None),
         }
-        Destination::Directory { path, .. } => client_cache(session, path).await,
-        Destination::Store(options) => store(engine, options).await.map(Some),
-        Destination::Inline => Ok(None),
     }
+    .boxed()
 }
 
 type Records = Vec<kiln_solver::ExportRecord<Vec<kiln_remote_cache::CacheLayer>>>;

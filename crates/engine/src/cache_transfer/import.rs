@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
 use futures::future::join_all;
-use kiln_remote_cache::mounts::MountKeys;
+use kiln_remote_cache::mounts::{MountKeys, MountSource};
 use kiln_remote_cache::{CachedLayers, ImportOptions, Imported, Losses, Place, StoreEnvironment};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
@@ -22,22 +22,36 @@ use crate::registries::Access;
 use crate::request::CacheEntry;
 use crate::step::Step;
 
+/// A cache import whose keys have been checked.
+pub(crate) struct CacheImport {
+    options: ImportOptions,
+    mounts: MountKeys,
+}
+
 /// Checks the keys of all imports.
 pub(crate) fn parse_imports(
     entries: &[CacheEntry],
     environment: &StoreEnvironment,
-) -> Result<Vec<ImportOptions>, BuildError> {
+) -> Result<Vec<CacheImport>, BuildError> {
+    let invalid = |error| BuildError::wrap(Kind::Input, error);
     let parsed = entries.iter().map(|entry| {
         let mut attributes = environment.complete(&entry.kind, &entry.attributes);
-        let options = MountKeys::take(&entry.kind, &mut attributes);
-        let options = options.and_then(|_| ImportOptions::parse(&entry.kind, &attributes));
-        options.map_err(|error| BuildError::wrap(Kind::Input, error))
+        let mounts = MountKeys::take(&entry.kind, &mut attributes).map_err(invalid)?;
+        let options = ImportOptions::parse(&entry.kind, &attributes).map_err(invalid)?;
+        Ok(CacheImport { options, mounts })
     });
     parsed.collect()
 }
 
-/// A cache that is read once; `None` if it cannot be.
-type Import = Arc<OnceCell<Option<Cache<Output>>>>;
+/// A cache that is read once.
+type Import = Arc<OnceCell<Found>>;
+
+/// What came of an import; `None` for what there is not.
+#[derive(Clone, Default)]
+struct Found {
+    cache: Option<Cache<Output>>,
+    mounts: Option<Arc<MountSource>>,
+}
 
 /// What is known of a cache beside its keys and results.
 struct ReadCache {
@@ -54,19 +68,23 @@ pub(crate) struct Imports {
     read: Mutex<Vec<ReadCache>>,
     /// Hears of those that cannot be read.
     facts: Arc<FactBook>,
+    /// Hears of the mounts that may lie beside them.
+    mounts: Arc<BuildMounts>,
 }
 
 impl Imports {
-    pub(crate) fn new(facts: Arc<FactBook>) -> Self {
+    pub(crate) fn new(facts: Arc<FactBook>, mounts: Arc<BuildMounts>) -> Self {
         Self {
             cells: Mutex::default(),
             read: Mutex::default(),
             facts,
+            mounts,
         }
     }
 
     /// Reads all caches, side by side and each once. Those that cannot be
-    /// used are left out, with a warning.
+    /// used are left out, with a warning. Steps may have the mounts beside
+    /// them, those of the first cache rather than of others.
     pub(crate) async fn get(
         &self,
         engine: &Engine,
@@ -74,30 +92,34 @@ impl Imports {
         progress: &ProgressSink,
         entries: &[CacheEntry],
     ) -> Result<Vec<Cache<Output>>, BuildError> {
-        let options = parse_imports(entries, &engine.stores)?;
-        let caches = entries.iter().zip(options).map(|(entry, options)| {
+        let imports = parse_imports(entries, &engine.stores)?;
+        let caches = entries.iter().zip(imports).map(|(entry, import)| {
             let cell = self.cell(entry);
             async move {
                 // Boxed: what it awaits is nested too deeply for the compiler to see through from afar.
-                let read = || self.import(engine, session, progress, options).boxed();
+                let read = || self.read(engine, session, progress, import).boxed();
                 cell.get_or_init(read).await.clone()
             }
         });
-        Ok(join_all(caches).await.into_iter().flatten().collect())
+        let read = join_all(caches).await;
+        let offered = read.iter().filter_map(|read| read.mounts.clone());
+        self.mounts.offer(offered);
+        Ok(read.into_iter().filter_map(|read| read.cache).collect())
     }
 
-    fn cell(&self, entry: &CacheEntry) -> Arc<OnceCell<Option<Cache<Output>>>> {
+    fn cell(&self, entry: &CacheEntry) -> Import {
         let mut known = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(entry.clone()).or_default().clone()
     }
 
-    async fn import(
+    async fn read(
         &self,
         engine: &Engine,
         session: &Session,
         progress: &ProgressSink,
-        options: ImportOptions,
-    ) -> Option<Cache<Output>> {
+        import: CacheImport,
+    ) -> Found {
+        let CacheImport { options, mounts } = import;
         let name = match &options {
             ImportOptions::Directory { path, .. } => path.display().to_string(),
             ImportOptions::Registry { reference, .. } => reference.to_string(),
@@ -110,10 +132,15 @@ impl Imports {
                 step.reporter.warn(&error.message);
                 self.facts.unusable_import(&name, &error.message);
                 step.end(String::new());
-                return None;
+                return Found::default();
             }
         };
         let store = &engine.worker.store;
+        let mounts = MountSource::new(&options, &mounts, way.clone(), store.content());
+        let mounts = mounts.unwrap_or_else(|error| {
+            step.reporter.warn(&crate::error::chain(&error));
+            None
+        });
         let Imported {
             cache,
             warnings,
@@ -135,7 +162,10 @@ impl Imports {
             losses,
             layers,
         }));
-        cache
+        Found {
+            cache,
+            mounts: mounts.map(Arc::new),
+        }
     }
 
     /// The name of a cache that was read, by its id.
@@ -167,27 +197,6 @@ impl Imports {
             step.end(String::new());
         }
     }
-}
-
-/// Lets a build's steps have the cache mounts that lie beside the caches it imports.
-pub(crate) async fn offer_mounts(
-    engine: &Engine,
-    session: &Session,
-    mounts: &BuildMounts,
-    entries: &[CacheEntry],
-) -> Result<(), BuildError> {
-    for entry in entries {
-        if !mounts.is_new(entry) {
-            continue;
-        }
-        for options in parse_imports(std::slice::from_ref(entry), &engine.stores)? {
-            // A cache that cannot be reached was told of already.
-            if let Ok(way) = way(engine, session, &options).await {
-                mounts.offer(entry, way, engine.worker.store.content())?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Where the cache is had from, if not from a directory on this machine.

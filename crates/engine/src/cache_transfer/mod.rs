@@ -9,7 +9,7 @@ mod mounts;
 mod remotes;
 
 pub(crate) use export::{CacheExport, export_all, inline_records, parse_exports};
-pub(crate) use import::{Imports, offer_mounts, parse_imports};
+pub(crate) use import::{Imports, parse_imports};
 pub(crate) use mount_exports::MountExports;
 pub(crate) use mounts::{BuildMounts, ImportedMount};
 

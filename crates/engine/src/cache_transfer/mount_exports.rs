@@ -42,7 +42,8 @@ impl MountExports {
             let name = match &export.destination {
                 Destination::Registry { reference, .. } => reference.to_string(),
                 Destination::Directory { path, .. } => path.display().to_string(),
-                _ => String::new(),
+                Destination::Store(options) => options.title(),
+                Destination::Inline => String::new(),
             };
             let title = format!("exporting cache mounts beside {name}");
             let step = Step::start(&bridge.progress, title);

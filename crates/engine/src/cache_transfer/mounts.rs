@@ -2,24 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use kiln_llb::Vertex;
 use kiln_llb::pb::{MountType, op};
-use kiln_remote_cache::Place;
-use kiln_remote_cache::mounts::{MountError, MountKeys, MountSource};
-use kiln_store::cache_mount::Fill;
+use kiln_remote_cache::mounts::{MountError, MountSource};
+use kiln_store::Ref;
+use kiln_store::cache_mount::{Fill, Filling};
 use kiln_store::checksum::ChecksumOptions;
-use kiln_store::{ContentStore, Ref};
 
-use super::parse_imports;
 use crate::checksums::Selector;
 use crate::engine::blocking;
 use crate::error::{BuildError, Kind};
 use crate::jobs::Reporter;
-use crate::request::CacheEntry;
 use crate::worker::Worker;
 
 /// The cache mounts of one build: which its steps have, and where they could come from.
@@ -29,7 +25,6 @@ pub(crate) struct BuildMounts(Mutex<State>);
 #[derive(Default)]
 struct State {
     used: BTreeSet<UsedMount>,
-    offered: BTreeSet<CacheEntry>,
     sources: Vec<Arc<MountSource>>,
 }
 
@@ -67,27 +62,18 @@ impl BuildMounts {
         self.state().used.clone()
     }
 
-    /// Whether a cache was not offered before. It counts as offered from now on.
-    pub(crate) fn is_new(&self, entry: &CacheEntry) -> bool {
-        self.state().offered.insert(entry.clone())
-    }
-
-    /// Adds what may lie beside a cache that the build imports.
-    pub(crate) fn offer(
-        &self,
-        entry: &CacheEntry,
-        way: Option<Place>,
-        content: &ContentStore,
-    ) -> Result<(), BuildError> {
-        let mut attributes = entry.attributes.clone();
-        let wrong = |error| BuildError::wrap(Kind::Input, error);
-        let keys = MountKeys::take(&entry.kind, &mut attributes).map_err(wrong)?;
-        for options in parse_imports(std::slice::from_ref(entry))? {
-            let source = MountSource::new(&options, &keys, way.clone(), content);
-            let source = source.map_err(|error| BuildError::wrap(Kind::Input, error))?;
-            self.state().sources.extend(source.map(Arc::new));
+    /// Adds what may lie beside caches that the build imports, and that it did not know of.
+    pub(super) fn offer(&self, offered: impl Iterator<Item = Arc<MountSource>>) {
+        let mut state = self.state();
+        for source in offered {
+            if !state
+                .sources
+                .iter()
+                .any(|known| Arc::ptr_eq(known, &source))
+            {
+                state.sources.push(source);
+            }
         }
-        Ok(())
     }
 
     fn sources(&self) -> Vec<Arc<MountSource>> {
@@ -142,42 +128,57 @@ impl ImportedMount {
         Ok(seeds.contains(&seed).then_some(seed))
     }
 
-    fn warn(&self, reason: &str) {
-        let id = &self.id;
-        let warning = format!("cache mount {id} starts without what was exported of it: {reason}");
-        self.reporter.warn(&warning);
+    async fn fetch_from(&self, source: &MountSource) -> Result<Option<Filling>, String> {
+        let Some(seed) = self.seed_in(source).await? else {
+            return Ok(None);
+        };
+        let title = format!("restoring cache mount {}", shown(&self.id));
+        let activity = self.reporter.activity(title);
+        let fetched = source.fetch(&self.id, seed.as_deref()).await;
+        let tree = match fetched {
+            Ok(Some(tree)) => tree,
+            nothing => {
+                activity.done(0, 0);
+                return nothing.map(|_| None).map_err(|error| chain(&error));
+            }
+        };
+        let (reporter, id) = (self.reporter.clone(), self.id.clone());
+        Ok(Some(Box::new(move |dir| {
+            let size = tree.size();
+            let unpacked = tree.unpack(dir);
+            activity.done(size, size);
+            if let Err(error) = &unpacked {
+                warn(&reporter, &id, &chain(error));
+            }
+            unpacked.is_ok()
+        })))
     }
 }
 
 #[async_trait]
 impl Fill for ImportedMount {
-    async fn fill(&self, dir: &Path) -> bool {
+    async fn fetch(&self) -> Option<Filling> {
         for source in &self.sources {
-            let seed = match self.seed_in(source).await {
-                Ok(Some(seed)) => seed,
-                Ok(None) => continue,
-                Err(reason) => {
-                    self.warn(&reason);
-                    continue;
-                }
-            };
-            let title = format!("restoring cache mount {}", self.id);
-            let activity = self.reporter.activity(title);
-            match source.restore(&self.id, seed.as_deref(), dir).await {
-                Ok(Some(restored)) => {
-                    activity.done(restored.size, restored.size);
-                    return true;
-                }
-                Ok(None) => activity.done(0, 0),
-                Err(error) => {
-                    activity.done(0, 0);
-                    self.warn(&chain(&error));
-                    return false;
-                }
+            match self.fetch_from(source).await {
+                Ok(Some(filling)) => return Some(filling),
+                Ok(None) => {}
+                Err(reason) => warn(&self.reporter, &self.id, &reason),
             }
         }
-        false
+        None
     }
+}
+
+/// An id as users wrote it: in front of it are its namespace, which as a rule is empty, and a slash.
+fn shown(id: &str) -> &str {
+    id.strip_prefix('/').unwrap_or(id)
+}
+
+/// Tells that a mount could not be had.
+fn warn(reporter: &Reporter, id: &str, reason: &str) {
+    let id = shown(id);
+    let warning = format!("cache mount {id} starts without what was exported of it: {reason}");
+    reporter.warn(&warning);
 }
 
 impl fmt::Debug for ImportedMount {

@@ -6,12 +6,13 @@ use crate::model::{self, Descriptor};
 use crate::place::ReadError;
 
 pub(super) const ARTIFACT: &str = "application/vnd.kiln.cache-mounts.v0";
-pub(super) const INDEX: &str = "application/vnd.kiln.cache-mounts.index.v0+json";
+/// Not called an index: whoever clears out layouts would take it for a list of manifests.
+pub(super) const INDEX: &str = "application/vnd.kiln.cache-mounts.config.v0+json";
 pub(super) const TREE: &str = "application/vnd.kiln.cache-mounts.tree.v0.tar+zstd";
 pub(super) const PACK: &str = "application/vnd.kiln.cache-mounts.pack.v0";
 
-/// What a cache's tag gets behind it.
-const SUFFIX: &str = ".mounts";
+/// What a cache's tag or name gets behind it.
+pub(super) const SUFFIX: &str = ".mounts";
 /// The longest tag that registries take.
 const LONGEST_TAG: usize = 128;
 

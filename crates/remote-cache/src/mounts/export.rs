@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use futures::future::join_all;
 use tokio::sync::mpsc;
 
-use super::artifact::{Artifact, INDEX, MountError, doing};
+use super::artifact::{MountError, doing};
 use super::collect::{self, Collected};
 use super::find::Spot;
 use super::index::{Blob, Index, LARGEST_PACK, LARGEST_TREE, LIMIT, Mount};
@@ -67,7 +66,9 @@ pub struct ExportedMounts {
 /// Writes mounts beside a cache: what of them is there already, from an export before, is not written again.
 pub async fn export_mounts(request: MountsExport<'_>) -> Result<ExportedMounts, MountError> {
     let spot = Spot::of_export(request.destination, request.keys, request.way);
-    let spot = spot.map_err(doing("export cache mounts"))?;
+    let failed = || "export cache mounts";
+    let spot = spot.map_err(doing(failed()))?;
+    spot.prepare().await.map_err(doing(failed()))?;
     let mut warnings = Vec::new();
     let old = spot.index().await.unwrap_or_else(|error| {
         warnings.push(format!(
@@ -76,7 +77,7 @@ pub async fn export_mounts(request: MountsExport<'_>) -> Result<ExportedMounts, 
         None
     });
     let old = old.unwrap_or_default();
-    let there: Vec<bool> = join_all(old.packs.iter().map(|pack| spot.has(pack))).await;
+    let there = spot.present(&old.packs).await.map_err(doing(failed()))?;
     let mut export = Export {
         spot: &spot,
         request: &request,
@@ -131,6 +132,9 @@ impl Export<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<Option<Index>, MountError> {
         let left = left_as_they_were(self.request, &old);
+        let trees: Vec<Blob> = left.iter().map(|mount| mount.tree.clone()).collect();
+        let trees = self.spot.present(&trees).await;
+        let trees = trees.map_err(doing("look for cache mounts"))?;
         let packer = Packer::new(old, &there).map_err(doing("compress cache mounts"))?;
         let (mut packer, collected) = self.collect_trees(packer).await?;
         let mut mounts = Vec::new();
@@ -143,8 +147,8 @@ impl Export<'_> {
             }
             mounts.push(self.put_tree(tree, collected).await?);
         }
-        for mount in left {
-            match packer.take_over(&mount.chunks) {
+        for (mount, has_tree) in left.into_iter().zip(trees) {
+            match has_tree.then(|| packer.take_over(&mount.chunks)).flatten() {
                 Some(chunks) => mounts.push(Mount { chunks, ..mount }),
                 None => warnings.push(format!(
                     "cache mount {} is lost: it is not on this machine, and what was exported of it is damaged",
@@ -226,33 +230,31 @@ impl Export<'_> {
         Ok(())
     }
 
-    /// Writes the index, and the manifest last of all.
-    async fn publish(mut self, index: Index) -> Result<ExportedMounts, MountError> {
-        let encode = || doing::<serde_json::Error>("write the index of cache mounts");
-        let bytes = model::encode(&index).map_err(encode())?;
-        let config = describe(INDEX, &bytes);
-        if config.size > LIMIT {
-            return Err(doing("export cache mounts")("there are too many files"));
+    /// Writes the index last of all.
+    async fn publish(self, index: Index) -> Result<ExportedMounts, MountError> {
+        let failed = || "write the index of cache mounts";
+        let bytes = model::encode(&index).map_err(doing(failed()))?;
+        if bytes.len() as u64 > LIMIT {
+            return Err(doing(failed())("there are too many files"));
         }
-        self.put(&config, bytes).await?;
         let mut layers: Vec<_> = index.mounts.iter().map(|it| it.tree.tree()).collect();
         layers.extend(index.packs.iter().map(Blob::pack));
-        let size = layers.iter().map(|layer| layer.size).sum::<u64>() + config.size;
-        let manifest = model::encode(&Artifact::new(config, layers)).map_err(encode())?;
-        let descriptor = describe(model::OCI_MANIFEST, &manifest);
-        let size = size + descriptor.size;
-        let told = model::encode(&descriptor).map_err(encode())?;
-        let published = self.spot.publish(&descriptor, manifest).await;
-        self.written += published.map_err(doing("write cache mounts"))?;
-        let response = [
-            (MANIFEST_KEY, String::from_utf8_lossy(&told).into_owned()),
-            (SIZE_KEY, size.to_string()),
-            (WRITTEN_KEY, self.written.to_string()),
-        ];
+        let size: u64 = layers.iter().map(|layer| layer.size).sum();
+        let published = self.spot.publish(bytes, layers).await;
+        let published = published.map_err(doing(failed()))?;
+        let (written, size) = (self.written + published.written, size + published.size);
+        let mut response = BTreeMap::from([
+            (SIZE_KEY.into(), size.to_string()),
+            (WRITTEN_KEY.into(), written.to_string()),
+        ]);
+        if let Some(manifest) = published.manifest {
+            let told = model::encode(&manifest).map_err(doing(failed()))?;
+            response.insert(MANIFEST_KEY.into(), String::from_utf8_lossy(&told).into());
+        }
         Ok(ExportedMounts {
-            response: response.map(|(key, value)| (key.into(), value)).into(),
+            response,
             warnings: Vec::new(),
-            written: self.written,
+            written,
             size,
         })
     }

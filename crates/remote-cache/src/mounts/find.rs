@@ -1,25 +1,31 @@
 //! Where the mounts of a cache are, and reading them there.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use kiln_registry::{Reference, Repository};
-use kiln_session::{RemoteContent, content};
+use kiln_session::RemoteContent;
 use kiln_store::ContentStore;
 use oci_spec::image::Digest;
 
-use super::artifact::{Artifact, tag_of};
+use super::artifact::{Artifact, SUFFIX, tag_of};
 use super::index::{self, Blob, Index};
 use super::keys::MountKeys;
 use crate::directory;
 use crate::model::Descriptor;
 use crate::options::{Destination, ImportOptions, Version};
 use crate::place::{Place, ReadError};
+use crate::stores::{BlobSource, RemoteStore, Task};
 
 /// Manifests are read as a whole.
 const MANIFEST_LIMIT: u64 = 4 << 20;
+/// Questions at the same time.
+const QUESTIONS: usize = 16;
 
 /// Where mounts are kept, with the name they have there.
 #[derive(Clone)]
@@ -37,6 +43,8 @@ pub(super) enum Spot {
         store: Arc<dyn RemoteContent>,
         digest: Option<Digest>,
     },
+    /// The names are those of the cache, with something behind them.
+    Store(RemoteStore),
 }
 
 impl Spot {
@@ -63,7 +71,8 @@ impl Spot {
                     reference,
                 })
             }
-            _ => Err("mounts are kept beside caches of type=local and type=registry only".into()),
+            (Destination::Store(_), Some(Place::Store(store))) => Ok(Self::Store(store.clone())),
+            _ => Err("there is no way to where the cache is".into()),
         }
     }
 
@@ -95,6 +104,7 @@ impl Spot {
                     reference,
                 }))
             }
+            (ImportOptions::Store(_), Some(Place::Store(store))) => Ok(Some(Self::Store(store))),
             _ => Ok(None),
         }
     }
@@ -105,18 +115,21 @@ impl Spot {
             Self::Directory { path, .. } => Place::Directory(path.clone()),
             Self::Repository { repository, .. } => Place::Repository(repository.clone()),
             Self::Client { store, .. } => Place::Client(store.clone()),
+            Self::Store(store) => Place::Store(store.clone()),
         }
     }
 
     /// The index of the mounts that are here, if there are any.
     pub(super) async fn index(&self) -> Result<Option<Index>, ReadError> {
+        if let Self::Store(store) = self {
+            return stored_index(store).await;
+        }
         let Some(manifest) = self.manifest().await? else {
             return Ok(None);
         };
         let artifact = Artifact::parse(&manifest)?;
         let bytes = self.place().read(&artifact.config, index::LIMIT).await?;
-        let parse = move || Index::parse(&bytes);
-        Ok(Some(tokio::task::spawn_blocking(parse).await??))
+        parse(bytes.into()).await.map(Some)
     }
 
     async fn manifest(&self) -> Result<Option<Vec<u8>>, ReadError> {
@@ -143,7 +156,7 @@ impl Spot {
                 };
                 Ok(Some(repository.manifest(&descriptor).await?.to_vec()))
             }
-            Self::Client { digest: None, .. } => Ok(None),
+            Self::Client { digest: None, .. } | Self::Store(_) => Ok(None),
             Self::Client {
                 store,
                 digest: Some(digest),
@@ -162,25 +175,32 @@ impl Spot {
         }
     }
 
-    /// Whether a pack is here.
-    pub(super) async fn has(&self, pack: &Blob) -> bool {
-        let Ok(digest) = Digest::from_str(&pack.digest) else {
-            return false;
-        };
+    /// Which of these blobs are here. Where blobs grow old, they are made young again.
+    pub(super) async fn present(&self, blobs: &[Blob]) -> Result<Vec<bool>, ReadError> {
+        if let Self::Store(store) = self {
+            let missing = missing(store, blobs).await?;
+            let present = blobs.iter().map(|blob| !missing.contains(&blob.digest));
+            return Ok(present.collect());
+        }
+        let questions = blobs.iter().map(|blob| self.has(blob));
+        stream::iter(questions)
+            .buffered(QUESTIONS)
+            .try_collect()
+            .await
+    }
+
+    async fn has(&self, blob: &Blob) -> Result<bool, ReadError> {
+        let digest = Digest::from_str(&blob.digest)?;
         match self {
             Self::Directory { path, .. } => {
-                let path = directory::blob_path(path, &pack.digest);
-                let size = pack.size;
+                let path = directory::blob_path(path, &blob.digest);
+                let size = blob.size;
                 let look = move || directory::has(&path, size);
-                tokio::task::spawn_blocking(look).await.unwrap_or(false)
+                Ok(tokio::task::spawn_blocking(look).await?)
             }
-            Self::Repository { repository, .. } => {
-                repository.has_blob(&digest).await.unwrap_or(false)
-            }
-            Self::Client { store, .. } => {
-                let size = store.size(&digest).await;
-                size.is_ok_and(|size| size == Some(pack.size))
-            }
+            Self::Repository { repository, .. } => Ok(repository.has_blob(&digest).await?),
+            Self::Client { store, .. } => Ok(store.size(&digest).await? == Some(blob.size)),
+            Self::Store(_) => Ok(false),
         }
     }
 
@@ -190,29 +210,70 @@ impl Spot {
         pack: &Blob,
         content: &ContentStore,
     ) -> Result<File, ReadError> {
-        let descriptor = pack.pack().to_oci()?;
-        match self {
-            Self::Directory { path, .. } => {
-                let path = directory::blob_path(path, &pack.digest);
-                let size = pack.size;
-                let open = move || match directory::has(&path, size) {
-                    true => File::open(&path).map_err(ReadError::from),
-                    false => Err(format!("{} is missing or damaged", path.display()).into()),
-                };
-                return tokio::task::spawn_blocking(open).await?;
-            }
-            Self::Repository { repository, .. } => {
-                repository.fetch_blob(&descriptor, content, &|_| {}).await?;
-            }
-            Self::Client { store, .. } => {
-                let reader = content::reader_of(store.read(descriptor.digest(), 0).await?);
-                kiln_store::refs::keep(reader, &descriptor, content, &|_| {}).await?;
-            }
+        if let Self::Directory { path, .. } = self {
+            let path = directory::blob_path(path, &pack.digest);
+            let size = pack.size;
+            let open = move || match directory::has(&path, size) {
+                true => File::open(&path).map_err(ReadError::from),
+                false => Err(format!("{} is missing or damaged", path.display()).into()),
+            };
+            return tokio::task::spawn_blocking(open).await?;
         }
+        let descriptor = pack.pack().to_oci()?;
+        self.place().bring(&descriptor, content).await?;
         let content = content.clone();
         let open = move || content.open(descriptor.digest());
         Ok(tokio::task::spawn_blocking(open).await??)
     }
+}
+
+async fn parse(bytes: Bytes) -> Result<Index, ReadError> {
+    let parse = move || Index::parse(&bytes);
+    Ok(tokio::task::spawn_blocking(parse).await??)
+}
+
+/// The first index under the names that may be read. One that is wrong does not keep from using another.
+async fn stored_index(store: &RemoteStore) -> Result<Option<Index>, ReadError> {
+    let mut wrong = None;
+    for name in store.0.readable() {
+        let found = match store.0.read(&name_of(&name), index::LIMIT).await {
+            Ok(Some(bytes)) => parse(bytes).await,
+            Ok(None) => continue,
+            Err(error) => Err(error.into()),
+        };
+        match found {
+            Ok(index) => return Ok(Some(index)),
+            Err(error) => wrong = Some(error),
+        }
+    }
+    wrong.map_or(Ok(None), Err)
+}
+
+/// The blobs that a store lacks.
+async fn missing(store: &RemoteStore, blobs: &[Blob]) -> Result<HashSet<String>, ReadError> {
+    let blobs = blobs.iter().map(|blob| blob.pack().to_oci());
+    let blobs: Vec<_> = blobs.collect::<Result<_, _>>()?;
+    let mut missing = HashSet::new();
+    for task in store.0.plan(&blobs).await? {
+        match &task {
+            Task::Send(blob) => {
+                missing.insert(blob.digest().to_string());
+            }
+            // Without the blob's bytes: where they are needed for this, it fails, and the blob is made anew.
+            Task::Touch(blob) => {
+                let nothing = BlobSource::Bytes(Bytes::new());
+                if store.0.carry_out(&task, &nothing).await.is_err() {
+                    missing.insert(blob.digest().to_string());
+                }
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// The name of the mounts beside a cache in a store.
+pub(super) fn name_of(cache: &str) -> String {
+    format!("{cache}{SUFFIX}")
 }
 
 /// The name of the mounts beside a cache in a registry; `None` if that has a digest and no tag.

@@ -6,9 +6,6 @@ use oci_spec::image::Digest;
 
 use crate::options::{Attributes, OptionError};
 
-/// Types whose caches may have mounts beside them.
-const TYPES: [&str; 2] = ["local", "registry"];
-
 /// Whether cache mounts go with a cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MountsWanted {
@@ -34,7 +31,7 @@ impl MountKeys {
     /// Takes the keys out of those of a cache. Where mounts cannot be, the keys stay, to be refused with all others
     /// that are not known.
     pub fn take(kind: &str, attributes: &mut Attributes) -> Result<Self, OptionError> {
-        if !TYPES.contains(&kind) {
+        if kind == "inline" {
             return Ok(Self::default());
         }
         let wanted = match attributes.remove("mounts") {
@@ -45,7 +42,11 @@ impl MountKeys {
                 _ => return Err(wrong("mounts", text, "is neither true nor false")),
             },
         };
-        let digest = match attributes.remove("mounts.digest") {
+        let digest = match kind {
+            "local" => attributes.remove("mounts.digest"),
+            _ => None,
+        };
+        let digest = match digest {
             Some(text) if !text.is_empty() => match Digest::from_str(&text) {
                 Ok(digest) => Some(digest),
                 Err(_) => return Err(wrong("mounts.digest", text, "is no digest")),
@@ -58,7 +59,7 @@ impl MountKeys {
 
 fn wrong(key: &'static str, value: String, reason: &str) -> OptionError {
     OptionError::Value {
-        key,
+        key: key.into(),
         value,
         reason: reason.into(),
     }
@@ -85,6 +86,8 @@ mod tests {
         assert_eq!((keys.wanted, rest.len()), (MountsWanted::No, 0));
         let (keys, rest) = take("inline", &[("mounts", "true")]).unwrap();
         assert_eq!((keys.wanted, rest.len()), (MountsWanted::Unsaid, 1));
+        let (keys, rest) = take("s3", &[("mounts", ""), ("mounts.digest", "x")]).unwrap();
+        assert_eq!((keys.wanted, rest.len()), (MountsWanted::Yes, 1));
         for wrong in [("mounts", "yes"), ("mounts.digest", "latest")] {
             assert!(take("local", &[wrong]).is_err(), "{wrong:?}");
         }

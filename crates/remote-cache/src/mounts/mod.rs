@@ -28,4 +28,5 @@ mod source;
 pub use artifact::MountError;
 pub use export::{ExportedMounts, MountTree, MountsExport, export_mounts};
 pub use keys::{MountKeys, MountsWanted};
-pub use source::{MountSource, Restored};
+pub use rejoin::KeptTree;
+pub use source::MountSource;

@@ -4,10 +4,23 @@ use bytes::Bytes;
 use kiln_registry::{BlobData, PushOutcome, PushTarget};
 use kiln_session::content;
 
-use super::find::Spot;
+use super::artifact::{Artifact, INDEX};
+use super::find::{Spot, name_of};
+use crate::build::describe;
 use crate::directory;
-use crate::model::Descriptor;
+use crate::model::{self, Descriptor};
 use crate::place::ReadError;
+use crate::stores::{BlobSource, Task};
+
+/// An index that can be found by its name.
+pub(super) struct Published {
+    /// What leads to it, where that is a manifest.
+    pub(super) manifest: Option<Descriptor>,
+    /// How many bytes were written.
+    pub(super) written: u64,
+    /// How many bytes index and manifest take.
+    pub(super) size: u64,
+}
 
 impl Spot {
     /// Writes a blob if it is not there yet; how many bytes that took.
@@ -31,16 +44,58 @@ impl Spot {
                 }
                 is_new
             }
+            Self::Store(store) => {
+                let tasks = store.0.plan(&[descriptor]).await?;
+                let source = BlobSource::Bytes(bytes.into());
+                for task in &tasks {
+                    store.0.carry_out(task, &source).await?;
+                }
+                tasks.iter().any(|task| matches!(task, Task::Send(_)))
+            }
         };
         Ok(if is_new { blob.size } else { 0 })
     }
 
-    /// Writes the manifest and makes the name stand for it; a client elsewhere does that itself.
+    /// Makes a place ready to be written to.
+    pub(super) async fn prepare(&self) -> Result<(), ReadError> {
+        match self {
+            Self::Store(store) => Ok(store.0.prepare().await?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the index, and makes the name stand for it last of all.
     pub(super) async fn publish(
         &self,
-        manifest: &Descriptor,
-        bytes: Vec<u8>,
-    ) -> Result<u64, ReadError> {
+        index: Vec<u8>,
+        layers: Vec<Descriptor>,
+    ) -> Result<Published, ReadError> {
+        let config = describe(INDEX, &index);
+        if let Self::Store(store) = self {
+            let index = Bytes::from(index);
+            for name in store.0.writable() {
+                store.0.write(&name_of(&name), index.clone()).await?;
+            }
+            return Ok(Published {
+                manifest: None,
+                written: config.size,
+                size: config.size,
+            });
+        }
+        let written = self.put(&config, index).await?;
+        let size = config.size;
+        let manifest = model::encode(&Artifact::new(config, layers))?;
+        let descriptor = describe(model::OCI_MANIFEST, &manifest);
+        let named = self.name(&descriptor, manifest).await?;
+        Ok(Published {
+            written: written + named,
+            size: size + descriptor.size,
+            manifest: Some(descriptor),
+        })
+    }
+
+    /// Writes the manifest and makes the name stand for it; a client elsewhere does that itself.
+    async fn name(&self, manifest: &Descriptor, bytes: Vec<u8>) -> Result<u64, ReadError> {
         match self {
             Self::Directory { path, tag } => {
                 let written = self.put(manifest, bytes).await?;
@@ -60,7 +115,7 @@ impl Spot {
                 pushed.await?;
                 Ok(manifest.size)
             }
-            Self::Client { .. } => self.put(manifest, bytes).await,
+            Self::Client { .. } | Self::Store(_) => self.put(manifest, bytes).await,
         }
     }
 }

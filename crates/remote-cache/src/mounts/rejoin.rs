@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use kiln_store::tar::{EntryKind, Format, Header, Limits, Reader, Writer};
 use kiln_store::tree::Root;
@@ -18,22 +19,28 @@ use super::index::{Chunk, Index, Mount};
 /// What a tree may expand to: headers of about a kilobyte, for as many entries as a layer may have.
 const LARGEST_TREE: u64 = 16 << 30;
 
-/// A mount as it was stored.
-pub(super) struct Stored<'a> {
-    pub(super) index: &'a Index,
-    pub(super) mount: &'a Mount,
+/// A mount as it was kept, fetched.
+pub struct KeptTree {
+    pub(super) index: Arc<Index>,
+    pub(super) mount: Mount,
     /// The archive of everything but data, compressed.
-    pub(super) tree: &'a [u8],
+    pub(super) tree: Vec<u8>,
     /// The packs of the index, as far as the mount needs them.
     pub(super) packs: Vec<Option<File>>,
 }
 
-impl Stored<'_> {
-    /// Writes all files into an empty directory. Whatever a tree says, nothing is written outside of it. Blocks.
-    pub(super) fn unpack(self, dir: &Path) -> Result<(), MountError> {
+impl KeptTree {
+    /// How many bytes its files come to.
+    pub fn size(&self) -> u64 {
+        self.index.size_of(&self.mount)
+    }
+
+    /// Writes all files into an empty directory. Whatever a tree says, nothing is written outside of it. After an error,
+    /// the directory has a part of it. Blocks.
+    pub fn unpack(self, dir: &Path) -> Result<(), MountError> {
         let failed = || format!("restore cache mount {}", self.mount.id);
         let root = Root::open(dir).map_err(doing(failed()))?;
-        let tree = Decoder::new(self.tree).map_err(doing(failed()))?;
+        let tree = Decoder::new(&*self.tree).map_err(doing(failed()))?;
         let data = Data::new(&self).map_err(doing(failed()))?;
         let (reader, writer) = io::pipe().map_err(doing(failed()))?;
         let (joined, unpacked) = std::thread::scope(|scope| {
@@ -100,9 +107,9 @@ struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    fn new(stored: &'a Stored<'_>) -> io::Result<Self> {
+    fn new(stored: &'a KeptTree) -> io::Result<Self> {
         Ok(Self {
-            index: stored.index,
+            index: &stored.index,
             rest: stored.mount.chunks.iter(),
             packs: &stored.packs,
             decompressor: Decompressor::new()?,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -13,7 +12,7 @@ use super::artifact::{MountError, doing};
 use super::find::Spot;
 use super::index::{Index, LARGEST_TREE, Mount};
 use super::keys::{MountKeys, MountsWanted};
-use super::rejoin::Stored;
+use super::rejoin::KeptTree;
 use crate::options::ImportOptions;
 use crate::place::Place;
 
@@ -27,15 +26,6 @@ pub struct MountSource {
     content: ContentStore,
     index: OnceCell<Option<Arc<Index>>>,
     reading: Mutex<()>,
-}
-
-/// A mount that was restored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Restored {
-    /// Files, directories and what else there is.
-    pub entries: u64,
-    /// Bytes of the files.
-    pub size: u64,
 }
 
 impl MountSource {
@@ -68,13 +58,12 @@ impl MountSource {
         Ok(mounts.map(|mount| mount.seed.clone()).collect())
     }
 
-    /// Writes a mount into an empty directory; `None` if it is not here. After an error, the directory has a part of it.
-    pub async fn restore(
+    /// Brings a mount near; `None` if it is not here.
+    pub async fn fetch(
         &self,
         id: &str,
         seed: Option<&str>,
-        dir: &Path,
-    ) -> Result<Option<Restored>, MountError> {
+    ) -> Result<Option<KeptTree>, MountError> {
         let Some(index) = self.index().await? else {
             return Ok(None);
         };
@@ -82,32 +71,20 @@ impl MountSource {
         let Some(mount) = index.mounts.iter().find(is_wanted).cloned() else {
             return Ok(None);
         };
-        let restored = Restored {
-            entries: mount.entries,
-            size: index.size_of(&mount),
-        };
-        let failed = || format!("restore cache mount {id}");
         let (place, tree) = (self.spot.place(), mount.tree.tree());
         let tree = place.read(&tree, LARGEST_TREE).await;
-        let tree = tree.map_err(doing(failed()))?;
-        let packs = self.fetch(&index, &mount).await?;
-        let dir = dir.to_owned();
-        let work = move || {
-            let stored = Stored {
-                index: &index,
-                mount: &mount,
-                tree: &tree,
-                packs,
-            };
-            stored.unpack(&dir)
-        };
-        let unpacked = tokio::task::spawn_blocking(work).await;
-        unpacked.map_err(doing(failed()))??;
-        Ok(Some(restored))
+        let tree = tree.map_err(doing(format!("fetch the tree of cache mount {id}")))?;
+        let packs = self.packs(&index, &mount).await?;
+        Ok(Some(KeptTree {
+            index,
+            mount,
+            tree,
+            packs,
+        }))
     }
 
     /// The packs that a mount needs, in the places they have in the index.
-    async fn fetch(&self, index: &Index, mount: &Mount) -> Result<Vec<Option<File>>, MountError> {
+    async fn packs(&self, index: &Index, mount: &Mount) -> Result<Vec<Option<File>>, MountError> {
         let chunks = mount.chunks.iter().filter_map(|at| index.chunks.get(*at));
         let needed: BTreeSet<usize> = chunks.map(|chunk| chunk.pack).collect();
         let fetches = needed.into_iter().filter_map(|at| {

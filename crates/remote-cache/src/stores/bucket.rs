@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, TryStreamExt as _};
-use kiln_store::ContentStore;
 use kiln_store::refs::FetchStream;
 use object_store::path::Path;
 use object_store::{
@@ -18,7 +17,7 @@ use object_store::{
 use oci_spec::image::Descriptor;
 use tokio_util::io::StreamReader;
 
-use super::blob::OpenBlob;
+use super::blob::{BlobSource, OpenBlob};
 use super::error::describe;
 use super::{CacheStore, StoreError, Task};
 use crate::options::Layout;
@@ -158,10 +157,10 @@ impl Bucket {
         modified.elapsed().is_ok_and(|age| age > limit)
     }
 
-    async fn put(&self, blob: &Descriptor, content: &ContentStore) -> Result<(), StoreError> {
+    async fn put(&self, blob: &Descriptor, source: &BlobSource<'_>) -> Result<(), StoreError> {
         let key = self.layout.blob(blob.digest().as_ref());
         let path = self.path(&key)?;
-        let file = OpenBlob::new(blob, content).await?;
+        let file = OpenBlob::new(blob, source).await?;
         let failed = |error| self.failed(format!("write {key} to"), &error);
         if blob.size() <= PART {
             let bytes = file.read(0, blob.size()).await?;
@@ -288,14 +287,14 @@ impl CacheStore for Bucket {
         Ok(tasks.into_iter().flatten().collect())
     }
 
-    async fn carry_out(&self, task: &Task, content: &ContentStore) -> Result<(), StoreError> {
+    async fn carry_out(&self, task: &Task, source: &BlobSource<'_>) -> Result<(), StoreError> {
         match task {
-            Task::Send(blob) => self.put(blob, content).await,
+            Task::Send(blob) => self.put(blob, source).await,
             Task::Touch(blob) => {
                 let path = self.path(&self.layout.blob(blob.digest().as_ref()))?;
                 match self.habits.touch(&path, blob.size()).await? {
                     true => Ok(()),
-                    false => self.put(blob, content).await,
+                    false => self.put(blob, source).await,
                 }
             }
         }

@@ -9,14 +9,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use kiln_registry::WebCertificates;
-use kiln_store::ContentStore;
 use kiln_store::refs::FetchStream;
 use oci_spec::image::Descriptor;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
-use super::blob::OpenBlob;
+use super::blob::{BlobSource, OpenBlob};
 use super::download::resumable;
 use super::web::{Body, Request, Web};
 use super::{CacheStore, Door, StoreError, Task};
@@ -166,11 +165,11 @@ impl CacheStore for WebServer {
         Ok(tasks.into_iter().flatten().collect())
     }
 
-    async fn carry_out(&self, task: &Task, content: &ContentStore) -> Result<(), StoreError> {
+    async fn carry_out(&self, task: &Task, source: &BlobSource<'_>) -> Result<(), StoreError> {
         let Task::Send(blob) = task else {
             return Ok(());
         };
-        let file = OpenBlob::new(blob, content).await?;
+        let file = OpenBlob::new(blob, source).await?;
         let body = Body::Part(file, 0, blob.size());
         self.put(&blob_path(blob), body).await
     }

@@ -19,12 +19,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use kiln_store::ContentStore;
 use kiln_store::refs::FetchStream;
 use oci_spec::image::Descriptor;
 
 use crate::options::StoreOptions;
 
+pub(crate) use blob::BlobSource;
 pub use environment::StoreEnvironment;
 pub use error::StoreError;
 pub(crate) use read::read;
@@ -110,7 +110,7 @@ pub(crate) trait CacheStore: Send + Sync {
     async fn plan(&self, blobs: &[Descriptor]) -> Result<Vec<Task>, StoreError>;
 
     /// Does what was planned.
-    async fn carry_out(&self, task: &Task, content: &ContentStore) -> Result<(), StoreError>;
+    async fn carry_out(&self, task: &Task, source: &BlobSource<'_>) -> Result<(), StoreError>;
 
     /// Opens a blob. Whether its bytes are right is for the reader to check.
     async fn open(&self, blob: &Descriptor) -> Result<FetchStream, StoreError>;

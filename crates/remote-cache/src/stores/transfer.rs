@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kiln_store::ContentStore;
 
-use super::{CacheStore, StoreError};
+use super::{BlobSource, CacheStore, StoreError};
 use crate::stored::StoredCache;
 
 /// Sends the blobs that the store lacks, side by side; the config appears under its names last of all, so that whoever
@@ -17,8 +17,9 @@ pub(crate) async fn send(
     let names = store.writable();
     store.prepare().await?;
     let tasks = store.plan(&cache.blobs).await?;
+    let source = &BlobSource::Content(content);
     futures::stream::iter(tasks)
-        .map(|task| async move { store.carry_out(&task, content).await })
+        .map(|task| async move { store.carry_out(&task, source).await })
         .buffer_unordered(store.parallelism())
         .try_collect::<()>()
         .await?;

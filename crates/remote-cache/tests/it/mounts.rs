@@ -55,12 +55,15 @@ fn source(bench: &Bench, wanted: MountsWanted) -> MountSource {
 /// Restores a mount into a new directory; what is wrong is told in words.
 async fn restore(bench: &Bench, id: &str) -> Result<PathBuf, String> {
     let dir = tempfile::tempdir_in(bench.dir.path()).unwrap().keep();
-    let restored = source(bench, MountsWanted::Unsaid)
-        .restore(id, None, &dir)
-        .await;
+    let source = source(bench, MountsWanted::Unsaid);
+    let restored = match source.fetch(id, None).await {
+        Ok(Some(tree)) => tree.unpack(&dir).map(|()| true),
+        Ok(None) => Ok(false),
+        Err(error) => Err(error),
+    };
     match restored {
-        Ok(Some(_)) => Ok(dir),
-        Ok(None) => Err("it is not there".into()),
+        Ok(true) => Ok(dir),
+        Ok(false) => Err("it is not there".into()),
         Err(error) => {
             let mut text = error.to_string();
             let mut next = std::error::Error::source(&error);
@@ -256,7 +259,7 @@ impl Forged {
         let manifest = json!({
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "artifactType": "application/vnd.kiln.cache-mounts.v0",
-            "config": described("index.v0+json", index.to_string().as_bytes()), "layers": [],
+            "config": described("config.v0+json", index.to_string().as_bytes()), "layers": [],
         });
         crate::fixture::layout(&cache, manifest.to_string().as_bytes());
         let path = cache.join("index.json");

@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use kiln_registry::WebCertificates;
-use kiln_store::ContentStore;
 use kiln_store::refs::FetchStream;
 use oci_spec::image::Descriptor;
 use reqwest::header::{HeaderValue, RANGE};
@@ -19,7 +18,7 @@ use reqwest::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Duration, Instant};
 
-use super::blob::OpenBlob;
+use super::blob::{BlobSource, OpenBlob};
 use super::download::resumable;
 use super::web::{Request, Web};
 use super::{CacheStore, Door, StoreError, Task};
@@ -197,7 +196,7 @@ impl CacheStore for GithubCache {
         Ok(tasks.into_iter().flatten().collect())
     }
 
-    async fn carry_out(&self, task: &Task, content: &ContentStore) -> Result<(), StoreError> {
+    async fn carry_out(&self, task: &Task, source: &BlobSource<'_>) -> Result<(), StoreError> {
         let Task::Send(blob) = task else {
             return Ok(());
         };
@@ -205,7 +204,7 @@ impl CacheStore for GithubCache {
             // Another job brings the same blob.
             Reserved::Taken => Ok(()),
             Reserved::Ours(entry) => {
-                let file = OpenBlob::new(blob, content).await?;
+                let file = OpenBlob::new(blob, source).await?;
                 self.service.save(&entry, &Data::Blob(file)).await
             }
         }
