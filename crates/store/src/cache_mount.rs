@@ -134,6 +134,7 @@ impl Store {
             id: name,
             sharing: Sharing::Locked,
             seed: None,
+            fill: None,
             description,
         };
         self.named_dir(RecordType::Regular, &request).await

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use kiln_exporter::PackageKind;
-use kiln_llb::{digest_of, pb};
+use kiln_llb::{digest_of, pb, redact};
 use kiln_registry::Reference;
 use kiln_session::transfer::TransferError;
 use kiln_session::{LentDirectory, LentLayout, Session};

@@ -438,7 +438,7 @@ async fn blobs_that_vanish_are_lost_one_by_one() {
         failed += u32::from(made.is_err());
     }
     assert_eq!((failed, imported.losses.count()), (1, 1));
-    assert!(imported.losses.reasons()[0].contains("it is not there"));
+    assert!(imported.losses.news()[0].contains("it is not there"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Found;
+use super::{Found, Key};
 use crate::lease::locks::{LockFile, Mode, Purpose};
-use crate::refs::Ref;
 use crate::refs::hold::Hold;
+use crate::refs::{RecordType, Ref};
 use crate::store::{Store, StoreError};
 
 /// A cache directory that is there. While this lives it is not removed, and no step has it to itself that did not have
@@ -54,9 +54,13 @@ impl Store {
     }
 
     fn kept_mount(&self, key: &str, seed: Option<Ref>) -> Result<Option<KeptMount>, StoreError> {
+        let key = Key {
+            record_type: RecordType::ExecCacheMount,
+            text: key,
+        };
         let found = self
             .database()
-            .query(|connection| Found::of_key(connection, key))?;
+            .query(|connection| Found::of_key(connection, &key))?;
         let Some(found) = found.into_iter().find(|found| found.ready) else {
             return Ok(None);
         };
