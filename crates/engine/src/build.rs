@@ -93,13 +93,15 @@ impl Delivery<'_> {
         let mut losses = Losses::default();
         loop {
             let again = export::again(&exports);
-            match (self.run_once(exports).await, again) {
-                (Err(error), Some(again)) if losses.explain(self.bridge, &error).await => {
-                    self.result.forget_lost().await?;
-                    exports = again;
-                }
-                (outcome, _) => return outcome,
+            let outcome = self.run_once(exports).await;
+            let (Err(error), Some(again)) = (&outcome, again) else {
+                return outcome;
+            };
+            if !losses.explain(self.bridge, error).await {
+                return outcome;
             }
+            self.result.forget_lost().await?;
+            exports = again;
         }
     }
 
