@@ -1,7 +1,7 @@
 //! The one door through which frontends reach the engine.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use kiln_exporter::PackageKind;
@@ -99,7 +99,8 @@ impl Opening<'_> {
             imports: Arc::new(Imports::new(facts.clone(), mounts)),
             ledger: Ledger::new(self.frontend),
         });
-        worker.jobs.lend(bridge.job.id(), &bridge);
+        let builder: Weak<Bridge> = Arc::downgrade(&bridge);
+        worker.jobs.lend(bridge.job.id(), builder);
         Ok(OpenBridge {
             bridge,
             _client: client,

@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use kiln_exporter::{Exporter, ImageStore};
 use kiln_registry::{Client, ClientOptions};
 use kiln_remote_cache::StoreEnvironment;
@@ -132,7 +134,14 @@ impl Engine {
     }
 
     /// Runs one build. Dropping the future stops it.
-    pub async fn build(&self, mut request: BuildRequest) -> Result<BuildOutcome, BuildError> {
+    ///
+    /// Boxed, as [`Engine::plan`] is: what a build awaits is nested so deeply that the compiler would need minutes to
+    /// see through all of it wherever one is begun.
+    pub fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<BuildOutcome, BuildError>> {
+        self.build_recorded(request).boxed()
+    }
+
+    async fn build_recorded(&self, mut request: BuildRequest) -> Result<BuildOutcome, BuildError> {
         let _running = self.caretaker.begin_build();
         let recording = self.history.begin(&mut request);
         let facts = Arc::new(FactBook::default());
@@ -148,9 +157,14 @@ impl Engine {
 
     /// What a build would do, found out without running a step, pulling a layer, writing an output or noting anything
     /// in the history. Manifests are read, and directories of the client are transferred, to know their checksums.
-    pub async fn plan(&self, request: BuildRequest) -> Result<Plan, BuildError> {
-        let _running = self.caretaker.begin_build();
-        plan::run(self, request).await
+    pub fn plan(&self, request: BuildRequest) -> BoxFuture<'_, Result<Plan, BuildError>> {
+        let running = self.caretaker.begin_build();
+        let plan = plan::run(self, request);
+        async move {
+            let _running = running;
+            plan.await
+        }
+        .boxed()
     }
 
     /// The history of all builds on this root.
@@ -169,8 +183,7 @@ impl Engine {
     ///
     /// [`Frontend::Client`]: crate::Frontend::Client
     pub async fn llb_bridge(&self, build: &str) -> Option<LlbBridgeService> {
-        let gateway = self.gateways.find(build).await;
-        gateway.map(LlbBridgeService::new)
+        self.gateways.find(build).await
     }
 
     /// What the store holds.

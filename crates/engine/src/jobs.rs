@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use kiln_llb::Definition;
 use kiln_session::progress::{Log, ProgressSink, Status, Timestamp, Update, Warning};
 use kiln_session::{Session, SessionError};
 use kiln_solver::{JobId, LiveJobs, OpContext};
 use oci_spec::image::Digest;
 
-use crate::bridge::Bridge;
 use crate::cache_transfer::BuildMounts;
+use crate::error::BuildError;
 use crate::explain::FactBook;
+use crate::ops::Output;
 use crate::revisions::Revisions;
 
 /// One build's client.
@@ -22,9 +25,27 @@ struct Client {
     facts: Arc<FactBook>,
     scrutiny: Scrutiny,
     /// The way back to the engine, for steps that are builds themselves.
-    bridge: Weak<Bridge>,
+    builder: Option<Weak<dyn Builder>>,
     revisions: Arc<Revisions>,
     mounts: Arc<BuildMounts>,
+}
+
+/// Has things built on behalf of a build.
+///
+/// A trait, so that the type of a build's bridge, which leads to all jobs, is not part of theirs: for every future that
+/// reports something the compiler would go round that circle.
+#[async_trait]
+pub(crate) trait Builder: Send + Sync {
+    /// The beginning of a file, at most `limit` bytes; `None` if there is none.
+    async fn read(
+        &self,
+        tree: &Output,
+        path: &str,
+        limit: usize,
+    ) -> Result<Option<Bytes>, BuildError>;
+
+    /// What a definition comes to.
+    async fn build(&self, definition: &Definition) -> Result<Output, BuildError>;
 }
 
 /// Whether anybody may look into what a failed step leaves.
@@ -69,7 +90,7 @@ impl Jobs {
             progress,
             facts,
             scrutiny: Scrutiny::None,
-            bridge: Weak::new(),
+            builder: None,
             revisions: Arc::default(),
             mounts: Arc::default(),
         };
@@ -81,18 +102,19 @@ impl Jobs {
     }
 
     /// From now on steps of a build can have something built.
-    pub(crate) fn lend(&self, id: &JobId, bridge: &Arc<Bridge>) {
+    pub(crate) fn lend(&self, id: &JobId, builder: Weak<dyn Builder>) {
         if let Some(client) = self.lock().get_mut(id) {
-            client.bridge = Arc::downgrade(bridge);
+            client.builder = Some(builder);
         }
     }
 
-    /// The bridges of the builds that want a vertex now.
-    pub(crate) fn bridges(&self, cx: &OpContext) -> Vec<Arc<Bridge>> {
+    /// What has things built for the builds that want a vertex now.
+    pub(crate) fn builders(&self, cx: &OpContext) -> Vec<Arc<dyn Builder>> {
         let clients = self.lock();
         let live = cx.jobs.list();
         let live = live.iter().filter_map(|id| clients.get(id));
-        live.filter_map(|client| client.bridge.upgrade()).collect()
+        live.filter_map(|client| client.builder.as_ref()?.upgrade())
+            .collect()
     }
 
     /// From now on what failed steps of a build leave is kept.

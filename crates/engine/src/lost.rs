@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use futures::future::try_join_all;
 use kiln_solver::Holder;
+use kiln_store::refs::LayerInfo;
 use kiln_store::{Ref, StoreError};
 
 use crate::bridge::Bridge;
@@ -86,13 +87,14 @@ impl Need {
 
 async fn bring_blobs(output: &Ref) -> Result<(), StoreError> {
     let layers = output.layers()?;
-    let brought = layers
-        .iter()
-        .map(async |layer| match (&layer.dir, layer.blobs.first()) {
-            // Blobs are made of the files.
-            (Some(_), _) => Ok(()),
-            (None, Some(blob)) => layer.fetch_blob(blob).await,
-            (None, None) => layer.owner.materialize().await,
-        });
-    try_join_all(brought).await.map(drop)
+    try_join_all(layers.iter().map(bring_blob)).await.map(drop)
+}
+
+async fn bring_blob(layer: &LayerInfo) -> Result<(), StoreError> {
+    match (&layer.dir, layer.blobs.first()) {
+        // Blobs are made of the files.
+        (Some(_), _) => Ok(()),
+        (None, Some(blob)) => layer.fetch_blob(blob).await,
+        (None, None) => layer.owner.materialize().await,
+    }
 }

@@ -38,14 +38,13 @@ impl CacheExport {
         self.options.destination == Destination::Inline
     }
 
-    /// Where it is written; empty for one that goes with an image.
-    pub(crate) fn destination(&self) -> String {
-        match &self.options.destination {
-            Destination::Directory { path, .. } => path.display().to_string(),
-            Destination::Registry { reference, .. } => reference.to_string(),
-            Destination::Store(options) => options.title(),
-            Destination::Inline => String::new(),
-        }
+    fn is_directory(&self) -> bool {
+        matches!(self.options.destination, Destination::Directory { .. })
+    }
+
+    /// Where it is written.
+    pub(crate) fn destination(&self) -> &Destination {
+        &self.options.destination
     }
 
     fn title(&self) -> String {
@@ -109,9 +108,15 @@ pub(crate) async fn export_all(
     solved: &[Solved<Output>],
     exports: Vec<CacheExport>,
 ) -> Result<Attributes, BuildError> {
-    let exports = exports
+    let (directories, others): (Vec<_>, Vec<_>) = exports
         .into_iter()
         .filter(|export| !export.is_inline())
+        .partition(CacheExport::is_directory);
+    // A client writes the one manifest that the response can name into the index of its directory: a directory's
+    // comes last, and takes the place of others.
+    let exports = others
+        .into_iter()
+        .chain(directories)
         .map(|export| async move {
             let step = Step::start(progress, export.title());
             let exported = export_one(engine, session, &step, solved, &export).await;

@@ -39,13 +39,7 @@ impl MountExports {
     pub(crate) async fn run(self, bridge: &Bridge) -> Result<Attributes, BuildError> {
         let mut response = Attributes::new();
         for export in self.0 {
-            let name = match &export.destination {
-                Destination::Registry { reference, .. } => reference.to_string(),
-                Destination::Directory { path, .. } => path.display().to_string(),
-                Destination::Store(options) => options.title(),
-                Destination::Inline => String::new(),
-            };
-            let title = format!("exporting cache mounts beside {name}");
+            let title = format!("exporting cache mounts beside {}", export.destination);
             let step = Step::start(&bridge.progress, title);
             let exported = export.run(bridge, &step).await;
             match (step.finish(exported), export.ignore_error) {

@@ -1,5 +1,7 @@
 //! `BuildOp`: a build whose definition is a file that another step made.
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use kiln_llb::pb::{self, op};
 use kiln_llb::{Definition, Graph};
 use kiln_solver::{CacheMap, OpContext};
@@ -7,6 +9,7 @@ use kiln_solver::{CacheMap, OpContext};
 use super::{Output, digest, input_at, plain_cache_map};
 use crate::bridge::Bridge;
 use crate::error::{BuildError, Kind};
+use crate::jobs::Builder;
 use crate::worker::Worker;
 
 /// `BuildOp.builder` of the only builder there is, which solves LLB.
@@ -68,8 +71,8 @@ impl BuildOp {
             Kind::Cancelled,
             "no build is left that wants this step",
         ));
-        for bridge in worker.jobs.bridges(cx) {
-            outcome = self.solve(&bridge, input).await;
+        for builder in worker.jobs.builders(cx) {
+            outcome = self.solve(&*builder, input).await;
             if !matches!(&outcome, Err(error) if error.kind == Kind::Cancelled) {
                 break;
             }
@@ -77,13 +80,13 @@ impl BuildOp {
         Ok(vec![outcome?])
     }
 
-    async fn solve(&self, bridge: &Bridge, input: &Output) -> Result<Output, BuildError> {
+    async fn solve(&self, builder: &dyn Builder, input: &Output) -> Result<Output, BuildError> {
         let file = self
             .op
             .attrs
             .get(FILENAME)
             .map_or(DEFINITION, String::as_str);
-        let bytes = bridge.read_file(input, file, Some(MAX_BYTES)).await?;
+        let bytes = builder.read(input, file, MAX_BYTES).await?;
         let bytes = bytes.ok_or_else(|| invalid(format!("failed to open {file}: no such file")))?;
         if bytes.len() == MAX_BYTES {
             return Err(invalid(format!(
@@ -94,7 +97,23 @@ impl BuildOp {
         let definition = Definition::decode(bytes);
         let definition = definition.map_err(|error| wrong(BuildError::wrap(Kind::Input, error)))?;
         refuse_nesting(&definition).map_err(wrong)?;
-        Ok(bridge.solve(&definition).await?.output)
+        builder.build(&definition).await
+    }
+}
+
+#[async_trait]
+impl Builder for Bridge {
+    async fn read(
+        &self,
+        tree: &Output,
+        path: &str,
+        limit: usize,
+    ) -> Result<Option<Bytes>, BuildError> {
+        self.read_file(tree, path, Some(limit)).await
+    }
+
+    async fn build(&self, definition: &Definition) -> Result<Output, BuildError> {
+        Ok(self.solve(definition).await?.output)
     }
 }
 

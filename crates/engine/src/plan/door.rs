@@ -7,12 +7,11 @@ use kiln_dockerfile::known::{ImageQuestion, OciLayoutQuestion};
 use kiln_frontend::{Door, Notice, SourceMeta};
 use kiln_llb::{Definition, Graph, pb};
 
-use crate::bridge::Bridge;
 use crate::error::{BuildError, Kind};
 use crate::ops::Output;
 
 /// A door to what is there: images are looked up, and directories of the client are read.
-pub(super) struct PlanDoor<'a>(pub(super) &'a Bridge);
+pub(super) struct PlanDoor<'a>(pub(super) &'a dyn Door<Ref = Output, Error = BuildError>);
 
 #[async_trait]
 impl Door for PlanDoor<'_> {
@@ -20,14 +19,14 @@ impl Door for PlanDoor<'_> {
     type Error = BuildError;
 
     async fn image_config(&self, question: &ImageQuestion) -> Result<ResolvedConfig, BuildError> {
-        Door::image_config(self.0, question).await
+        self.0.image_config(question).await
     }
 
     async fn layout_config(
         &self,
         question: &OciLayoutQuestion,
     ) -> Result<ResolvedConfig, BuildError> {
-        Door::layout_config(self.0, question).await
+        self.0.layout_config(question).await
     }
 
     async fn source_meta(
@@ -35,12 +34,12 @@ impl Door for PlanDoor<'_> {
         source: &pb::SourceOp,
         log_name: &str,
     ) -> Result<SourceMeta, BuildError> {
-        Door::source_meta(self.0, source, log_name).await
+        self.0.source_meta(source, log_name).await
     }
 
     async fn solve(&self, definition: &Definition) -> Result<Output, BuildError> {
         refuse_steps(definition)?;
-        Door::solve(self.0, definition).await
+        self.0.solve(definition).await
     }
 
     async fn read_file(
@@ -49,11 +48,11 @@ impl Door for PlanDoor<'_> {
         path: &str,
         limit: Option<usize>,
     ) -> Result<Option<Bytes>, BuildError> {
-        Door::read_file(self.0, output, path, limit).await
+        self.0.read_file(output, path, limit).await
     }
 
     async fn warn(&self, notices: Vec<Notice>) {
-        Door::warn(self.0, notices).await;
+        self.0.warn(notices).await;
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn cache_exports(
 ) -> Vec<PlannedCacheExport> {
     let planned = kinds.zip(exports).map(|(kind, export)| PlannedCacheExport {
         kind,
-        destination: export.destination(),
+        destination: export.destination().to_string(),
     });
     planned.collect()
 }

@@ -42,7 +42,7 @@ pub(super) struct Cached {
 
 /// An op that runs nothing.
 pub(super) struct PlannedOp {
-    op: Arc<EngineOp>,
+    op: Arc<dyn Op<Output = Output, Error = BuildError>>,
     step: Step,
     inputs: Vec<Edge>,
     /// How many outputs others ask for.

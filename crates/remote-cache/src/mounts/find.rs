@@ -182,7 +182,7 @@ impl Spot {
             let present = blobs.iter().map(|blob| !missing.contains(&blob.digest));
             return Ok(present.collect());
         }
-        let questions = blobs.iter().map(|blob| self.has(blob));
+        let questions: Vec<_> = blobs.iter().map(|blob| self.has(blob)).collect();
         stream::iter(questions)
             .buffered(QUESTIONS)
             .try_collect()

@@ -13,6 +13,7 @@ mod s3;
 mod secret;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use kiln_registry::Reference;
@@ -75,6 +76,17 @@ pub enum Destination {
     Store(Box<StoreOptions>),
     /// `type=inline`: in the config of the image that is exported.
     Inline,
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory { path, .. } => path.display().fmt(formatter),
+            Self::Registry { reference, .. } => reference.fmt(formatter),
+            Self::Store(options) => formatter.write_str(&options.title()),
+            Self::Inline => formatter.write_str("the image"),
+        }
+    }
 }
 
 /// Where to import a cache from.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::Gateway;
+use super::{Gateway, LlbBridgeService};
 
 /// How long a call waits for its build to appear: clients start the build and
 /// talk to it at the same time.
@@ -18,8 +18,22 @@ pub(crate) struct Gateways(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    open: Mutex<HashMap<String, Arc<Gateway>>>,
+    open: Mutex<HashMap<String, Arc<dyn Joining>>>,
     news: Notify,
+}
+
+/// A conversation that a client may join.
+///
+/// A trait, because a conversation leads to the engine, which leads to all conversations: the compiler would go round
+/// that circle for every future that holds a part of it.
+trait Joining: Send + Sync {
+    fn join(self: Arc<Self>) -> LlbBridgeService;
+}
+
+impl Joining for Gateway {
+    fn join(self: Arc<Self>) -> LlbBridgeService {
+        LlbBridgeService::new(self)
+    }
 }
 
 /// Keeps a conversation open to its client until dropped.
@@ -35,7 +49,7 @@ impl Drop for Joinable {
 }
 
 impl Gateways {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Gateway>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<dyn Joining>>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -50,14 +64,14 @@ impl Gateways {
     }
 
     /// The conversation of a build, which may still have to appear.
-    pub(crate) async fn find(&self, build: &str) -> Option<Arc<Gateway>> {
+    pub(crate) async fn find(&self, build: &str) -> Option<LlbBridgeService> {
         let found = async {
             loop {
                 let mut news = std::pin::pin!(self.0.news.notified());
                 // From here on no news is missed.
                 news.as_mut().enable();
                 if let Some(gateway) = self.lock().get(build) {
-                    return gateway.clone();
+                    return gateway.clone().join();
                 }
                 news.await;
             }
