@@ -22,7 +22,7 @@ use crate::revisions::Revisions;
 struct Client {
     session: Session,
     progress: ProgressSink,
-    facts: Arc<FactBook>,
+    facts: Arc<dyn Notebook>,
     scrutiny: Scrutiny,
     /// The way back to the engine, for steps that are builds themselves.
     builder: Option<Weak<dyn Builder>>,
@@ -46,6 +46,17 @@ pub(crate) trait Builder: Send + Sync {
 
     /// What a definition comes to.
     async fn build(&self, definition: &Definition) -> Result<Output, BuildError>;
+}
+
+/// What is noted of a build: another circle that the types of jobs stay out of, because notes have ops in them.
+trait Notebook: Send + Sync {
+    fn book(&self) -> &FactBook;
+}
+
+impl Notebook for FactBook {
+    fn book(&self) -> &FactBook {
+        self
+    }
 }
 
 /// Whether anybody may look into what a failed step leaves.
@@ -137,7 +148,7 @@ impl Jobs {
     pub(crate) fn note(&self, cx: &OpContext, note: impl Fn(&FactBook)) {
         let clients = self.lock();
         for client in cx.jobs.list().iter().filter_map(|id| clients.get(id)) {
-            note(&client.facts);
+            note(client.facts.book());
         }
     }
 

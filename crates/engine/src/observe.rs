@@ -78,18 +78,28 @@ impl Observer for JobObserver {
             progress_group: state.groups.get(&event.vertex.definition).cloned(),
             ..Vertex::default()
         };
+        let mut since = time;
         if let Some(before) = state.vertices.get(&vertex.digest) {
             vertex.started = before.started;
             vertex.cached = before.cached;
+            if matches!(event.progress, Progress::Added | Progress::CacheMissed) {
+                vertex.completed = before.completed;
+            } else if before.completed.is_none() {
+                // What goes on has one start, whatever it turns out to be.
+                since = before.started.unwrap_or(time);
+            }
         }
         match &event.progress {
             Progress::Added => {}
-            Progress::Started => vertex.started = Some(time),
+            Progress::Started => {
+                vertex.started = Some(since);
+                vertex.cached = false;
+            }
             Progress::CacheStarted => {
-                vertex.started = Some(time);
+                vertex.started = Some(since);
                 vertex.cached = true;
             }
-            // It goes on as if nothing had been found.
+            // It goes on as if nothing had been found, or will begin anew.
             Progress::CacheMissed => vertex.cached = false,
             Progress::Completed => vertex.completed = Some(time),
             Progress::Cached => {
@@ -136,7 +146,7 @@ impl State {
                 continue;
             }
             input.cached = true;
-            input.started = Some(time);
+            input.started.get_or_insert(time);
             input.completed = Some(time);
             news.push(input.clone());
             open.extend(input.inputs.iter().cloned());

@@ -12,8 +12,9 @@ const LOCAL: &[&str] = &["--output", "type=local,dest=out"];
 fn world() -> World {
     let world = World::with_busybox();
     world.on_busybox(
-        "COPY src /src\nRUN cat /src/a.txt > /result\nFROM busybox AS other\nRUN echo other > /other\n\
-         FROM scratch\nCOPY --from=busybox /result /\nCOPY --from=other /other /\n",
+        "FROM busybox AS result\nCOPY src /src\nRUN cat /src/a.txt > /result\n\
+         FROM busybox AS other\nRUN echo other > /other\n\
+         FROM scratch\nCOPY --from=result /result /\nCOPY --from=other /other /\n",
     );
     world.write("context/src/a.txt", "one\n");
     world

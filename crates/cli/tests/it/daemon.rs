@@ -6,6 +6,18 @@ use std::process::{Child, Command, Stdio};
 
 use crate::world::{World, ran};
 
+/// Who does the work of a build.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Engine {
+    /// `buildctl` itself.
+    Own,
+    Daemon,
+}
+
+impl Engine {
+    pub(crate) const BOTH: [Self; 2] = [Self::Own, Self::Daemon];
+}
+
 /// A running `buildkitd` with its state in a world; killed when dropped.
 pub(crate) struct Daemon {
     child: Child,

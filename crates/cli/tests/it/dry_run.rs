@@ -14,8 +14,9 @@ const DRY: &[&str] = &["--dry-run", "--format", "json"];
 fn world() -> World {
     let world = World::with_busybox();
     world.on_busybox(
-        "COPY src /src\nRUN cat /src/a.txt > /result\nFROM busybox AS other\nRUN echo other > /other\n\
-         FROM scratch\nCOPY --from=busybox /result /\nCOPY --from=other /other /\n",
+        "FROM busybox AS result\nCOPY src /src\nRUN cat /src/a.txt > /result\n\
+         FROM busybox AS other\nRUN echo other > /other\n\
+         FROM scratch\nCOPY --from=result /result /\nCOPY --from=other /other /\n",
     );
     world.write("context/src/a.txt", "one\n");
     world
@@ -33,6 +34,14 @@ fn place(plan: &Value, name: &str) -> usize {
     let has_name = |step: &Value| step["name"].as_str().unwrap().contains(name);
     let place = steps.iter().position(has_name);
     place.unwrap_or_else(|| panic!("no step {name:?} in:\n{plan:#}"))
+}
+
+/// A plan without the digests of steps: they tell which session a directory comes from.
+fn comparable(mut plan: Value) -> Value {
+    for step in plan["steps"].as_array_mut().unwrap() {
+        step["digest"].take();
+    }
+    plan
 }
 
 /// Asserts what would become of steps.
@@ -91,7 +100,7 @@ fn a_root_that_is_empty_a_build_and_a_change() {
         ("RUN echo other", "runs"),
     ];
     check(&cold, &first);
-    check_unknown(&cold, "COPY --from=busybox", "RUN cat");
+    check_unknown(&cold, "COPY --from=result", "RUN cat");
     check_unknown(&cold, "COPY --from=other", "RUN echo other");
     assert_eq!(cold["pulls"], json!([]));
     let output = json!([{"kind": "local", "destination": "out", "hasNewLayers": false}]);
@@ -105,7 +114,7 @@ fn a_root_that_is_empty_a_build_and_a_change() {
         &warm,
         &[
             ("COPY --from=other", "cached"),
-            ("COPY --from=busybox", "unneeded"),
+            ("COPY --from=result", "unneeded"),
         ],
     );
     check(
@@ -126,7 +135,7 @@ fn a_root_that_is_empty_a_build_and_a_change() {
         ],
     );
     check(&changed, &[("RUN echo other", "cached")]);
-    check_unknown(&changed, "COPY --from=busybox", "RUN cat");
+    check_unknown(&changed, "COPY --from=result", "RUN cat");
     // What was told is what happens.
     let progress = world.must_build(LOCAL);
     for (step, fate) in [
@@ -139,7 +148,7 @@ fn a_root_that_is_empty_a_build_and_a_change() {
     let ignoring = plan(&world, &["--no-cache"]);
     check(
         &ignoring,
-        &[("RUN cat", "runs"), ("COPY --from=busybox", "runs")],
+        &[("RUN cat", "runs"), ("COPY --from=result", "runs")],
     );
 }
 
@@ -152,7 +161,7 @@ fn the_text_for_people() {
     assert_has(&ran.stdout, " runs ");
     assert_has(
         &ran.stdout,
-        "COPY --from=busybox /result / (depends on what step ",
+        "COPY --from=result /result / (depends on what step ",
     );
     assert_has(&ran.stdout, "would write out (local)\n");
     assert!(!world.exists("out"));
@@ -212,7 +221,7 @@ fn base_images_and_pushes() {
     let registry = Registry::start().unwrap();
     let world = World::new();
     rootfs::busybox(world.path("base")).unwrap();
-    registry.push_rootfs(world.path("base"), "base:v1").unwrap();
+    let image = registry.push_rootfs(world.path("base"), "base:v1").unwrap();
     let (base, name) = (
         format!("{}/base:v1", registry.host()),
         format!("{}/app:1", registry.host()),
@@ -236,7 +245,8 @@ fn base_images_and_pushes() {
     let manifest: Value = serde_json::from_str(&manifest).unwrap();
     let layer = &manifest["layers"][0];
     let layer = json!({"digest": layer["digest"], "size": layer["size"]});
-    let pull = json!([{"step": 0, "from": base, "certainty": "sure", "layers": [layer]}]);
+    let from = format!("{base}@{}", image.digest);
+    let pull = json!([{"step": 0, "from": from, "certainty": "sure", "layers": [layer]}]);
     assert_eq!(planned["pulls"], pull);
     let output = &planned["outputs"][0];
     assert_eq!(output["pushed"], json!([name]));
@@ -260,7 +270,7 @@ fn daemons_plan_too() {
     };
     let arguments = [DRY, LOCAL].concat();
     let planned: Value = serde_json::from_str(&told(&arguments)).unwrap();
-    assert_eq!(planned, plan(&world, LOCAL));
+    assert_eq!(comparable(planned), comparable(plan(&world, LOCAL)));
     assert!(!world.exists("out"));
     daemon.must_build(&world, &[]);
     let histories = daemon.must(&world, &["debug", "histories"]);

@@ -7,7 +7,7 @@ use kiln_testkit::rootfs;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Engine};
 use crate::world::{Ran, World, assert_has, outcome, ran, text, tool};
 
 /// A user with a registry and both engines, which know its certificate.
@@ -17,12 +17,6 @@ struct User {
     daemon: Daemon,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Engine {
-    Own,
-    Daemon,
-}
-
 /// Whether the engines know the registry's certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Trust {
@@ -30,7 +24,6 @@ enum Trust {
     Unknown,
 }
 
-const ENGINES: [Engine; 2] = [Engine::Own, Engine::Daemon];
 const USER: &str = "user:pass";
 
 impl User {
@@ -128,7 +121,7 @@ fn images_and_caches_come_and_go(#[case] basic: bool, #[case] transport: Transpo
     if basic {
         user.logs_in(USER);
     }
-    for engine in ENGINES {
+    for engine in Engine::BOTH {
         let names = [format!("{engine:?}/app:1"), format!("{engine:?}/copy:1")]
             .map(|name| name.to_lowercase());
         let [app, copy] = names.each_ref().map(|name| user.name(name));
@@ -160,7 +153,7 @@ fn who_may_not_come_in_is_told(#[case] login: Option<&str>) {
     if let Some(login) = login {
         user.logs_in(login);
     }
-    for engine in ENGINES {
+    for engine in Engine::BOTH {
         let ran = user.builds(engine, &[]);
         assert!(!ran.success, "{engine:?}");
         assert_has(&ran.stderr, &user.name("base:v1"));
@@ -172,7 +165,7 @@ fn who_may_not_come_in_is_told(#[case] login: Option<&str>) {
 #[test]
 fn who_speaks_https_must_be_announced() {
     let user = User::new(false, Transport::Https, Trust::Unknown);
-    for engine in ENGINES {
+    for engine in Engine::BOTH {
         let ran = user.builds(engine, &[]);
         assert!(!ran.success, "{engine:?}");
         // Registries on loopback are asked over plain HTTP unless more is known.

@@ -6,14 +6,8 @@ use kiln_testkit::web::{Page, WebServer};
 use rstest::rstest;
 use serde_json::json;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Engine};
 use crate::world::{Ran, World, assert_has, ran};
-
-#[derive(Clone, Copy, Debug)]
-enum Engine {
-    Own,
-    Daemon,
-}
 
 /// A registry with two bases, a web server, and both engines.
 struct User {

@@ -42,10 +42,9 @@ impl Wanted {
     pub(super) fn check(request: SolveRequest, allowed: &Allowed) -> Result<Self, Status> {
         refuse_unsupported(&request)?;
         let entitlements = entitlements(&request.entitlements, allowed)?;
-        let epoch = request
-            .frontend_attrs
-            .get("build-arg:SOURCE_DATE_EPOCH")
-            .cloned();
+        // The name of a source whose time is wanted is for the frontend, which says what that is.
+        let epoch = request.frontend_attrs.get("build-arg:SOURCE_DATE_EPOCH");
+        let epoch = epoch.filter(|epoch| epoch.parse::<i64>().is_ok()).cloned();
         let mut exporters = exporters(
             request.exporters,
             request.exporter_deprecated,

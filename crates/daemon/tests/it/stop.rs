@@ -70,10 +70,13 @@ async fn builds_in_flight_are_waited_for() {
         .solve(llb::solve("late", llb::file("x")))
         .await;
     assert_eq!(refused.unwrap_err().code(), Code::Unavailable);
-    // Ends only once the socket is closed.
-    while connect(&daemon.socket()).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let closed = async {
+        while connect(&daemon.socket()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let closed = tokio::time::timeout(Duration::from_secs(60), closed).await;
+    closed.expect("it takes no more clients");
     solved.await.unwrap().unwrap();
     drop(client);
     let (status, log) = daemon.wait();

@@ -73,7 +73,6 @@ fn clone(
         keep_git_dir: transfer.keep_git_dir == Some(true),
         checksum: transfer.checksum.clone(),
         skip_submodules: reference.submodules == Some(false),
-        mtime: reference.mtime,
         fetch_by_commit: reference.fetch_by_commit,
         constraints: Constraints::named(name),
         ..Default::default()

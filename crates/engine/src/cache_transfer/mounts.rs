@@ -96,7 +96,7 @@ pub(crate) struct ImportedMount {
 
 impl ImportedMount {
     /// Looks for a mount beside the caches that these builds import; `None` if there are no such caches.
-    pub(crate) fn new(
+    pub(crate) fn beside_imports(
         id: &str,
         seed: Option<&Ref>,
         worker: &Arc<Worker>,

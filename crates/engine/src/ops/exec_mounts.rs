@@ -209,7 +209,7 @@ impl Prepared {
             sharing,
             seed: seed.as_ref(),
             fill: setting.lenders.mounts().and_then(|found| {
-                ImportedMount::new(&options.id, seed.as_ref(), setting.worker, found)
+                ImportedMount::beside_imports(&options.id, seed.as_ref(), setting.worker, found)
             }),
             description,
         };

@@ -36,7 +36,7 @@ pub(super) enum Spot {
     },
     Repository {
         repository: Repository,
-        reference: Reference,
+        reference: Box<Reference>,
     },
     /// Names are with the client; this is the manifest that it told.
     Client {
@@ -68,7 +68,7 @@ impl Spot {
                 let reference = reference.ok_or("the cache has a digest for a name, not a tag")?;
                 Ok(Self::Repository {
                     repository: repository.clone(),
-                    reference,
+                    reference: Box::new(reference),
                 })
             }
             (Destination::Store(_), Some(Place::Store(store))) => Ok(Self::Store(store.clone())),
@@ -101,7 +101,7 @@ impl Spot {
                 let reference = beside(reference)?;
                 Ok(reference.map(|reference| Self::Repository {
                     repository,
-                    reference,
+                    reference: Box::new(reference),
                 }))
             }
             (ImportOptions::Store(_), Some(Place::Store(store))) => Ok(Some(Self::Store(store))),
