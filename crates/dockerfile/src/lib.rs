@@ -32,8 +32,8 @@ pub use instruction::{Command, Located};
 pub use known::{Answer, Known, Question, ResolvedConfig};
 pub use lint::{LintConfig, Linter, Warning};
 pub use lower::{
-    DockerfileLocation, LowerError, LowerErrorKind, Lowered, Lowering, Source, load_dockerfile,
-    load_dockerignore, lower,
+    DockerfileLocation, LowerError, LowerErrorKind, Lowered, Lowering, Source, lint_part,
+    load_dockerfile, load_dockerignore, lower,
 };
 pub use options::{OptionError, Options};
 pub use parse::{Alias, Dockerfile, Stage, parse, parse_trigger};

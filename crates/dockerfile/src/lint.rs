@@ -11,4 +11,5 @@ mod syntax;
 pub use config::{CheckOptionError, LintConfig, Selection};
 pub use linter::{Linter, Violations, Warning};
 pub use rules::{Finding, Rule};
+pub(crate) use syntax::check_instructions;
 pub use syntax::check_syntax;

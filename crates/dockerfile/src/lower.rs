@@ -34,9 +34,9 @@ use crate::directive::{DirectiveName, find_directive};
 use crate::error::SyntaxError;
 use crate::image::ImageConfig;
 use crate::known::{Known, Oracle, Question};
-use crate::lint::{LintConfig, Linter, Warning, check_syntax};
+use crate::lint::{LintConfig, Linter, Warning, check_instructions, check_syntax};
 use crate::options::Options;
-use crate::parse::{Dockerfile, parse};
+use crate::parse::{Dockerfile, parse, parse_part};
 use crate::sbom::ScanTargets;
 use crate::shell::Lexer;
 use crate::subrequest::{Answering, Response};
@@ -126,9 +126,18 @@ pub struct Lowered {
 pub fn lower(source: &Source, options: &Options, known: &Known) -> Result<Lowering, LowerError> {
     let mut cx = Context::new(source, options, known)?;
     match run(&mut cx, Scope::Target) {
-        Ok(target) => finish(cx, target).map(|lowered| Lowering::Done(Box::new(lowered))),
+        Ok(target) => {
+            let warnings = cx.linter.warnings().to_vec();
+            match finish(cx, target) {
+                Ok(lowered) => Ok(Lowering::Done(Box::new(lowered))),
+                Err(error) => Err(LowerError { warnings, ..error }),
+            }
+        }
         Err(Stop::Open) => Ok(Lowering::Needs(cx.oracle.into_open())),
-        Err(Stop::Error(error)) => Err(error),
+        Err(Stop::Error(error)) => Err(LowerError {
+            warnings: cx.linter.into_warnings(),
+            ..error
+        }),
     }
 }
 
@@ -150,6 +159,10 @@ pub(crate) fn inspect(
         Err(Stop::Open) => return Ok(Answering::Needs(cx.oracle.into_open())),
         Err(Stop::Error(error)) => Err(error),
     };
+    let target = target.map_err(|error| LowerError {
+        warnings: cx.linter.warnings().to_vec(),
+        ..error
+    });
     look(&cx, target).map(Answering::Done)
 }
 
@@ -233,7 +246,7 @@ impl<'a> Context<'a> {
                 },
                 build,
             },
-            linter: Linter::new(lint_config(source, options)?),
+            linter: Linter::new(lint_config(&source.map.data, options)?),
             build_args: options.build_args.clone(),
             global_args: Env::default(),
             epoch: None,
@@ -250,11 +263,22 @@ impl<'a> Context<'a> {
     }
 }
 
-fn lint_config(source: &Source, options: &Options) -> Result<LintConfig, LowerError> {
+/// What should be written otherwise above the error of a Dockerfile that cannot be
+/// parsed; nothing if the choice of rules is no better.
+pub fn lint_part(text: &[u8], options: &Options) -> Vec<Warning> {
+    let Ok(config) = lint_config(text, options) else {
+        return Vec::new();
+    };
+    let mut linter = Linter::new(config);
+    check_instructions(&parse_part(text), &mut linter);
+    linter.into_warnings()
+}
+
+fn lint_config(text: &[u8], options: &Options) -> Result<LintConfig, LowerError> {
     if let Some(config) = &options.lint {
         return Ok(config.clone());
     }
-    match find_directive(DirectiveName::Check, &source.map.data) {
+    match find_directive(DirectiveName::Check, text) {
         Some(directive) => {
             Ok(LintConfig::parse(directive.first_word()).map_err(LowerErrorKind::from)?)
         }

@@ -69,59 +69,78 @@ pub struct Alias {
 /// # Errors
 /// The first thing that is wrong, with its lines: what concerns lines and words before what concerns instructions.
 pub fn parse(text: &[u8]) -> Result<Dockerfile, SyntaxError> {
-    if text.is_empty() {
-        return Err(SyntaxError {
-            kind: SyntaxErrorKind::Empty,
-            location: None,
-        });
-    }
-    lines::check_lengths(text)?;
-    let text = String::from_utf8_lossy(text);
-    let mut reader = Reader::new(&text);
-    let statements = reader.read_all()?;
-    if statements.is_empty() {
-        return Err(SyntaxError {
-            kind: SyntaxErrorKind::NoInstructions,
-            location: Some(reader.last_line()),
-        });
-    }
+    let mut file = Dockerfile::nothing();
+    file.read(text)?;
+    Ok(file)
+}
 
-    let mut meta_args = Vec::new();
-    let mut stages: Vec<Stage> = Vec::new();
-    for statement in statements {
-        let location = statement.location;
-        let fail = |kind| SyntaxError {
-            kind,
-            location: Some(location),
-        };
-        let instruction = build(statement).map_err(|error| {
-            fail(SyntaxErrorKind::Instruction {
-                line: location.first,
-                error,
-            })
-        })?;
-        match (instruction, stages.last_mut()) {
-            (Instruction::From(stage), _) => stages.push(*stage),
-            (Instruction::Command(command), Some(stage)) => stage.commands.push(*command),
-            (Instruction::Command(command), None) => {
-                meta_args
-                    .push(into_arg(*command).ok_or_else(|| fail(SyntaxErrorKind::NoCurrentStage))?);
-            }
+/// The instructions above the error of a Dockerfile that [`parse`] refuses.
+pub(crate) fn parse_part(text: &[u8]) -> Dockerfile {
+    let mut file = Dockerfile::nothing();
+    // It has been told already.
+    let _ = file.read(text);
+    file
+}
+
+impl Dockerfile {
+    fn nothing() -> Self {
+        Self {
+            directives: Vec::new(),
+            escape: '\\',
+            meta_args: Vec::new(),
+            stages: Vec::new(),
+            empty_continuations: Vec::new(),
         }
     }
-    if stages.is_empty() {
-        return Err(SyntaxError {
-            kind: SyntaxErrorKind::NoStages,
+
+    fn read(&mut self, text: &[u8]) -> Result<(), SyntaxError> {
+        let whole = |kind| SyntaxError {
+            kind,
             location: None,
-        });
+        };
+        if text.is_empty() {
+            return Err(whole(SyntaxErrorKind::Empty));
+        }
+        lines::check_lengths(text)?;
+        let text = String::from_utf8_lossy(text);
+        let mut reader = Reader::new(&text);
+        let statements = reader.read_all()?;
+        if statements.is_empty() {
+            return Err(SyntaxError {
+                kind: SyntaxErrorKind::NoInstructions,
+                location: Some(reader.last_line()),
+            });
+        }
+        self.escape = reader.escape();
+        self.directives = reader.directives;
+        self.empty_continuations = reader.empty_continuations;
+        for statement in statements {
+            let location = statement.location;
+            self.add(statement).map_err(|kind| SyntaxError {
+                kind,
+                location: Some(location),
+            })?;
+        }
+        match self.stages.is_empty() {
+            true => Err(whole(SyntaxErrorKind::NoStages)),
+            false => Ok(()),
+        }
     }
-    Ok(Dockerfile {
-        escape: reader.escape(),
-        directives: reader.directives,
-        meta_args,
-        stages,
-        empty_continuations: reader.empty_continuations,
-    })
+
+    fn add(&mut self, statement: Statement) -> Result<(), SyntaxErrorKind> {
+        let line = statement.location.first;
+        let instruction =
+            build(statement).map_err(|error| SyntaxErrorKind::Instruction { line, error })?;
+        match (instruction, self.stages.last_mut()) {
+            (Instruction::From(stage), _) => self.stages.push(*stage),
+            (Instruction::Command(command), Some(stage)) => stage.commands.push(*command),
+            (Instruction::Command(command), None) => {
+                let arg = into_arg(*command).ok_or(SyntaxErrorKind::NoCurrentStage)?;
+                self.meta_args.push(arg);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Reads one instruction: the trigger that an `ONBUILD` of a base image recorded. It has no lines of its own, so it

@@ -53,6 +53,8 @@ impl Request {
 pub struct Response {
     /// `result.json`, `result.txt`, `version` and for some requests `result.statuscode`.
     pub metadata: BTreeMap<&'static str, String>,
+    /// What should be written otherwise, unless that is the answer.
+    pub warnings: Vec<Warning>,
 }
 
 impl Response {
@@ -62,7 +64,10 @@ impl Response {
             ("result.txt", text),
             ("version", version.into()),
         ]);
-        Self { metadata }
+        Self {
+            metadata,
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -89,7 +94,11 @@ pub fn answer(
             Ok(Answering::Done(targets.to_response()))
         }
         Request::Outline => lower::inspect(source, options, known, Scope::Target, |cx, target| {
-            Ok(outline::outline(&cx.stages, target?, &source.map.data).to_response())
+            let outline = outline::outline(&cx.stages, target?, &source.map.data);
+            Ok(Response {
+                warnings: cx.linter.warnings().to_vec(),
+                ..outline.to_response()
+            })
         }),
         Request::Lint => {
             let scope = if options.target.is_empty() {
@@ -112,6 +121,7 @@ pub fn answer(
                 let mut response =
                     Response::new("0.1.0", to_json(&lowered.definition), String::new());
                 response.metadata.remove("result.txt");
+                response.warnings = lowered.warnings;
                 Ok(Answering::Done(response))
             }
         },
@@ -214,10 +224,11 @@ struct BuildError {
     location: JsonLocation,
 }
 
-/// Answers a lint request about a file that does not even parse.
-pub fn lint_syntax_error(map: &SourceMap, error: &SyntaxError) -> Response {
+/// Answers a lint request about a file that does not even parse, with what was found
+/// above the error.
+pub fn lint_syntax_error(map: &SourceMap, warnings: &[Warning], error: &SyntaxError) -> Response {
     let locations: Vec<Location> = error.location.into_iter().collect();
-    lint(map, &[], Some((error.to_string(), &locations)))
+    lint(map, warnings, Some((error.to_string(), &locations)))
 }
 
 /// What was found, and the error that kept lowering from finding more.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use kiln_dockerfile::subrequest::{self, Answering, Request, Response};
-use kiln_dockerfile::{Known, Options, Source, SyntaxError};
+use kiln_dockerfile::{Known, Options, Source, SyntaxError, Warning};
 use kiln_llb::build::SourceMap;
-use kiln_llb::{Definition, pb};
 
 use crate::door::Door;
 use crate::failure::{Failure, Missing};
 use crate::questions::{MAX_ROUNDS, Told, too_many_rounds};
+use crate::warnings;
 
 /// Answers the request that the options name, by file name.
 pub(crate) async fn answer<D: Door>(
@@ -27,9 +27,15 @@ pub(crate) async fn answer<D: Door>(
     let mut told = Told::new(door, known);
     for _ in 0..MAX_ROUNDS {
         match subrequest::answer(request, source, options, &told.known) {
-            Ok(Answering::Done(response)) => return Ok(files(response)),
+            Ok(Answering::Done(response)) => {
+                warnings::report(door, &source.map, &response.warnings).await;
+                return Ok(files(response));
+            }
             Ok(Answering::Needs(questions)) => told.ask(questions).await?,
-            Err(error) => return Err(told.error(Failure::lower(&error, source))),
+            Err(error) => {
+                warnings::report(door, &source.map, &error.warnings).await;
+                return Err(told.error(Failure::lower(&error, source)));
+            }
         }
     }
     Err(too_many_rounds().into())
@@ -43,17 +49,11 @@ pub(crate) fn is_lint(options: &Options) -> bool {
 
 /// Judges a Dockerfile that cannot even be read.
 pub(crate) fn lint_syntax_error(
-    file: pb::SourceInfo,
-    definition: Definition,
+    map: &SourceMap,
+    warnings: &[Warning],
     error: &SyntaxError,
 ) -> BTreeMap<String, Bytes> {
-    let map = SourceMap {
-        definition: Some(definition),
-        filename: file.filename,
-        language: file.language,
-        data: file.data,
-    };
-    files(subrequest::lint_syntax_error(&map, error))
+    files(subrequest::lint_syntax_error(map, warnings, error))
 }
 
 fn files(response: Response) -> BTreeMap<String, Bytes> {

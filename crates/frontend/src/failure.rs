@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use kiln_dockerfile::{Location, LowerError, Source, SyntaxError};
+use kiln_llb::build::SourceMap;
 use kiln_llb::pb;
 
 /// A request or a Dockerfile that is wrong.
@@ -71,7 +72,7 @@ impl Failure {
     }
 
     pub(crate) fn lower(error: &LowerError, source: &Source) -> Self {
-        Self::wrap(error).at(source_file(source), &error.locations)
+        Self::wrap(error).at(source_file(&source.map), &error.locations)
     }
 
     fn at(self, file: pb::SourceInfo, lines: &[Location]) -> Self {
@@ -102,8 +103,8 @@ fn range(range: kiln_dockerfile::Range) -> pb::Range {
 }
 
 /// The Dockerfile as the build read it.
-pub(crate) fn source_file(source: &Source) -> pb::SourceInfo {
-    file(&source.map.filename, source.map.data.clone())
+pub(crate) fn source_file(map: &SourceMap) -> pb::SourceInfo {
+    file(&map.filename, map.data.clone())
 }
 
 pub(crate) fn file(filename: &str, data: Bytes) -> pb::SourceInfo {

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use kiln_dockerfile::options::CacheImport;
 use kiln_dockerfile::{
-    DockerfileLocation, Known, Lowered, Lowering, Options, Source, load_dockerfile, lower,
+    DockerfileLocation, Known, LowerError, Lowered, Lowering, Options, Source, SyntaxError,
+    lint_part, load_dockerfile, lower,
 };
+use kiln_llb::build::SourceMap;
 use kiln_llb::caps::Caps;
 use kiln_llb::{Definition, pb};
 use oci_spec::image::Platform;
@@ -103,11 +105,7 @@ pub async fn run<D: Door>(door: &D, request: &Request) -> Result<Outcome, D::Err
     }
     let source = match Source::parse(&found.name, found.text, Some(definition.clone())) {
         Ok(source) => source.with_ignore(found.ignore),
-        Err(error) if answers::is_lint(&options) => {
-            let answer = answers::lint_syntax_error(file, definition, &error);
-            return Ok(Outcome::Answer(answer));
-        }
-        Err(error) => return Err(Failure::syntax(&error, file).into()),
+        Err(error) => return unreadable(door, &options, file, definition, &error).await,
     };
     if !options.request.is_empty() {
         let answer = answers::answer(door, &source, &options, known).await?;
@@ -121,6 +119,29 @@ pub async fn run<D: Door>(door: &D, request: &Request) -> Result<Outcome, D::Err
     }))
 }
 
+/// What a request for a Dockerfile that does not parse comes to: judgement or an error.
+async fn unreadable<D: Door>(
+    door: &D,
+    options: &Options,
+    file: pb::SourceInfo,
+    definition: Definition,
+    error: &SyntaxError,
+) -> Result<Outcome, D::Error> {
+    let map = SourceMap {
+        definition: Some(definition),
+        filename: file.filename.clone(),
+        language: file.language.clone(),
+        data: file.data.clone(),
+    };
+    let warnings = lint_part(&map.data, options);
+    if answers::is_lint(options) {
+        let answer = answers::lint_syntax_error(&map, &warnings, error);
+        return Ok(Outcome::Answer(answer));
+    }
+    warnings::report(door, &map, &warnings).await;
+    Err(Failure::syntax(error, file).into())
+}
+
 /// Lowers for all platforms.
 async fn lower_all<D: Door>(
     door: &D,
@@ -132,12 +153,17 @@ async fn lower_all<D: Door>(
     let lowered = platforms.iter().enumerate().map(|(index, options)| {
         let known = known.clone();
         async move {
-            let lowered = lower_fully(door, source, options, known).await?;
+            let mut told = Told::new(door, known);
+            let lowered = lower_fully(&mut told, source, options).await?;
+            let warnings = match &lowered {
+                Ok(lowered) => &lowered.warnings,
+                Err(error) => &error.warnings,
+            };
             // Warnings are the same for all platforms.
             if index == 0 {
-                warnings::report(door, source, &lowered.warnings).await;
+                warnings::report(door, &source.map, warnings).await;
             }
-            Ok::<_, D::Error>(lowered)
+            lowered.map_err(|error| told.error(Failure::lower(&error, source)))
         }
     });
     try_join_all(lowered).await
@@ -199,17 +225,15 @@ async fn read_dockerfile<D: Door>(
 
 /// Lowers, answering questions until there are none.
 async fn lower_fully<D: Door>(
-    door: &D,
+    told: &mut Told<'_, D>,
     source: &Source,
     options: &Options,
-    known: Known,
-) -> Result<Lowered, D::Error> {
-    let mut told = Told::new(door, known);
+) -> Result<Result<Lowered, LowerError>, D::Error> {
     for _ in 0..MAX_ROUNDS {
         match lower(source, options, &told.known) {
-            Ok(Lowering::Done(lowered)) => return Ok(*lowered),
+            Ok(Lowering::Done(lowered)) => return Ok(Ok(*lowered)),
             Ok(Lowering::Needs(questions)) => told.ask(questions).await?,
-            Err(error) => return Err(told.error(Failure::lower(&error, source))),
+            Err(error) => return Ok(Err(error)),
         }
     }
     Err(too_many_rounds().into())

@@ -59,6 +59,15 @@ fn syntax_errors_are_marked_and_explained() {
 }
 
 #[test]
+fn an_empty_base_has_no_users() {
+    check(
+        "FROM scratch\nCOPY --chown=builder rootfs/etc/passwd /\n",
+        &[],
+        &["invalid user index: -1", "\"builder\" has no number"],
+    );
+}
+
+#[test]
 fn targets_must_exist() {
     check(
         "RUN true\n",

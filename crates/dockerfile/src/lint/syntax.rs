@@ -12,6 +12,13 @@ const RESERVED_STAGE_NAMES: [&str; 2] = ["context", "scratch"];
 
 /// Applies the rules that need nothing but the text.
 pub fn check_syntax(file: &Dockerfile, linter: &mut Linter) {
+    check_instructions(file, linter);
+    check_stage_names(&file.stages, linter);
+    check_casing(&file.stages, linter);
+}
+
+/// Applies those that look at one instruction at a time.
+pub(crate) fn check_instructions(file: &Dockerfile, linter: &mut Linter) {
     for &location in &file.empty_continuations {
         linter.report(rules::no_empty_continuation(), location, &[]);
     }
@@ -36,8 +43,6 @@ pub fn check_syntax(file: &Dockerfile, linter: &mut Linter) {
             }
         }
     }
-    check_stage_names(&file.stages, linter);
-    check_casing(&file.stages, linter);
 }
 
 fn check_from(stage: &Stage, linter: &mut Linter) {

@@ -4,7 +4,7 @@ use crate::error::{Excerpt, SyntaxError, quoted};
 use crate::image::ConfigError;
 use crate::instruction::MountError;
 use crate::known::NoAnswer;
-use crate::lint::Violations;
+use crate::lint::{Violations, Warning};
 use crate::position::Location;
 use crate::shell::ExpandError;
 use crate::suggest::hint;
@@ -20,6 +20,8 @@ pub struct LowerError {
     pub kind: Box<LowerErrorKind>,
     /// The instructions it is about; none if it is about the file or the options.
     pub locations: Vec<Location>,
+    /// What should be written otherwise, as far as lowering came.
+    pub warnings: Vec<Warning>,
 }
 
 /// What is wrong. Texts that tools match on are BuildKit's.
@@ -180,6 +182,9 @@ pub enum LowerErrorKind {
     /// `--checksum` is no digest.
     #[error("invalid checksum digest format: {0}; write it like sha256:<64 hexadecimal digits>")]
     Checksum(String),
+    /// `--checksum` is a digest by an algorithm of which nobody knows.
+    #[error("unsupported digest algorithm: {0}; use sha256, sha384 or sha512")]
+    ChecksumAlgorithm(String),
     /// Two checksums of one git source.
     #[error("checksum mismatch {} != {}", quoted(flag), quoted(url))]
     ChecksumMismatch {
@@ -312,6 +317,7 @@ impl<K: Into<LowerErrorKind>> From<K> for LowerError {
         Self {
             kind: Box::new(kind),
             locations,
+            warnings: Vec::new(),
         }
     }
 }

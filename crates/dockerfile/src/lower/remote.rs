@@ -1,5 +1,7 @@
 //! `ADD` from elsewhere: URLs and git repositories.
 
+use oci_spec::image::{Digest, DigestAlgorithm};
+
 use super::copy::{Kind, Transfer};
 use super::dispatch::COMMAND;
 use super::error::{LowerError, LowerErrorKind};
@@ -102,8 +104,13 @@ pub(crate) fn checksum(text: &str) -> Result<Option<String>, LowerError> {
     if text.is_empty() {
         return Ok(None);
     }
-    match text.parse::<oci_spec::image::Digest>() {
-        Ok(_) => Ok(Some(text.into())),
+    match text.parse::<Digest>() {
+        Ok(digest) => match digest.algorithm() {
+            DigestAlgorithm::Other(name) => {
+                Err(LowerErrorKind::ChecksumAlgorithm(name.to_string()).into())
+            }
+            _ => Ok(Some(text.into())),
+        },
         Err(_) => Err(LowerErrorKind::Checksum(text.into()).into()),
     }
 }

@@ -1,6 +1,8 @@
-//! Syntax errors: the text and the lines of each.
+//! Errors: the text and the lines of each.
 
 use kiln_dockerfile::{Location, parse, parse_trigger};
+
+use crate::lowering::{Build, failed};
 
 /// The error of `text`, with its lines in front.
 fn error(text: &str) -> String {
@@ -78,6 +80,25 @@ fn words() {
     let array = "when using JSON array syntax, arrays must be comprised of strings only";
     check("FROM a\nCMD [\"a\", 1]", &format!("2-2: {array}"));
     check("FROM a\nCOPY [[], null]", &format!("2-2: {array}"));
+}
+
+#[test]
+fn checksums() {
+    for (checksum, expected) in [
+        (
+            "md5:00",
+            "unsupported digest algorithm: md5; use sha256, sha384 or sha512",
+        ),
+        (
+            "sha256",
+            "invalid checksum digest format: sha256; write it like sha256:<64 hexadecimal digits>",
+        ),
+    ] {
+        let text = format!("FROM scratch\nADD --checksum={checksum} https://example.com/a /");
+        let error = failed(&Build::new(&text));
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.locations, [Location { first: 2, last: 2 }]);
+    }
 }
 
 #[test]

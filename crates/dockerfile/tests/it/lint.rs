@@ -1,8 +1,9 @@
 //! The lint rules.
 
-use crate::lowering::{Build, lowered, try_lower};
-use kiln_dockerfile::Location;
+use crate::lowering::{Build, ask, failed, lowered, try_lower};
 use kiln_dockerfile::lint::{LintConfig, Linter, Selection, rules};
+use kiln_dockerfile::subrequest::Request;
+use kiln_dockerfile::{Location, Options, lint_part};
 
 /// A build whose images `a` and `c` are empty ones for Linux.
 fn build(text: &str, options: &str) -> Build {
@@ -240,6 +241,50 @@ fn sources_that_are_ignored() {
         try_lower(&broken).unwrap_err(),
         "failed parsing .dockerignore: illegal exclusion pattern: \"!\""
     );
+}
+
+#[test]
+fn what_fails_is_judged_up_to_there() {
+    let build = |command: &str| build(&format!("FROM scratch AS B\n{command}"), "");
+    let failed = failed(&build("WORKDIR c\nWORKDIR ${d?must be}"));
+    let found = failed.warnings.iter().map(|warning| warning.rule.name);
+    assert_eq!(
+        found.collect::<Vec<_>>(),
+        ["StageNameCasing", "WorkdirRelativePath"]
+    );
+    for (request, expected) in [
+        (Request::Outline, 1),
+        (Request::ConvertLlb, 1),
+        // These answer with the warnings, or with none.
+        (Request::Lint, 0),
+        (Request::Targets, 0),
+    ] {
+        let answer = ask(&build("WORKDIR /c"), request).unwrap();
+        assert_eq!(answer.warnings.len(), expected, "{request:?}");
+    }
+}
+
+#[test]
+fn what_does_not_parse_is_judged_up_to_there() {
+    let text = "FROM a AS B\nMAINTAINER c\nRUM d\nMAINTAINER e";
+    let found = |skip: &str| -> Vec<String> {
+        let check = (
+            "build-arg:BUILDKIT_DOCKERFILE_CHECK".to_owned(),
+            skip.to_owned(),
+        );
+        let options = Options::from_attrs(&[check].into()).unwrap();
+        let warnings = lint_part(text.as_bytes(), &options);
+        warnings.iter().map(|warning| warning.short()).collect()
+    };
+    let maintainer = "MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label (line 2)";
+    assert_eq!(
+        found(""),
+        [
+            "StageNameCasing: Stage name 'B' should be lowercase (line 1)",
+            maintainer
+        ]
+    );
+    assert_eq!(found("skip=StageNameCasing"), [maintainer]);
 }
 
 #[test]

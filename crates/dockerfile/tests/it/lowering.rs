@@ -4,8 +4,8 @@ use bytes::Bytes;
 use kiln_dockerfile::options::ContextOptions;
 use kiln_dockerfile::subrequest::{Answering, Request, Response, answer, lint_syntax_error};
 use kiln_dockerfile::{
-    Answer, DockerfileLocation, Known, Lowered, Lowering, Options, Question, ResolvedConfig,
-    Source, load_dockerfile, lower,
+    Answer, DockerfileLocation, Known, LowerError, Lowered, Lowering, Options, Question,
+    ResolvedConfig, Source, lint_part, load_dockerfile, lower,
 };
 use kiln_llb::build::SourceMap;
 use serde_json::Value;
@@ -138,23 +138,37 @@ impl Build {
             language: "Dockerfile".into(),
             data: text.clone(),
         };
-        Source::parse(filename, text, Some(definition))
-            .map_err(|error| (error.to_string(), Some(lint_syntax_error(&map, &error))))
+        Source::parse(filename, text, Some(definition)).map_err(|error| {
+            let warnings = lint_part(&map.data, options);
+            let lint = lint_syntax_error(&map, &warnings, &error);
+            (error.to_string(), Some(lint))
+        })
     }
 }
 
 /// Lowers, answering questions until there are none.
-pub(crate) fn try_lower(build: &Build) -> Outcome {
+fn lower_fully(build: &Build) -> Result<Result<Lowered, LowerError>, String> {
     let (options, mut known) = (build.options()?.per_platform().remove(0), Known::new());
     let source = build
         .source(&options, &mut known)
         .map_err(|(error, _)| error)?;
     loop {
-        match lower(&source, &options, &known).map_err(|error| error.to_string())? {
-            Lowering::Done(lowered) => return Ok(*lowered),
-            Lowering::Needs(questions) => build.learn(&mut known, questions),
+        match lower(&source, &options, &known) {
+            Ok(Lowering::Done(lowered)) => return Ok(Ok(*lowered)),
+            Ok(Lowering::Needs(questions)) => build.learn(&mut known, questions),
+            Err(error) => return Ok(Err(error)),
         }
     }
+}
+
+/// Lowers a file that may be wrong.
+pub(crate) fn try_lower(build: &Build) -> Outcome {
+    lower_fully(build)?.map_err(|error| error.to_string())
+}
+
+/// Lowers what must be read, and then fail.
+pub(crate) fn failed(build: &Build) -> LowerError {
+    lower_fully(build).unwrap().unwrap_err()
 }
 
 /// Lowers what must succeed.

@@ -245,12 +245,24 @@ impl Run {
         match user.and_then(|user| user.user.as_ref()) {
             None => Ok(None),
             Some(pb::user_opt::User::ById(id)) => Ok(Some((self.read(-1)?, NameOrId::Id(*id)))),
+            Some(pb::user_opt::User::ByName(named)) if named.input < 0 => Err(no_users(named)),
             Some(pb::user_opt::User::ByName(named)) => {
                 let tree = self.read(named.input)?;
                 Ok(Some((tree, NameOrId::Name(named.name.clone()))))
             }
         }
     }
+}
+
+fn no_users(named: &pb::NamedUserOpt) -> BuildError {
+    let pb::NamedUserOpt { name, input } = named;
+    BuildError::new(
+        Kind::Input,
+        format!(
+            "invalid user index: {input}: there are no users in an empty base, so {name:?} has \
+             no number; give the number"
+        ),
+    )
 }
 
 fn bad_index(input: i64) -> BuildError {
