@@ -21,6 +21,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ctr-remote", "stargz-snapshotter"),
     ("skopeo", "skopeo"),
     ("ssh-agent", "openssh-client"),
+    ("setcap", "libcap2-bin"),
     ("sshd", "openssh-server"),
     ("umoci", "umoci"),
     ("xz", "xz-utils"),

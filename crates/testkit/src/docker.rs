@@ -29,9 +29,31 @@ pub struct Docker {
 impl Docker {
     /// Starts an engine that is ready. It needs root.
     pub fn start(store: ImageStore) -> io::Result<Docker> {
-        let dir = tempfile::Builder::new().prefix("kiln-docker-").tempdir()?;
-        fs::write(settings(dir.path()), "{}")?;
-        let mut child = daemon(dir.path(), store)
+        let dir = folder()?;
+        let command = daemon(dir.path(), store);
+        Docker::await_ready(command, dir)
+    }
+
+    /// Starts an engine that keeps what it has in memory, where it waits for no disk.
+    /// The memory is a mount that nobody else sees: it goes with the engine, which
+    /// ends with the thread that started it, however that ends. It needs root.
+    pub fn start_in_memory() -> io::Result<Docker> {
+        let dir = folder()?;
+        let data = data(dir.path());
+        fs::create_dir(&data)?;
+        let daemon = daemon(dir.path(), ImageStore::Containerd);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c"]);
+        command.arg("mount -t tmpfs tmpfs \"$0\" && exec setpriv --pdeathsig TERM \"$@\"");
+        command.arg(data).arg(daemon.get_program());
+        command.args(daemon.get_args());
+        let environment = daemon.get_envs();
+        command.envs(environment.filter_map(|(key, value)| Some((key, value?))));
+        Docker::await_ready(command, dir)
+    }
+
+    fn await_ready(mut command: Command, dir: TempDir) -> io::Result<Docker> {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -71,9 +93,20 @@ pub fn client() -> PathBuf {
     tools::program("usr/bin/docker")
 }
 
+/// A folder for an engine, with its configuration.
+fn folder() -> io::Result<TempDir> {
+    let dir = tempfile::Builder::new().prefix("kiln-docker-").tempdir()?;
+    fs::write(settings(dir.path()), "{}")?;
+    Ok(dir)
+}
+
 /// A configuration file of its own, not the machine's.
 fn settings(dir: &Path) -> PathBuf {
     dir.join("daemon.json")
+}
+
+fn data(dir: &Path) -> PathBuf {
+    dir.join("data")
 }
 
 fn socket(dir: &Path) -> PathBuf {
@@ -92,7 +125,7 @@ fn daemon(dir: &Path, store: ImageStore) -> Command {
     path.push(":/usr/sbin:/usr/bin:/sbin:/bin");
     let mut command = Command::new(program);
     command.env("PATH", path);
-    command.arg("--data-root").arg(dir.join("data"));
+    command.arg("--data-root").arg(data(dir));
     command.arg("--exec-root").arg(dir.join("exec"));
     command.arg("--pidfile").arg(dir.join("pid"));
     command.arg("--config-file").arg(settings(dir));

@@ -14,6 +14,7 @@ mod cache_stores;
 mod command_line;
 mod daemon_builds;
 mod daemon_commands;
+mod differential;
 mod docker;
 mod dockerfile;
 mod downloads;

@@ -1,0 +1,3 @@
+FROM scratch
+ADD --exclude=*.h src /a/
+ADD --exclude=lib src /b/

@@ -1,0 +1,8 @@
+FROM scratch AS busybox
+COPY rootfs /
+FROM busybox
+ARG TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM BUILDOS BUILDARCH BUILDVARIANT
+RUN echo "$TARGETPLATFORM $TARGETOS $TARGETARCH $TARGETVARIANT $BUILDPLATFORM $BUILDOS $BUILDARCH $BUILDVARIANT" > /platforms; \
+    echo "$HTTP_PROXY $http_proxy $NO_PROXY $no_proxy" > /proxies
+# case: build-arg=HTTP_PROXY=http://proxy:1
+# case: build-arg=no_proxy=localhost

@@ -1,0 +1,3 @@
+FROM scratch
+COPY config.yaml /
+# case: build-arg=NOBODY=needs-it

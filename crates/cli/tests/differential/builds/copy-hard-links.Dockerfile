@@ -1,0 +1,3 @@
+FROM scratch
+COPY hard /hard
+COPY hard/b /alone

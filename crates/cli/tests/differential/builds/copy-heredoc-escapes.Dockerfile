@@ -1,0 +1,6 @@
+# escape=`
+FROM scratch
+COPY <<EOT /file
+a \ b ` c
+"quoted" 'single' `$x
+EOT

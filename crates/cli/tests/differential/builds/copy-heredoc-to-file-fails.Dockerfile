@@ -1,0 +1,6 @@
+FROM scratch
+COPY <<one <<two /file
+1
+one
+2
+two

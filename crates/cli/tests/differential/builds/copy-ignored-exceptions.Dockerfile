@@ -1,0 +1,3 @@
+FROM scratch
+COPY notes /notes
+COPY notes/sub/kept.log /

@@ -1,0 +1,3 @@
+FROM scratch
+COPY --link config.yaml /
+COPY --link package.json /

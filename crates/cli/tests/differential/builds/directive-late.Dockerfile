@@ -1,0 +1,4 @@
+FROM scratch
+# escape=`
+COPY config.yaml \
+  /

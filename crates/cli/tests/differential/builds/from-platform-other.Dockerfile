@@ -1,0 +1,3 @@
+FROM --platform=linux/arm/v7 scratch
+ARG TARGETARCH TARGETVARIANT
+COPY config.yaml /$TARGETARCH$TARGETVARIANT

@@ -1,0 +1,5 @@
+FROM scratch
+COPY config.yaml /
+LABEL a=file b=file
+# case: label=b=option
+# case: label=c=with space

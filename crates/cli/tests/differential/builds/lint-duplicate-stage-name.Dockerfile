@@ -1,0 +1,4 @@
+FROM scratch AS one
+COPY config.yaml /
+FROM scratch AS one
+COPY package.json /

@@ -1,0 +1,4 @@
+FROM scratch
+COPY config.yaml /
+EXPOSE 80/TCP 53/Udp
+EXPOSE 127.0.0.1:81:81 82:82

@@ -1,0 +1,4 @@
+from scratch
+copy config.yaml /
+env a=1
+LABEL a=1

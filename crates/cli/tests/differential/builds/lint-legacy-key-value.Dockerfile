@@ -1,0 +1,5 @@
+FROM scratch
+COPY config.yaml /
+ENV key value
+LABEL key value
+ARG fine=1

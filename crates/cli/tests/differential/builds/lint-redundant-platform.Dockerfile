@@ -1,0 +1,4 @@
+FROM --platform=$TARGETPLATFORM scratch AS one
+COPY config.yaml /
+FROM --platform=${TARGETPLATFORM} scratch
+COPY config.yaml /

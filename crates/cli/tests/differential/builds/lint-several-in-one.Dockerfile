@@ -1,0 +1,6 @@
+from scratch as Base
+COPY config.yaml /
+Maintainer me
+WORKDIR here
+ENV password secret
+CMD $x

@@ -1,0 +1,4 @@
+FROM scratch
+COPY config.yaml /
+WORKDIR relative
+WORKDIR again

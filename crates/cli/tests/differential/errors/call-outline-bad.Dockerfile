@@ -1,0 +1,3 @@
+FROM scratch
+COPPY config.yaml /
+# case: call=outline

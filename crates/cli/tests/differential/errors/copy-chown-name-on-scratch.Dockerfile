@@ -1,0 +1,2 @@
+FROM scratch
+COPY --chown=builder config.yaml /a

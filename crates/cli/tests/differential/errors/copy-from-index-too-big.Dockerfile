@@ -1,0 +1,2 @@
+FROM scratch
+COPY --from=9 /a /

@@ -1,0 +1,2 @@
+FROM scratch AS self
+COPY --from=self /a /

@@ -1,0 +1,3 @@
+FROM scratch
+COPY src/[a /
+# case: differs=error, BuildKit shows an error of its protocol

@@ -1,0 +1,4 @@
+# check=error=true
+FROM scratch
+COPY config.yaml /
+CMD run it

@@ -1,0 +1,4 @@
+# escape=`
+# escape=`
+FROM scratch
+# case: differs=error, BuildKit marks the line above

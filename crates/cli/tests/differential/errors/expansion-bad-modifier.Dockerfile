@@ -1,0 +1,3 @@
+FROM scratch
+ENV A=a
+COPY config.yaml /${A:}/

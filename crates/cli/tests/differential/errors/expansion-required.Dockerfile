@@ -1,0 +1,3 @@
+FROM scratch
+ARG NEEDED
+COPY config.yaml /${NEEDED:?give it by an argument}

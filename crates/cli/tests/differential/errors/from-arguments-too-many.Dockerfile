@@ -1,0 +1,2 @@
+FROM scratch AS one two
+COPY config.yaml /

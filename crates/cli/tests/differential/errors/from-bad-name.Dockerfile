@@ -1,0 +1,2 @@
+FROM UPPER/Case:tag
+COPY config.yaml /

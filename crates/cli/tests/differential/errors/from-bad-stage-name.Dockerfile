@@ -1,0 +1,2 @@
+FROM scratch AS -one
+COPY config.yaml /

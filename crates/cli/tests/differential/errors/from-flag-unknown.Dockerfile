@@ -1,0 +1,2 @@
+FROM --plattform=linux/amd64 scratch
+COPY config.yaml /

@@ -1,0 +1,2 @@
+FROM --platform=$NOWHERE scratch
+COPY config.yaml /

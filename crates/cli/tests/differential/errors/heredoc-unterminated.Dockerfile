@@ -1,0 +1,5 @@
+FROM scratch AS busybox
+COPY rootfs /
+FROM busybox
+RUN <<EOT
+echo never ends

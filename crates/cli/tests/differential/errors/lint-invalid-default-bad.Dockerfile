@@ -1,0 +1,3 @@
+ARG VERSION
+FROM example/image:${VERSION}
+COPY package.json /

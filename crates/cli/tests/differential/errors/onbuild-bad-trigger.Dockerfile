@@ -1,0 +1,4 @@
+FROM scratch AS parent
+ONBUILD COPYY a b
+FROM parent
+COPY config.yaml /

@@ -1,0 +1,2 @@
+FROM scratch
+ONBUILD ONBUILD COPY a b

@@ -1,0 +1,2 @@
+FROM scratch
+ENV --flag=x A=1

@@ -1,0 +1,3 @@
+FROM scratch
+COPY config.yaml /
+XYZZY plugh

@@ -1,0 +1,4 @@
+FROM scratch AS Upper
+COPY config.yaml /
+MAINTAINER me
+COPPY config.yaml /

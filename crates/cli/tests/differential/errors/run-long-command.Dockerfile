@@ -1,0 +1,7 @@
+FROM scratch AS busybox
+COPY rootfs /
+FROM busybox
+RUN echo one && \
+    echo two && \
+    false && \
+    echo three

@@ -1,0 +1,4 @@
+FROM scratch AS busybox
+COPY rootfs /
+FROM busybox
+RUN --mount=type=cache true

@@ -1,0 +1,5 @@
+FROM scratch
+COPY config.yaml /zero
+FROM scratch
+COPY missing-but-unused /
+# case: target=0

@@ -1,0 +1,3 @@
+FROM scratch AS first
+COPY config.yaml /
+# case: target=frist

@@ -1,0 +1,6 @@
+FROM scratch AS busybox
+COPY rootfs /
+FROM busybox
+RUN touch /file
+WORKDIR /file
+RUN pwd
