@@ -29,6 +29,7 @@ impl Failure {
                 for location in &error.locations {
                     eprint!("{}", excerpt(&location.file, &location.ranges));
                 }
+                print_denials(error.denials());
                 eprintln!("error: failed to solve: {}", error.message);
                 for hint in &error.hints {
                     eprintln!("hint: {hint}");
@@ -38,12 +39,21 @@ impl Failure {
                 for place in error.daemon().into_iter().flat_map(|error| &error.places) {
                     eprint!("{}", excerpt(&place.file, &place.ranges));
                 }
+                let denials = error.daemon().into_iter().flat_map(|error| &error.denials);
+                print_denials(denials.map(String::as_str));
                 eprintln!("error: {error}");
                 for hint in error.daemon().into_iter().flat_map(|error| &error.hints) {
                     eprintln!("hint: {hint}");
                 }
             }
         }
+    }
+}
+
+/// What a source policy said, in the words of BuildKit's client.
+fn print_denials<'a>(reasons: impl Iterator<Item = &'a str>) {
+    for reason in reasons.filter(|it| !it.is_empty()) {
+        eprintln!("policy deny: {reason}");
     }
 }
 

@@ -88,6 +88,8 @@ pub struct DaemonError {
     pub places: Vec<Place>,
     /// What to try.
     pub hints: Vec<String>,
+    /// Why a source policy denies a source.
+    pub denials: Vec<String>,
     /// Types of the details that came with it, such as `errdefs.Source`.
     pub details: Vec<String>,
 }
@@ -104,6 +106,9 @@ pub struct Place {
 /// Prefix and suffix of the types that BuildKit's details have.
 const DETAIL_PREFIX: &str = "github.com/moby/buildkit/";
 const DETAIL_SUFFIX: &str = "+json";
+
+/// What a source policy decided.
+const DECISION: &str = "policysession.DecisionResponse";
 
 /// What only Kiln's daemon tells.
 const OWN_DETAIL: &str = "kiln.Error";
@@ -137,6 +142,7 @@ impl DaemonError {
         let details = status.details.iter();
         let named = details.map(|detail| (name(&detail.type_url), &detail.value));
         let sources = named.clone().filter(|(name, _)| name == "errdefs.Source");
+        let decisions = named.clone().filter(|(name, _)| name == DECISION);
         let own = named.clone().filter(|(name, _)| name == OWN_DETAIL);
         Self {
             code,
@@ -146,6 +152,7 @@ impl DaemonError {
             },
             places: sources.filter_map(|(_, json)| place(json)).collect(),
             hints: own.flat_map(|(_, json)| hints(json)).collect(),
+            denials: decisions.flat_map(|(_, json)| denials(json)).collect(),
             details: named.map(|(name, _)| name).collect(),
         }
     }
@@ -185,6 +192,26 @@ struct WirePosition {
 #[serde(default)]
 struct OwnError {
     hints: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireDecision {
+    #[serde(rename = "denyMessages")]
+    messages: Vec<WireMessage>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireMessage {
+    message: String,
+}
+
+fn denials(json: &[u8]) -> Vec<String> {
+    let decision = serde_json::from_slice::<WireDecision>(json);
+    let messages = decision.unwrap_or_default().messages.into_iter();
+    let messages = messages.map(|it| it.message);
+    messages.filter(|it| !it.is_empty()).collect()
 }
 
 fn hints(json: &[u8]) -> Vec<String> {

@@ -5,7 +5,7 @@ use kiln_session::{Services, SessionId};
 use tonic::Code;
 
 use crate::client::MESSAGE_LIMIT;
-use crate::request::SolveRequest;
+use crate::request::{LentSession, SolveRequest};
 use crate::{Client, ClientError, layouts};
 
 impl Client {
@@ -20,11 +20,12 @@ impl Client {
         if request.reference.is_empty() {
             request.reference = SessionId::random().as_str().to_owned();
         }
+        let lent = LentSession::new(&session, &services);
         layouts::lend_imports(&mut request, &mut services).await?;
         let planning = async {
             let planner = PlannerClient::new(self.channel());
             let mut planner = planner.max_decoding_message_size(MESSAGE_LIMIT);
-            let answer = planner.plan(request.to_wire(session.as_str())).await;
+            let answer = planner.plan(request.to_wire(lent)).await;
             match answer {
                 Ok(answer) => Ok(answer.into_inner().plan.to_vec()),
                 Err(status) if status.code() == Code::Unimplemented => Err(ClientError::Request(

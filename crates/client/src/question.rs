@@ -11,7 +11,7 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Status};
 
 use crate::client::MESSAGE_LIMIT;
-use crate::request::{CacheEntry, Frontend, SolveOutcome, SolveRequest};
+use crate::request::{CacheEntry, Frontend, LentSession, SolveOutcome, SolveRequest};
 use crate::solve::WHAT;
 use crate::{Client, ClientError};
 
@@ -32,7 +32,7 @@ impl Client {
     pub(crate) async fn ask(
         &self,
         request: &SolveRequest,
-        session: &str,
+        session: LentSession<'_>,
     ) -> Result<SolveOutcome, ClientError> {
         let mut solving = std::pin::pin!(self.call_solve(request.to_wire(session)));
         let mut asking = std::pin::pin!(self.drive(request));

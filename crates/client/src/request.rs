@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kiln_protocol::{control, pb, sourcepolicy};
+use kiln_session::{Services, SessionId};
 
 /// One build.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +79,24 @@ pub struct SolveOutcome {
     pub answer: BTreeMap<String, Vec<u8>>,
 }
 
+/// The session of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LentSession<'a> {
+    /// Its id.
+    id: &'a str,
+    /// It decides about sources.
+    has_policy: bool,
+}
+
+impl<'a> LentSession<'a> {
+    pub(crate) fn new(id: &'a SessionId, services: &Services) -> Self {
+        Self {
+            id: id.as_str(),
+            has_policy: services.policy.is_some(),
+        }
+    }
+}
+
 /// The option that turns a build into a question to the frontend.
 const REQUEST_ID: &str = "requestid";
 
@@ -89,7 +108,7 @@ impl SolveRequest {
 
     /// The request as the control service takes it. A build that the client
     /// drives itself names no frontend there.
-    pub(crate) fn to_wire(&self, session: &str) -> control::SolveRequest {
+    pub(crate) fn to_wire(&self, session: LentSession<'_>) -> control::SolveRequest {
         let (definition, frontend) = match &self.frontend {
             Frontend::Definition(definition) => (Some(definition.clone()), ""),
             Frontend::Named(_) if self.is_question() => (None, ""),
@@ -115,7 +134,7 @@ impl SolveRequest {
             exporters: exports.collect(),
             exporter_deprecated: first.kind,
             exporter_attrs_deprecated: first.attributes,
-            session: session.to_owned(),
+            session: session.id.to_owned(),
             frontend: frontend.to_owned(),
             frontend_attrs: attributes,
             frontend_inputs: self.inputs.clone(),
@@ -127,6 +146,10 @@ impl SolveRequest {
             entitlements: self.entitlements.clone(),
             internal: self.internal,
             source_policy: self.source_policy.clone(),
+            source_policy_session: match session.has_policy {
+                true => session.id.to_owned(),
+                false => String::new(),
+            },
             proxy_network: self.proxy_network,
             ..control::SolveRequest::default()
         }

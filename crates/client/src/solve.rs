@@ -10,7 +10,7 @@ use kiln_session::progress::{ProgressSink, Update};
 use kiln_session::{Services, SessionHeaders, SessionId};
 use tokio::sync::oneshot;
 
-use crate::request::{SolveOutcome, SolveRequest};
+use crate::request::{LentSession, SolveOutcome, SolveRequest};
 use crate::{Client, ClientError, layouts};
 
 /// How long news may be silent after the build's end before they are taken
@@ -36,10 +36,11 @@ impl Client {
         if request.reference.is_empty() {
             request.reference = SessionId::random().as_str().to_owned();
         }
+        let lent = LentSession::new(&session, &services);
         let layouts = layouts::prepare(&mut request, &mut services).await?;
         let (ended, end) = oneshot::channel();
         let building = async {
-            let outcome = self.run(&request, session.as_str()).await;
+            let outcome = self.run(&request, lent).await;
             let _ = ended.send(());
             outcome
         };
@@ -77,7 +78,7 @@ impl Client {
     async fn run(
         &self,
         request: &SolveRequest,
-        session: &str,
+        session: LentSession<'_>,
     ) -> Result<SolveOutcome, ClientError> {
         if request.is_question() {
             return self.ask(request, session).await;

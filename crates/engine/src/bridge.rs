@@ -5,7 +5,6 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use kiln_exporter::PackageKind;
-use kiln_llb::policy::Policies;
 use kiln_llb::{Definition, pb};
 use kiln_registry::Reference;
 use kiln_session::Session;
@@ -28,6 +27,7 @@ use crate::ops::source::{lent_layout, source_error};
 use crate::ops::{EngineOp, Output};
 use crate::provenance::{FrontendRequest, ImageSource, Ledger, Origin, Trace};
 use crate::request::{CacheEntry, Entitlement};
+use crate::source_policy::SourcePolicies;
 use crate::step::Step;
 use crate::tree;
 
@@ -41,7 +41,7 @@ pub(crate) struct Bridge {
     pub(crate) progress: ProgressSink,
     pub(crate) entitlements: BTreeSet<Entitlement>,
     /// Which sources may be used.
-    pub(crate) policies: Policies,
+    pub(crate) policies: SourcePolicies,
     /// Caches that all solves may use, read when the first one begins.
     pub(crate) cache_imports: Vec<CacheEntry>,
     /// Caches that were read for this build.
@@ -56,7 +56,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) session: Session,
     pub(crate) progress: ProgressSink,
     pub(crate) entitlements: BTreeSet<Entitlement>,
-    pub(crate) policies: Policies,
+    pub(crate) policies: SourcePolicies,
     pub(crate) cache_imports: Vec<CacheEntry>,
     /// Who uses it.
     pub(crate) frontend: Option<FrontendRequest>,
@@ -166,7 +166,7 @@ impl Bridge {
         definition: &Definition,
         caches: &[Cache<Output>],
     ) -> Result<Solution, BuildError> {
-        let definition = &*self.govern(definition)?;
+        let definition = &*self.govern(definition).await?;
         let loaded = load::load(&self.engine.worker, definition, &self.entitlements)?;
         let Some(Loaded {
             graph,

@@ -15,7 +15,7 @@ use crate::late_exports;
 use crate::lost::{Losses, Need};
 use crate::provenance::{self, Invocation, ProvenanceOptions};
 use crate::request::{BuildOutcome, BuildRequest};
-use crate::source_policy;
+use crate::source_policy::SourcePolicies;
 
 /// Runs one build: frontend, solver, exporters and caches. What is wrong with
 /// the request is found before anything runs.
@@ -25,13 +25,13 @@ pub(crate) async fn run(
     facts: &Arc<FactBook>,
 ) -> Result<BuildOutcome, BuildError> {
     let invocation = Invocation::begin();
+    let policies = SourcePolicies::of(&request)?;
     let provenance = provenance::parse_options(&request.options)?;
     let mut exports = export::parse(request.exports, engine.unknown_keys)?;
     let cache_exports = cache_transfer::parse_exports(&request.cache_exports, &engine.stores)?;
     cache_transfer::parse_imports(&request.cache_imports, &engine.stores)?;
     let sbom = frontend::sbom_options(&request.options)?;
     let is_fresh = request.options.contains_key("no-cache");
-    let policies = source_policy::read(&request.source_policy)?;
 
     let call = Call {
         frontend: request.frontend,

@@ -120,6 +120,15 @@ impl BuildError {
         self
     }
 
+    /// What the client's source policy said, if it is what stopped the build.
+    pub fn denials(&self) -> impl Iterator<Item = &str> {
+        let reasons = self.details.iter().filter_map(|detail| match detail {
+            Detail::Denial(reasons) => Some(reasons),
+            _ => None,
+        });
+        reasons.flatten().map(String::as_str)
+    }
+
     /// The same error with one more thing to try.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -145,6 +154,8 @@ pub enum Detail {
     FrontendCap(String),
     /// A request that the frontend does not know.
     Subrequest(String),
+    /// Why the client's source policy denies a source.
+    Denial(Vec<String>),
     /// The gRPC code that another program gave the error.
     Code(i32),
     /// What another program said in a form of its own: handed on as it came.

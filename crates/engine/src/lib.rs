@@ -47,6 +47,7 @@ mod checksums;
 mod collect;
 mod metadata;
 mod registries;
+mod source_meta;
 mod source_policy;
 mod sources;
 mod tree;

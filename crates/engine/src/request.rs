@@ -9,7 +9,7 @@ use kiln_llb::Definition;
 use kiln_protocol::sourcepolicy::Policy;
 use kiln_session::progress::{ProgressSink, Silent};
 use kiln_session::transfer::RemoteTarget;
-use kiln_session::{ImageReceiver, RemoteContent, Session, SessionId};
+use kiln_session::{ImageReceiver, JudgeSources, RemoteContent, Session, SessionId};
 use oci_spec::image::Descriptor;
 
 use crate::history::TraceContext;
@@ -40,6 +40,8 @@ pub struct BuildRequest {
     pub entitlements: BTreeSet<Entitlement>,
     /// Rules about sources.
     pub source_policy: Option<Policy>,
+    /// Decides about each source that the rules allow.
+    pub session_policy: Option<Arc<dyn JudgeSources>>,
     /// What the client lends to the build.
     pub session: Session,
     /// Where progress goes.
@@ -65,6 +67,7 @@ impl BuildRequest {
             cache_exports: Vec::new(),
             entitlements: BTreeSet::new(),
             source_policy: None,
+            session_policy: None,
             session,
             progress: Arc::new(Silent),
             recorded: Recorded::default(),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use kiln_engine::history::TraceContext;
 use kiln_engine::{BuildOutcome, BuildRequest, Recorded};
 use kiln_protocol::control::{SolveRequest, SolveResponse};
-use kiln_session::Session;
+use kiln_session::{JudgeSources, RemoteSession, Session};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
@@ -46,13 +46,8 @@ async fn build(
     trace: Option<TraceContext>,
     progress: Arc<StepCounter>,
 ) -> Result<BuildOutcome, Status> {
-    let session = match wanted.session.as_str() {
-        "" => None,
-        id => {
-            let session = control.sessions.get(id).await;
-            Some(session.map_err(|error| errors::session(&error))?)
-        }
-    };
+    let session = named(control, &wanted.session).await?;
+    let session_policy = policy(control, &wanted.policy_session).await?;
     let exports = export::requests(wanted.exporters, 0, session.as_ref())?;
     let picking = session.clone().filter(|_| wanted.picks_exporters);
     let request = BuildRequest {
@@ -66,6 +61,7 @@ async fn build(
         cache_exports: wanted.cache_exports,
         entitlements: wanted.entitlements,
         source_policy: wanted.source_policy,
+        session_policy,
         session: session.map_or_else(Session::empty, |session| session.session()),
         progress,
         recorded: match wanted.is_internal {
@@ -76,6 +72,28 @@ async fn build(
     };
     let outcome = control.engine.build(request).await;
     outcome.map_err(|error| errors::status(&error))
+}
+
+/// The session of this id; `None` if that is empty.
+pub(super) async fn named(control: &Control, id: &str) -> Result<Option<RemoteSession>, Status> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let session = control.sessions.get(id).await;
+    session.map(Some).map_err(|error| errors::session(&error))
+}
+
+/// The policy in the session of this id.
+pub(super) async fn policy(
+    control: &Control,
+    id: &str,
+) -> Result<Option<Arc<dyn JudgeSources>>, Status> {
+    let policy = named(control, id).await?.map(|session| session.policy());
+    policy.transpose().map_err(|error| {
+        let status = errors::session(&error);
+        let message = format!("source policy of session {id}: {}", status.message());
+        Status::new(status.code(), message)
+    })
 }
 
 /// The trace that the call is a part of.

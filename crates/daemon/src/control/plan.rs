@@ -6,7 +6,7 @@ use kiln_protocol::planner::PlanResponse;
 use kiln_session::Session;
 use tonic::{Response, Status};
 
-use super::build::shutting_down;
+use super::build::{self, shutting_down};
 use super::request::Wanted;
 use super::{Control, errors};
 
@@ -22,13 +22,9 @@ pub(super) async fn plan(
             "a plan has no result of which exporters could be picked (EnableSessionExporter)";
         return Err(Status::invalid_argument(message));
     }
-    let session = match wanted.session.as_str() {
-        "" => Session::empty(),
-        id => {
-            let session = control.sessions.get(id).await;
-            session.map_err(|error| errors::session(&error))?.session()
-        }
-    };
+    let session = build::named(control, &wanted.session).await?;
+    let session = session.map_or_else(Session::empty, |session| session.session());
+    let session_policy = build::policy(control, &wanted.policy_session).await?;
     let exports = wanted.exporters.into_iter().map(|exporter| ExportRequest {
         kind: exporter.r#type,
         attributes: exporter.attrs,
@@ -42,6 +38,8 @@ pub(super) async fn plan(
         cache_imports: wanted.cache_imports,
         cache_exports: wanted.cache_exports,
         entitlements: wanted.entitlements,
+        source_policy: wanted.source_policy,
+        session_policy,
         ..BuildRequest::new(wanted.frontend, session)
     };
     let plan = tokio::select! {

@@ -30,6 +30,8 @@ pub(super) struct Wanted {
     pub(super) cache_exports: Vec<CacheEntry>,
     pub(super) entitlements: BTreeSet<Entitlement>,
     pub(super) source_policy: Option<Policy>,
+    /// The session that decides about sources; empty if none does.
+    pub(super) policy_session: String,
     /// The client picks more of them once the result is there.
     pub(super) picks_exporters: bool,
     /// Not for the history.
@@ -81,6 +83,7 @@ impl Wanted {
             cache_exports,
             entitlements,
             source_policy: request.source_policy,
+            policy_session: request.source_policy_session,
             picks_exporters: request.enable_session_exporter,
             is_internal: request.internal,
         })
@@ -91,9 +94,6 @@ fn refuse_unsupported(request: &SolveRequest) -> Result<(), Status> {
     let refuse = |what: &str| Err(Status::unimplemented(format!("{what} not supported yet")));
     if request.r#ref.is_empty() {
         return Err(Status::invalid_argument("the build has no Ref to name it"));
-    }
-    if !request.source_policy_session.is_empty() {
-        return refuse("source policies of a session (SourcePolicySession) are");
     }
     if request.proxy_network {
         return refuse("a proxy for all steps (ProxyNetwork) is");

@@ -199,12 +199,6 @@ async fn fields_that_cannot_be_honoured_are_refused_by_name() {
     };
     let refused = Code::Unimplemented;
     check(&|it| it.proxy_network = true, refused, "ProxyNetwork").await;
-    check(
-        &|it| it.source_policy_session = "x".into(),
-        refused,
-        "SourcePolicySession",
-    )
-    .await;
     let wrong = Code::InvalidArgument;
     let policy = sourcepolicy::Policy {
         rules: vec![sourcepolicy::Rule::default()],

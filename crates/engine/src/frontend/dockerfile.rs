@@ -9,7 +9,7 @@ use kiln_dockerfile::ResolvedConfig;
 use kiln_dockerfile::known::{ImageQuestion, OciLayoutQuestion};
 use kiln_frontend::syntax::{Asker, Wanted};
 use kiln_frontend::{Build, Door, Notice, Outcome, Place, Request, SourceMeta};
-use kiln_llb::{Definition, pb};
+use kiln_llb::{Definition, pb, platform};
 use kiln_session::progress::{Update, Warning};
 use kiln_source::{ImageIdentifier, LayoutIdentifier, ResolvedImage};
 
@@ -86,8 +86,9 @@ impl Door for Bridge {
             question.resolve_mode.as_str().to_owned(),
         )];
         let attributes = attributes.into_iter().collect();
-        let (name, attributes) =
-            self.govern_image("docker-image", &question.reference, attributes)?;
+        let image = ("docker-image", question.reference.as_str());
+        let platform = Some(platform::to_pb(&question.platform));
+        let (name, attributes) = self.govern_image(image, attributes, platform).await?;
         let identifier = ImageIdentifier::parse(&name, &attributes, question.platform.clone());
         let identifier = identifier.map_err(source_error)?;
         let resolved = Bridge::image_config(self, &identifier, &question.log_name).await;
@@ -103,8 +104,9 @@ impl Door for Bridge {
             ("oci.store".to_owned(), question.store.clone()),
         ];
         let attributes = attributes.into_iter().collect();
-        let (name, attributes) =
-            self.govern_image("oci-layout", &question.reference, attributes)?;
+        let image = ("oci-layout", question.reference.as_str());
+        let platform = question.platform.as_ref().map(platform::to_pb);
+        let (name, attributes) = self.govern_image(image, attributes, platform).await?;
         let platform = question.platform.clone();
         let identifier = LayoutIdentifier::parse(
             &name,
@@ -121,7 +123,7 @@ impl Door for Bridge {
         source: &pb::SourceOp,
         log_name: &str,
     ) -> Result<SourceMeta, BuildError> {
-        let source = self.govern_lookup(source.identifier.clone(), source.attrs.clone())?;
+        let source = self.govern_lookup(source.clone(), None).await?;
         match Remote::parse(&source)? {
             Some(Remote::Git(git)) => {
                 let found = self.revision(&git, ObjectsWanted::Yes, log_name).await?;

@@ -25,11 +25,12 @@ use crate::load::{self, Loaded};
 use crate::ops::EngineOp;
 use crate::provenance;
 use crate::request::{BuildRequest, CacheEntry, Frontend};
-use crate::source_policy;
+use crate::source_policy::SourcePolicies;
 
 /// Plans a build. What is wrong with the request is found as it is by a build.
 pub(crate) async fn run(engine: &Engine, request: BuildRequest) -> Result<Plan, BuildError> {
     provenance::parse_options(&request.options)?;
+    let policies = SourcePolicies::of(&request)?;
     let kinds: Vec<_> = request.exports.iter().map(|it| it.kind.clone()).collect();
     let exports = export::parse(request.exports, engine.unknown_keys)?;
     let cache_exports = cache_transfer::parse_exports(&request.cache_exports, &engine.stores)?;
@@ -54,7 +55,7 @@ pub(crate) async fn run(engine: &Engine, request: BuildRequest) -> Result<Plan, 
         session: request.session,
         progress: request.progress,
         entitlements: request.entitlements,
-        policies: source_policy::read(&request.source_policy)?,
+        policies,
         cache_imports: request.cache_imports,
         frontend: call.frontend.request(&call.options),
     };
@@ -128,7 +129,7 @@ impl<'a> Planner<'a> {
         caches: &[Cache<Planned>],
     ) -> Result<Option<Root>, BuildError> {
         let bridge = self.bridge;
-        let definition = &*bridge.govern(definition)?;
+        let definition = &*bridge.govern(definition).await?;
         let loaded = load::load(&bridge.engine.worker, definition, &bridge.entitlements)?;
         let Some(Loaded {
             graph,

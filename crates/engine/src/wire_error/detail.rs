@@ -18,6 +18,7 @@ const SOLVE: &str = "errdefs.Solve+json";
 const FRONTEND: &str = "errdefs.Frontend+json";
 const FRONTEND_CAP: &str = "errdefs.FrontendCap+json";
 const SUBREQUEST: &str = "errdefs.Subrequest+json";
+const DECISION: &str = "policysession.DecisionResponse+json";
 const STACK: &str = "stack.Stack+json";
 const EXIT: &str = "gatewayapi.ExitMessage+json";
 const OWN: &str = "kiln.Error+json";
@@ -62,6 +63,20 @@ struct FileAction {
     index: String,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Decision {
+    #[serde(default)]
+    action: String,
+    #[serde(rename = "denyMessages", default)]
+    messages: Vec<Message>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Message {
+    #[serde(default)]
+    message: String,
+}
+
 #[derive(Serialize)]
 struct Exit {
     #[serde(rename = "Code")]
@@ -93,6 +108,7 @@ pub(super) fn encode(detail: &Detail, hold: impl Fn(&Output) -> String) -> Optio
         ),
         Detail::FrontendCap(name) => any(FRONTEND_CAP, &Named { name: name.clone() }),
         Detail::Subrequest(name) => any(SUBREQUEST, &Named { name: name.clone() }),
+        Detail::Denial(reasons) => denial(reasons),
         Detail::Code(_) => None,
         Detail::Foreign { type_url, value } => Some(Any {
             type_url: type_url.clone(),
@@ -112,6 +128,10 @@ pub(super) fn decode(any: Any) -> Option<Detail> {
         }),
         Some(FRONTEND_CAP) => read(&any).map(|it: Named| Detail::FrontendCap(it.name)),
         Some(SUBREQUEST) => read(&any).map(|it: Named| Detail::Subrequest(it.name)),
+        Some(DECISION) => read(&any).map(|it: Decision| {
+            let messages = it.messages.into_iter();
+            Detail::Denial(messages.map(|it| it.message).collect())
+        }),
         Some(STACK) => return None,
         _ => None,
     };
@@ -119,6 +139,15 @@ pub(super) fn decode(any: Any) -> Option<Detail> {
         type_url: any.type_url,
         value: any.value.into(),
     }))
+}
+
+fn denial(reasons: &[String]) -> Option<Any> {
+    let messages = reasons.iter().cloned();
+    let decision = Decision {
+        action: "DENY".to_owned(),
+        messages: messages.map(|message| Message { message }).collect(),
+    };
+    any(DECISION, &decision)
 }
 
 fn solve(step: &FailedStep, hold: impl Fn(&Output) -> String) -> Option<Any> {

@@ -10,4 +10,5 @@ mod host_files;
 mod keys;
 mod nested;
 mod provenance;
+mod session_policy;
 mod upkeep;

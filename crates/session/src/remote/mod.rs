@@ -9,6 +9,7 @@ mod exporters;
 mod file_send;
 mod files;
 mod health;
+mod policy;
 mod receiver;
 mod secrets;
 mod ssh;
@@ -35,7 +36,9 @@ pub(crate) use upload::PATH as UPLOAD_PATH;
 
 use crate::transfer::RemoteTarget;
 use crate::tunnel::{self, Accepted, OutboundStream};
-use crate::{ImageReceiver, LayerNames, RemoteContent, Session, SessionError, SessionHeaders};
+use crate::{
+    ImageReceiver, JudgeSources, LayerNames, RemoteContent, Session, SessionError, SessionHeaders,
+};
 
 /// A connected client. Cheap to clone; it lives until the client leaves, does not
 /// answer any more, or [`RemoteSession::close`] is called.
@@ -135,6 +138,11 @@ impl RemoteSession {
         SessionError,
     > {
         upload::pull(&self.calls, host, path).await
+    }
+
+    /// The client's policy about sources; fails if it has none.
+    pub fn policy(&self) -> Result<Arc<dyn JudgeSources>, SessionError> {
+        Ok(Arc::new(policy::RemotePolicy::new(self.calls.clone())?))
     }
 
     /// The client's choice of exporters for a finished result.

@@ -6,6 +6,7 @@ mod content;
 mod exporters;
 mod file_send;
 mod health;
+mod policy;
 mod secrets;
 mod seeds;
 mod ssh;
@@ -22,6 +23,7 @@ use kiln_protocol::filesync::auth_server::{self, AuthServer};
 use kiln_protocol::filesync::file_send_server;
 use kiln_protocol::filesync::file_sync_server::{self, FileSyncServer};
 use kiln_protocol::health::health_server::{self, HealthServer};
+use kiln_protocol::policysession::policy_verifier_server::{self, PolicyVerifierServer};
 use kiln_protocol::secrets::secrets_server::{self, SecretsServer};
 use kiln_protocol::sshforward::ssh_server::{self, SshServer};
 use kiln_protocol::upload::upload_server::{self, UploadServer};
@@ -31,7 +33,8 @@ use tonic::transport::Channel;
 use crate::transfer::LentDirectories;
 use crate::tunnel::{self, MESSAGE_LIMIT};
 use crate::{
-    Credentials, ImageReceiver, PickExporters, Secrets, SessionError, SessionHeaders, Ssh,
+    Credentials, ImageReceiver, JudgeSources, PickExporters, Secrets, SessionError, SessionHeaders,
+    Ssh,
 };
 
 /// What a client lends to a build on a daemon. What is empty is not offered at all.
@@ -56,6 +59,8 @@ pub struct Services {
     pub exports: BTreeMap<usize, Delivery>,
     /// Picks further exporters once the result is there, where the build asks for that.
     pub exporters: Option<Arc<dyn PickExporters>>,
+    /// Decides about the sources of the build.
+    pub policy: Option<Arc<dyn JudgeSources>>,
     /// Bodies for URLs `http://buildkit-session/ID`, by id; each can be had once.
     pub uploads: BTreeMap<String, Box<dyn Read + Send>>,
 }
@@ -151,6 +156,11 @@ impl Services {
             );
             let exporters = ExporterServer::new(exporters::Picker(exporters));
             routes = routes.add_service(exporters.max_decoding_message_size(MESSAGE_LIMIT));
+        }
+        if let Some(policy) = self.policy {
+            offer(policy_verifier_server::SERVICE_NAME, &["CheckPolicy"]);
+            let policy = PolicyVerifierServer::new(policy::Judge(policy));
+            routes = routes.add_service(policy.max_decoding_message_size(MESSAGE_LIMIT));
         }
         if !self.uploads.is_empty() {
             offer(upload_server::SERVICE_NAME, &["Pull"]);

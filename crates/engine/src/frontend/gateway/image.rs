@@ -102,7 +102,9 @@ struct Image {
 impl Image {
     async fn resolve(bridge: &Bridge, source: &str) -> Result<Self, BuildError> {
         let platform = bridge.engine.worker.platform.clone();
-        let (source, attributes) = bridge.govern_image("docker-image", source, BTreeMap::new())?;
+        let image = ("docker-image", source);
+        let wire = Some(kiln_llb::platform::to_pb(&platform));
+        let (source, attributes) = bridge.govern_image(image, BTreeMap::new(), wire).await?;
         let identifier = ImageIdentifier::parse(&source, &attributes, platform);
         let identifier = identifier.map_err(source_error)?;
         let reference = &identifier.reference;
