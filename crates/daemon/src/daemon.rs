@@ -116,6 +116,9 @@ async fn serve_until_told(settings: &Settings) -> Result<(), DaemonError> {
             "found worker"
         );
     }
+    for problem in engine.devices().await?.problems {
+        tracing::warn!("{problem}");
+    }
     let metrics = Arc::new(Metrics::new(life.clone()));
     let control = Arc::new(Control::new(
         engine,

@@ -5,9 +5,9 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use kiln_engine::{Engine, WorkerInfo};
+use kiln_engine::{DeviceInfo, Engine, WorkerInfo};
 use kiln_llb::{pb, platform};
-use kiln_protocol::types::{BuildkitVersion, GcPolicy, WorkerRecord};
+use kiln_protocol::types::{BuildkitVersion, CdiDevice, GcPolicy, WorkerRecord};
 use kiln_store::filter::Filters;
 
 use crate::containerd::Found;
@@ -98,14 +98,14 @@ fn name_of(directory: &Path) -> Result<String, DaemonError> {
 impl Worker {
     /// The worker as a message. Platforms are looked up each time, so that
     /// emulators count as soon as they are installed.
-    pub(crate) fn record(&self) -> WorkerRecord {
+    pub(crate) fn record(&self, devices: &[DeviceInfo]) -> WorkerRecord {
         WorkerRecord {
             id: self.id.clone(),
             labels: self.labels.clone(),
             platforms: self.platforms(),
             gc_policy: self.gc.iter().map(policy).collect(),
             buildkit_version: Some(buildkit_version()),
-            ..WorkerRecord::default()
+            cdi_devices: devices.iter().map(device).collect(),
         }
     }
 
@@ -150,6 +150,15 @@ pub(crate) fn buildkit_version() -> BuildkitVersion {
         version: version::BUILDKIT.into(),
         revision: String::new(),
         dockerfile_version: version::DOCKERFILE.into(),
+    }
+}
+
+fn device(device: &DeviceInfo) -> CdiDevice {
+    CdiDevice {
+        name: device.name.clone(),
+        auto_allow: device.auto_allowed,
+        annotations: device.annotations.clone(),
+        on_demand: false,
     }
 }
 

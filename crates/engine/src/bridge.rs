@@ -17,6 +17,7 @@ use prost::Message as _;
 
 use crate::cache_transfer::{BuildMounts, Imports};
 use crate::engine::{Engine, blocking};
+use crate::entitlement::Entitlement;
 use crate::error::{BuildError, Detail, FailedStep, Kind, Location};
 use crate::explain::FactBook;
 use crate::jobs::Registration;
@@ -26,7 +27,7 @@ use crate::observe::JobObserver;
 use crate::ops::source::{lent_layout, source_error};
 use crate::ops::{EngineOp, Output};
 use crate::provenance::{FrontendRequest, ImageSource, Ledger, Origin, Trace};
-use crate::request::{CacheEntry, Entitlement};
+use crate::request::CacheEntry;
 use crate::source_policy::SourcePolicies;
 use crate::step::Step;
 use crate::tree;
@@ -167,7 +168,7 @@ impl Bridge {
         caches: &[Cache<Output>],
     ) -> Result<Solution, BuildError> {
         let definition = &*self.govern(definition).await?;
-        let loaded = load::load(&self.engine.worker, definition, &self.entitlements)?;
+        let loaded = load::load(&self.engine.worker, definition, &self.entitlements).await?;
         let Some(Loaded {
             graph,
             edge,

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use crate::build;
 use crate::cache::{self, DatabaseKeys};
 use crate::collect::{self, Collector};
+use crate::devices::DeviceList;
 use crate::error::{BuildError, Kind};
 use crate::explain::{self, FactBook};
 use crate::frontend::gateway::{Gateways, LlbBridgeService};
@@ -98,6 +99,7 @@ impl Engine {
             frontends: options.frontends,
             provenance: options.provenance,
             open_files: options.open_files,
+            device_options: options.devices,
             caretaker: caretaker.clone(),
             parallelism: options
                 .max_parallelism
@@ -184,6 +186,14 @@ impl Engine {
     /// [`Frontend::Client`]: crate::Frontend::Client
     pub async fn llb_bridge(&self, build: &str) -> Option<LlbBridgeService> {
         self.gateways.find(build).await
+    }
+
+    /// The CDI devices that steps can ask for.
+    pub async fn devices(&self) -> Result<DeviceList, BuildError> {
+        match &self.worker.device_options {
+            Some(options) => Ok(options.read().await?.list()),
+            None => Ok(DeviceList::default()),
+        }
     }
 
     /// What the store holds.

@@ -13,6 +13,7 @@
 //! It reads no environment, no home directory and no terminal: all that comes
 //! in by [`EngineOptions`] and [`BuildRequest`].
 
+mod entitlement;
 mod error;
 mod gc;
 mod host_files;
@@ -45,6 +46,7 @@ pub mod wire_error;
 mod cache;
 mod checksums;
 mod collect;
+mod devices;
 mod metadata;
 mod registries;
 mod source_meta;
@@ -60,7 +62,9 @@ mod step;
 mod step_runner;
 
 pub use cache::DatabaseKeys;
+pub use devices::{DeviceInfo, DeviceList, DeviceOptions};
 pub use engine::Engine;
+pub use entitlement::{DeviceGrant, Entitlement};
 pub use error::{BuildError, Detail, FailedStep, Kind, Location, chain as error_chain};
 pub use frontend::gateway::LlbBridgeService;
 pub use gc::{GcPolicy, GcSettings, Upkeep, disk_size};
@@ -79,6 +83,6 @@ pub use options::{
 };
 pub use provenance::ProvenanceEnvironment;
 pub use request::{
-    Attributes, BuildOutcome, BuildRequest, CacheEntry, Entitlement, ExportRequest, ExportTarget,
-    Frontend, Provenance, Recorded,
+    Attributes, BuildOutcome, BuildRequest, CacheEntry, ExportRequest, ExportTarget, Frontend,
+    Provenance, Recorded,
 };

@@ -1,5 +1,6 @@
 //! LLB to a solver graph: checks a definition and binds its ops to the worker.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -7,9 +8,10 @@ use kiln_llb::pb::{NetMode, SecurityMode, op};
 use kiln_llb::{Definition, Graph};
 use kiln_solver::{Edge, VertexOptions};
 
+use crate::devices;
+use crate::entitlement::Entitlement;
 use crate::error::{BuildError, Kind};
 use crate::ops::EngineOp;
-use crate::request::Entitlement;
 use crate::vertex_name;
 use crate::worker::Worker;
 
@@ -26,12 +28,16 @@ pub(crate) struct Loaded {
 }
 
 /// Loads a definition; `None` is an empty one, whose result is an empty tree.
-pub(crate) fn load(
+pub(crate) async fn load(
     worker: &Arc<Worker>,
     definition: &Definition,
     entitlements: &BTreeSet<Entitlement>,
 ) -> Result<Option<Loaded>, BuildError> {
     let graph = Graph::load(definition).map_err(|error| BuildError::wrap(Kind::Input, error))?;
+    let devices = match devices::asks_for_judgement(&graph, entitlements) {
+        true => Some(worker.devices().await?),
+        false => None,
+    };
     let Some(root) = graph.root else {
         return Ok(None);
     };
@@ -42,7 +48,12 @@ pub(crate) fn load(
         check_entitlements(&vertex, entitlements)?;
         check_constraints(&vertex)?;
         let name = names.get(&vertex.digest).cloned().unwrap_or_default();
-        let op = Arc::new(EngineOp::new(worker, &vertex, &name)?);
+        let bound = match &devices {
+            Some(devices) => devices.bind(&vertex, entitlements)?,
+            None => Cow::Borrowed(&vertex),
+        };
+        let op = Arc::new(EngineOp::new(worker, &bound, &name)?);
+        drop(bound);
         vertices.push(kiln_solver::Vertex {
             digest: vertex.digest.clone(),
             op: op.clone(),

@@ -9,6 +9,7 @@ use kiln_registry::{Hosts, ProxySettings};
 use kiln_remote_cache::StoreEnvironment;
 use kiln_session::SessionId;
 
+use crate::devices::DeviceOptions;
 use crate::gc::{GcSettings, Upkeep};
 use crate::history::HistoryOptions;
 use crate::open_files::OpenFiles;
@@ -45,6 +46,8 @@ pub struct EngineOptions {
     pub frontends: Frontends,
     /// What provenance says of this machine.
     pub provenance: ProvenanceEnvironment,
+    /// Where CDI devices are described; `None` switches them off.
+    pub devices: Option<DeviceOptions>,
     /// How many files steps may open unless they ask for another limit; the
     /// engine's own limit if absent.
     pub open_files: Option<OpenFiles>,
@@ -81,6 +84,7 @@ impl EngineOptions {
             dns: Dns::default(),
             frontends: Frontends::default(),
             provenance: ProvenanceEnvironment::default(),
+            devices: Some(DeviceOptions::default()),
             open_files: None,
             unknown_keys: UnknownKeys::default(),
             stores: StoreEnvironment::default(),

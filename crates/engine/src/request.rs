@@ -12,6 +12,7 @@ use kiln_session::transfer::RemoteTarget;
 use kiln_session::{ImageReceiver, JudgeSources, RemoteContent, Session, SessionId};
 use oci_spec::image::Descriptor;
 
+use crate::entitlement::Entitlement;
 use crate::history::TraceContext;
 use crate::late_exports::LateExports;
 
@@ -176,40 +177,6 @@ impl From<kiln_dockerfile::options::CacheImport> for CacheEntry {
         Self {
             kind: import.kind,
             attributes: import.attrs,
-        }
-    }
-}
-
-/// A privilege that a step may need and the user must grant (`--allow`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Entitlement {
-    /// Steps may use the host's network.
-    NetworkHost,
-    /// Steps may run without sandbox.
-    SecurityInsecure,
-}
-
-impl Entitlement {
-    /// The name used in `--allow`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NetworkHost => "network.host",
-            Self::SecurityInsecure => "security.insecure",
-        }
-    }
-}
-
-impl std::str::FromStr for Entitlement {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "network.host" => Ok(Self::NetworkHost),
-            "security.insecure" => Ok(Self::SecurityInsecure),
-            "device" => Err("entitlement \"device\" is not supported yet".into()),
-            _ => Err(format!(
-                "invalid entitlement {text:?} (known: network.host, security.insecure)"
-            )),
         }
     }
 }

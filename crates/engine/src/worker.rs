@@ -9,6 +9,8 @@ use oci_spec::image::Platform;
 use tokio::sync::Semaphore;
 
 use crate::checksums::ChecksumCache;
+use crate::devices::{DeviceOptions, Devices};
+use crate::error::BuildError;
 use crate::jobs::Jobs;
 use crate::open_files::OpenFiles;
 use crate::ops::source::OpenedSources;
@@ -40,6 +42,8 @@ pub(crate) struct Worker {
     pub(crate) dns: Dns,
     /// Which frontends builds may use.
     pub(crate) frontends: Frontends,
+    /// Where devices are described; `None` switches them off.
+    pub(crate) device_options: Option<DeviceOptions>,
     /// How many files steps may open unless they ask for another limit.
     pub(crate) open_files: Option<OpenFiles>,
     /// Makes room before something is written.
@@ -49,6 +53,14 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// The devices that there are at this moment.
+    pub(crate) async fn devices(&self) -> Result<Devices, BuildError> {
+        match &self.device_options {
+            Some(options) => options.read().await,
+            None => Ok(Devices::switched_off()),
+        }
+    }
+
     /// The platform of an op in normal form, the worker's own where it names none.
     pub(crate) fn platform_of(&self, op: &kiln_llb::pb::Op) -> Platform {
         match &op.platform {

@@ -38,6 +38,6 @@ pub use error::{ExecError, InvalidRequest};
 pub use executor::{Executor, ExitCause, ExitStatus};
 pub use io::{Control, ExecIo, WindowSize};
 pub use request::{
-    Access, Device, Dns, ExecRequest, HostAddress, MemoryFile, Mount, MountPoint, Network,
-    Resources, Rlimit, RootAccess, Security, StubRemoval, Terminal,
+    Access, Device, DeviceKind, Dns, ExecRequest, HostAddress, MemoryFile, Mount, MountPoint,
+    Network, Resources, Rlimit, RootAccess, Security, StubRemoval, Terminal,
 };

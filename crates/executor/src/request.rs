@@ -1,8 +1,9 @@
 //! What to run: plain data, nothing in it is open or alive.
 
-use std::fmt;
 use std::net::IpAddr;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
+use std::{fmt, fs, io};
 
 /// One process, its root filesystem and everything that surrounds it.
 ///
@@ -46,7 +47,7 @@ pub struct ExecRequest {
     pub extra_hosts: Vec<HostAddress>,
     /// Overrides parts of `/etc/resolv.conf`.
     pub dns: Dns,
-    /// Device nodes of the host made available inside.
+    /// Devices made available inside.
     pub devices: Vec<Device>,
     /// Whether the process gets a terminal.
     pub terminal: Terminal,
@@ -287,15 +288,60 @@ impl Dns {
     }
 }
 
-/// A device node of the host that the step may use.
+/// A device that the step may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
-    /// Path on the host.
+    /// Path on the host, for where the step can have no node of its own.
     pub host: PathBuf,
-    /// Path inside.
+    /// Path inside, below `/dev`.
     pub target: PathBuf,
-    /// Any of `r`, `w` and `m`.
+    /// Character or block device.
+    pub kind: DeviceKind,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits of the node.
+    pub mode: u32,
+    /// The node's owner; the step's user if absent.
+    pub uid: Option<u32>,
+    /// The node's group; that of the step's user if absent.
+    pub gid: Option<u32>,
+    /// What the step may do with the device: any of `r`, `w` and `m`.
     pub permissions: String,
+}
+
+/// Kinds of devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeviceKind {
+    /// A character device.
+    Character,
+    /// A block device.
+    Block,
+}
+
+impl Device {
+    /// A device of the host under the same path inside, with everything allowed.
+    pub fn of_host(host: impl Into<PathBuf>) -> io::Result<Self> {
+        let host = host.into();
+        let metadata = fs::symlink_metadata(&host)?;
+        let kind = match metadata.file_type() {
+            kind if kind.is_char_device() => DeviceKind::Character,
+            kind if kind.is_block_device() => DeviceKind::Block,
+            _ => return Err(io::Error::other("not a device node")),
+        };
+        Ok(Self {
+            target: host.clone(),
+            host,
+            kind,
+            major: rustix::fs::major(metadata.rdev()),
+            minor: rustix::fs::minor(metadata.rdev()),
+            mode: metadata.mode() & 0o7777,
+            uid: None,
+            gid: None,
+            permissions: "rwm".to_owned(),
+        })
+    }
 }
 
 /// Whether a step has a terminal.

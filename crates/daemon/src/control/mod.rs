@@ -153,7 +153,9 @@ impl control_server::Control for Service {
         let filters = filters.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let workers = self.0.workers.iter();
         let matching = workers.filter(|worker| worker.matches(&filters));
-        let record = matching.map(Worker::record).collect();
+        let devices = self.0.engine.devices().await;
+        let devices = devices.map_err(|error| errors::status(&error))?.devices;
+        let record = matching.map(|worker| worker.record(&devices)).collect();
         Ok(Response::new(ListWorkersResponse { record }))
     }
 

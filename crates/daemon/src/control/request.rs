@@ -115,7 +115,7 @@ fn entitlements(names: &[String], allowed: &Allowed) -> Result<BTreeSet<Entitlem
     let parsed = names.iter().map(|name| {
         let entitlement = name.parse::<Entitlement>();
         let entitlement = entitlement.map_err(Status::invalid_argument)?;
-        if allowed.0.contains(&entitlement) {
+        if allowed.0.iter().any(|it| it.name() == entitlement.name()) {
             return Ok(entitlement);
         }
         Err(Status::permission_denied(format!(

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kiln_engine::{
-    Dns, EngineOptions, ExecutorChoice, Frontends, HistoryOptions, Proxies, RecordedAttestations,
-    StoreEnvironment, UnknownKeys, Upkeep,
+    DeviceOptions, Dns, EngineOptions, ExecutorChoice, Frontends, HistoryOptions, Proxies,
+    RecordedAttestations, StoreEnvironment, UnknownKeys, Upkeep,
 };
 use kiln_registry::{HostConfig, Hosts, KeyPair};
 
@@ -56,6 +56,7 @@ pub(super) fn options(config: Config, environment: &Environment) -> Result<Engin
         options.hosts.entry(host).or_insert(settings);
     }
     options.dns = dns(config.dns)?;
+    options.devices = devices(config.cdi);
     let provenance = config.provenance_env_dir;
     let provenance = provenance.filter(|directory| !directory.as_os_str().is_empty());
     let provenance = provenance.unwrap_or_else(|| environment.provenance_directory());
@@ -100,6 +101,20 @@ fn dns(dns: config::Dns) -> Result<Dns, String> {
         nameservers: servers.collect::<Result<_, _>>()?,
         search: dns.search_domains,
         options: dns.options,
+    })
+}
+
+fn devices(cdi: config::Cdi) -> Option<DeviceOptions> {
+    if cdi.disabled == Some(true) {
+        return None;
+    }
+    let usual = DeviceOptions::default();
+    Some(DeviceOptions {
+        directories: match cdi.spec_dirs.is_empty() {
+            true => usual.directories,
+            false => cdi.spec_dirs,
+        },
+        auto_allowed: cdi.auto_allowed.into_iter().collect(),
     })
 }
 

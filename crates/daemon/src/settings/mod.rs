@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kiln_engine::{EngineOptions, Entitlement};
+use kiln_engine::{DeviceGrant, EngineOptions, Entitlement};
 
 pub use address::Address;
 pub use containerd::{ContainerdSettings, Presence};
@@ -292,8 +292,11 @@ fn platforms(names: &[String]) -> Result<Vec<kiln_llb::pb::Platform>, SettingsEr
 
 fn allowed(config: &Config) -> Result<BTreeSet<Entitlement>, SettingsError> {
     let names = config.insecure_entitlements.iter();
-    // Devices are none to be allowed; builds that ask for one are told so.
+    // Where devices are switched off, there are none to be allowed, else they always are: builds
+    // still need their user's word.
     let names = names.filter(|name| *name != "device");
     let parsed = names.map(|name| name.parse::<Entitlement>().map_err(SettingsError::Invalid));
-    parsed.collect()
+    let devices = Entitlement::Device(DeviceGrant::All);
+    let devices = (config.cdi.disabled != Some(true)).then_some(devices);
+    parsed.chain(devices.map(Ok)).collect()
 }

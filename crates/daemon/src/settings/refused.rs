@@ -86,15 +86,6 @@ fn globals(arguments: &Arguments, config: &Config) -> Result<(), SettingsError> 
         "otel.socketPath (--otel-socket-path)",
         "remove it; steps are given no socket for traces",
     )?;
-    let has_devices = config.cdi.disabled != Some(true)
-        && (config.cdi.disabled.is_some()
-            || !config.cdi.spec_dirs.is_empty()
-            || !config.cdi.auto_allowed.is_empty());
-    refuse_if(
-        has_devices,
-        "cdi (--cdi-disabled=false, --cdi-spec-dir)",
-        "set cdi.disabled = true or remove the section; CDI devices are not supported",
-    )?;
     refuse_if(
         is_set(config.grpc.security_descriptor.as_deref()),
         "grpc.securityDescriptor",

@@ -8,6 +8,7 @@ mod buildx;
 mod calls;
 mod config;
 mod containerd;
+mod devices;
 mod history;
 mod llb;
 mod load;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use kiln_daemon::{Address, Arguments, Environment, Presence, Settings, config};
-use kiln_engine::{Entitlement, ExecutorChoice, GcSettings};
+use kiln_engine::{DeviceGrant, DeviceOptions, Entitlement, ExecutorChoice, GcSettings};
 
 fn root() -> Environment {
     Environment::default()
@@ -100,7 +100,8 @@ fn flags_win_over_the_file() {
     );
     assert_eq!(settings.log.level, tracing::Level::WARN);
     assert_eq!(settings.owner.gid, 7);
-    assert_eq!(settings.allowed, [Entitlement::NetworkHost].into());
+    let devices = Entitlement::Device(DeviceGrant::All);
+    assert_eq!(settings.allowed, [Entitlement::NetworkHost, devices].into());
     assert_eq!(
         settings.engine.executor,
         ExecutorChoice::OciRuntime("runc".into())
@@ -119,6 +120,7 @@ fn flags_win_over_the_file() {
         "--oci-worker-gc-keepstorage=1,2,3",
         "--oci-worker-labels=b=3",
         "--stop-timeout=5s",
+        "--cdi-disabled",
     ];
     let settings = resolve(&flags, file).unwrap();
     assert_eq!(settings.engine.root, Path::new("/from/flag"));
@@ -301,6 +303,19 @@ fn the_first_worker_that_is_on_builds() {
 }
 
 #[test]
+fn devices_are_described_in_directories() {
+    let options = |flags: &[&str], file: &str| resolve(flags, file).unwrap().engine.devices;
+    assert_eq!(options(&[], ""), Some(DeviceOptions::default()));
+    assert_eq!(options(&["--cdi-disabled"], ""), None);
+    let file = "[cdi]\nspecDirs = [\"/a\", \"/b\"]\nautoAllowed = [\"v.com/c\"]\n";
+    let found = options(&[], file).unwrap();
+    assert_eq!(found.directories, [Path::new("/a"), Path::new("/b")]);
+    assert_eq!(found.auto_allowed, ["v.com/c".to_owned()].into());
+    let found = options(&["--cdi-disabled=false", "--cdi-spec-dir=/c"], file).unwrap();
+    assert_eq!(found.directories, [Path::new("/c")]);
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_by_name() {
     let check = |flags: &[&str], file: &str, part: &str| {
         let error = resolve(flags, file).unwrap_err();
@@ -314,8 +329,6 @@ fn what_cannot_be_done_is_refused_by_name() {
         "",
         "otel.socketPath (--otel-socket-path)",
     );
-    check(&["--cdi-disabled=false"], "", "cdi (--cdi-disabled=false");
-    check(&["--cdi-spec-dir=/x"], "", "cdi");
     check(
         &["--oci-worker=false", "--containerd-worker=false"],
         "",

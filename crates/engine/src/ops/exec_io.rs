@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 
 use super::exec::ExecOp;
 use super::exec_mounts::{Prepared, find_secret};
+use crate::devices::Injection;
+use crate::engine::blocking;
 use crate::error::{BuildError, Kind};
 use crate::jobs::{Lenders, Reporter};
 use crate::worker::Worker;
@@ -64,14 +66,18 @@ pub(super) async fn request(
     if meta.remove_mount_stubs_recursive {
         request.stubs = StubRemoval::Recursive;
     }
-    if let Some(device) = op.op.cdi_devices.iter().find(|device| !device.optional) {
-        let message = format!(
-            "CDI device {:?}: CDI devices are not supported yet",
-            device.name
-        );
-        return Err(BuildError::new(Kind::Input, message));
+    if !op.op.cdi_devices.is_empty() {
+        devices(worker, &op.op.cdi_devices)
+            .await
+            .map_err(|error| error.context("CDI device injection failed"))?
+            .apply(&mut request);
     }
     Ok(request)
+}
+
+async fn devices(worker: &Worker, asked: &[pb::CdiDevice]) -> Result<Injection, BuildError> {
+    let (devices, asked) = (worker.devices().await?, asked.to_vec());
+    blocking(move || devices.inject(&asked)).await
 }
 
 /// A process in `root`, with what holds for all processes of this worker: the

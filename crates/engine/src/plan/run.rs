@@ -130,7 +130,7 @@ impl<'a> Planner<'a> {
     ) -> Result<Option<Root>, BuildError> {
         let bridge = self.bridge;
         let definition = &*bridge.govern(definition).await?;
-        let loaded = load::load(&bridge.engine.worker, definition, &bridge.entitlements)?;
+        let loaded = load::load(&bridge.engine.worker, definition, &bridge.entitlements).await?;
         let Some(Loaded {
             graph,
             edge,

@@ -1,6 +1,7 @@
 //! Device rules for cgroup v2, which wants them as an eBPF program.
 
-use crate::view::devices::{Kind, Rule};
+use crate::DeviceKind as Kind;
+use crate::view::devices::Rule;
 
 const BLOCK: u32 = 1;
 const CHARACTER: u32 = 2;

@@ -12,7 +12,7 @@ use super::layout::Hierarchy;
 use super::limits::{self, Limit};
 use super::{Base, StepCgroup, Wanted, base_dir, failed, make_dir, set, unavailable};
 use crate::view::devices::{self, Rule};
-use crate::{ExecError, Security};
+use crate::{DeviceKind, ExecError, Security};
 
 /// The directory in the device tree that all sandboxed steps share.
 const SANDBOX: &str = "sandbox";
@@ -187,7 +187,7 @@ fn place(
         inherit_cpuset(&dir, hierarchy).map_err(|error| failed(&dir, error))?;
     }
     if special_devices {
-        let rules = devices::rules(wanted.security, wanted.devices)?;
+        let rules = devices::rules(wanted.security, wanted.devices);
         restrict_devices(&dir, &rules).map_err(|error| failed(&dir, error))?;
     }
     limits.iter().try_for_each(|limit| set(&dir, limit))?;
@@ -202,10 +202,7 @@ fn settle(hierarchy: &Hierarchy, base: &Path, name: &str) -> io::Result<Instance
     if hierarchy.has("devices") {
         let sandbox = instance.dir.join(SANDBOX);
         fs::create_dir(&sandbox)?;
-        restrict_devices(
-            &sandbox,
-            &devices::rules(Security::Sandbox, &[]).map_err(io::Error::other)?,
-        )?;
+        restrict_devices(&sandbox, &devices::rules(Security::Sandbox, &[]))?;
     }
     Ok(instance)
 }
@@ -216,8 +213,8 @@ fn restrict_devices(dir: &Path, rules: &[Rule]) -> io::Result<()> {
         let number =
             |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
         let kind = match rule.kind {
-            devices::Kind::Character => "c",
-            devices::Kind::Block => "b",
+            DeviceKind::Character => "c",
+            DeviceKind::Block => "b",
         };
         let line = format!(
             "{kind} {}:{} {}",

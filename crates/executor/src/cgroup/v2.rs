@@ -46,10 +46,7 @@ impl Tree {
             let dir = instance.dir.join(group);
             make_dir(&dir)?;
             enable_controllers(&dir);
-            restrict_devices(
-                &dir,
-                &devices::rules(security, &[]).map_err(io::Error::other)?,
-            )?;
+            restrict_devices(&dir, &devices::rules(security, &[]))?;
         }
         Ok(Tree {
             hierarchy,
@@ -75,7 +72,7 @@ impl Tree {
         step.made.push(dir.clone());
         step.count_oom_kills(dir.join("memory.events"));
         if custom {
-            let rules = devices::rules(wanted.security, wanted.devices)?;
+            let rules = devices::rules(wanted.security, wanted.devices);
             restrict_devices(&dir, &rules).map_err(|error| failed(&dir, error))?;
         }
         limits::v2(wanted.resources)
@@ -167,9 +164,8 @@ mod tests {
         .unwrap();
         let disk = disk.to_str().unwrap();
         let device = crate::Device {
-            host: disk.into(),
-            target: "/dev/x".into(),
             permissions: "r".to_owned(),
+            ..crate::Device::of_host(disk).unwrap()
         };
         assert!(read(Security::Sandbox, &[], "/dev/zero"));
         assert!(!read(Security::Sandbox, &[], disk));

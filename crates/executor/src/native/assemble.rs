@@ -1,23 +1,24 @@
 //! Building what a step sees, in the mount namespace that the calling thread has for it.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::Uid;
+use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;
 
 use crate::run::Settings;
 use crate::run::rootfs::{Rootfs, describe, failed};
 use crate::run::step::kernel;
-use crate::view::devices::{self, Kind};
+use crate::view::devices;
 use crate::view::root::{Node, Root, proc_path};
 use crate::view::stubs::Stubs;
 use crate::view::user::{self, Identity};
 use crate::view::{mounts, system};
-use crate::{Access, ExecError, ExecRequest, Mount, MountPoint, Network, RootAccess};
+use crate::{Access, DeviceKind, ExecError, ExecRequest, Mount, MountPoint, Network, RootAccess};
 
 /// A step's root filesystem with everything mounted in it.
 #[derive(Debug)]
@@ -258,10 +259,10 @@ impl Assembly<'_> {
     }
 
     fn fill_dev(&self) -> io::Result<()> {
-        let extra = devices::extra_nodes(self.request.security, &self.request.devices)
-            .map_err(io::Error::other)?;
-        for device in devices::default_nodes().iter().chain(&extra) {
-            self.make_node(device)?;
+        let request = self.request;
+        let user = &self.rootfs.identity;
+        for device in devices::nodes(request.security, &request.devices, user) {
+            self.make_node(&device)?;
         }
         let dev = self.rootfs.root.locate(Path::new("/dev"))?;
         for (path, target) in devices::LINKS {
@@ -276,24 +277,35 @@ impl Assembly<'_> {
         root.ensure(path.parent().unwrap_or(Path::new("/")), Node::Directory)?;
         let (dir, name) = root.parent(path)?;
         let kind = match device.kind {
-            Kind::Character => FileType::CharacterDevice,
-            Kind::Block => FileType::BlockDevice,
+            DeviceKind::Character => FileType::CharacterDevice,
+            DeviceKind::Block => FileType::BlockDevice,
         };
         if !self.settings.in_user_namespace {
             let mode = Mode::from_raw_mode(device.mode);
             let number = rustix::fs::makedev(device.major, device.minor);
             match rustix::fs::mknodat(&dir, name, kind, mode, number) {
-                Ok(()) | Err(Errno::EXIST) => return Ok(()),
+                Ok(()) => return own(&dir, name, device),
+                Err(Errno::EXIST) => return Ok(()),
                 Err(Errno::PERM) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         // Where nobody may make devices, the host's are good enough, if it has them.
-        let host = Path::new("/dev").join(path.strip_prefix("/dev").unwrap_or(path));
-        if host.exists() {
+        if device.host.exists() {
             let (place, _) = root.ensure(path, Node::File)?;
-            rustix::mount::mount_bind(&host, proc_path(&place))?;
+            rustix::mount::mount_bind(&device.host, proc_path(&place))?;
         }
         Ok(())
     }
+}
+
+/// Gives a device node its owner; who makes it owns it already.
+fn own(dir: impl AsFd, name: &OsStr, device: &devices::Node) -> io::Result<()> {
+    if (device.uid, device.gid) == (0, 0) {
+        return Ok(());
+    }
+    let owner = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::chownat(dir, name, Some(owner.0), Some(owner.1), flags)?;
+    Ok(())
 }

@@ -9,9 +9,12 @@ use crate::capability::{self, Capabilities};
 use crate::run::rootfs::Rootfs;
 use crate::run::step::hostname;
 use crate::seccomp::{self, Entry, Rule};
-use crate::view::devices::{self, Kind};
+use crate::view::devices;
 use crate::view::system::{MASKED_PATHS, READ_ONLY_PATHS, normal};
-use crate::{ExecError, ExecRequest, Mount, Network, RootAccess, Security, Terminal, environment};
+use crate::view::user::Identity;
+use crate::{
+    DeviceKind, ExecError, ExecRequest, Mount, Network, RootAccess, Security, Terminal, environment,
+};
 
 /// What a step's specification is made of, beside its request.
 pub(super) struct Parts<'a> {
@@ -46,9 +49,9 @@ fn spec(request: &ExecRequest, parts: &Parts<'_>) -> Result<Value, ExecError> {
         Security::Insecure => (&[], &[]),
     };
     let mut linux = json!({
-        "resources": resources(request)?,
+        "resources": resources(request),
         "namespaces": namespaces(parts),
-        "devices": device_nodes(request)?,
+        "devices": device_nodes(request, &parts.rootfs.identity),
         "maskedPaths": masked,
         "readonlyPaths": read_only,
     });
@@ -113,9 +116,9 @@ fn namespaces(parts: &Parts<'_>) -> Vec<Value> {
         .collect()
 }
 
-fn resources(request: &ExecRequest) -> Result<Value, ExecError> {
+fn resources(request: &ExecRequest) -> Value {
     let mut devices = vec![json!({"allow": false, "access": "rwm"})];
-    for rule in devices::rules(request.security, &request.devices)? {
+    for rule in devices::rules(request.security, &request.devices) {
         let mut entry = json!({"allow": true, "type": kind(rule.kind), "access": rule.access});
         if let Some(major) = rule.major {
             entry["major"] = json!(major);
@@ -175,24 +178,24 @@ fn resources(request: &ExecRequest) -> Result<Value, ExecError> {
         "mems",
         json!(wanted.cpuset_mems),
     );
-    Ok(json!({"devices": devices, "memory": memory, "cpu": cpu}))
+    json!({"devices": devices, "memory": memory, "cpu": cpu})
 }
 
-fn device_nodes(request: &ExecRequest) -> Result<Vec<Value>, ExecError> {
-    let nodes = devices::extra_nodes(request.security, &request.devices)?;
+fn device_nodes(request: &ExecRequest, user: &Identity) -> Vec<Value> {
+    let nodes = devices::extra_nodes(request.security, &request.devices, user);
     let node = |node: &devices::Node| {
         json!({
             "path": node.path, "type": kind(node.kind), "major": node.major, "minor": node.minor,
-            "fileMode": node.mode, "uid": 0, "gid": 0,
+            "fileMode": node.mode, "uid": node.uid, "gid": node.gid,
         })
     };
-    Ok(nodes.iter().map(node).collect())
+    nodes.iter().map(node).collect()
 }
 
-fn kind(kind: Kind) -> &'static str {
+fn kind(kind: DeviceKind) -> &'static str {
     match kind {
-        Kind::Character => "c",
-        Kind::Block => "b",
+        DeviceKind::Character => "c",
+        DeviceKind::Block => "b",
     }
 }
 

@@ -1,17 +1,10 @@
 //! Device nodes of a step's `/dev`, and the devices it may open.
 
 use std::fs;
-use std::os::linux::fs::MetadataExt;
-use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
-use crate::{Device, ExecError, Security};
-
-/// Character or block device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
-    Character,
-    Block,
-}
+use crate::view::user::Identity;
+use crate::{Device, DeviceKind as Kind, Security};
 
 /// A device node to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +16,10 @@ pub(crate) struct Node {
     pub(crate) minor: u32,
     /// Permission bits.
     pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Where the host may have it.
+    pub(crate) host: PathBuf,
 }
 
 /// Access to devices; what no rule grants is denied. No number means any.
@@ -68,16 +65,20 @@ const INSECURE: [(&str, u32, u32); 6] = [
 /// Loop devices beyond those in use that an insecure step finds.
 const SPARE_LOOPS: u32 = 8;
 
-/// The nodes that every step has.
-pub(crate) fn default_nodes() -> Vec<Node> {
-    DEFAULT
-        .iter()
-        .map(|(name, major, minor)| character(name, *major, *minor))
-        .collect()
+/// The nodes of a step's `/dev`, each path once: its own in place of those that every step has.
+pub(crate) fn nodes(security: Security, devices: &[Device], user: &Identity) -> Vec<Node> {
+    let standard = DEFAULT.iter();
+    let standard = standard.map(|(name, major, minor)| character(name, *major, *minor));
+    let mut nodes: Vec<Node> = standard.collect();
+    for node in extra_nodes(security, devices, user) {
+        nodes.retain(|known| known.path != node.path);
+        nodes.push(node);
+    }
+    nodes
 }
 
-/// The nodes that a step has beyond those, with what it may do with them.
-pub(crate) fn extra_nodes(security: Security, devices: &[Device]) -> Result<Vec<Node>, ExecError> {
+/// The nodes that a step has beyond those that every step has.
+pub(crate) fn extra_nodes(security: Security, devices: &[Device], user: &Identity) -> Vec<Node> {
     let mut nodes = Vec::new();
     if security == Security::Insecure {
         nodes.extend(
@@ -90,14 +91,21 @@ pub(crate) fn extra_nodes(security: Security, devices: &[Device]) -> Result<Vec<
             ..character(&format!("loop{minor}"), 7, minor)
         }));
     }
-    for device in devices {
-        nodes.push(host_node(device)?);
-    }
-    Ok(nodes)
+    nodes.extend(devices.iter().map(|device| Node {
+        path: device.target.to_string_lossy().into_owned(),
+        kind: device.kind,
+        major: device.major,
+        minor: device.minor,
+        mode: device.mode,
+        uid: device.uid.unwrap_or(user.uid),
+        gid: device.gid.unwrap_or(user.gid),
+        host: device.host.clone(),
+    }));
+    nodes
 }
 
 /// What a step may do with device nodes, also with such as it makes itself.
-pub(crate) fn rules(security: Security, devices: &[Device]) -> Result<Vec<Rule>, ExecError> {
+pub(crate) fn rules(security: Security, devices: &[Device]) -> Vec<Rule> {
     let any = |kind, access: &str| Rule {
         kind,
         major: None,
@@ -105,7 +113,7 @@ pub(crate) fn rules(security: Security, devices: &[Device]) -> Result<Vec<Rule>,
         access: access.to_owned(),
     };
     if security == Security::Insecure {
-        return Ok(vec![any(Kind::Character, "rwm"), any(Kind::Block, "rwm")]);
+        return vec![any(Kind::Character, "rwm"), any(Kind::Block, "rwm")];
     }
     let mut rules = vec![any(Kind::Character, "m"), any(Kind::Block, "m")];
     let mut allow = |kind, major, minor, access: &str| {
@@ -123,10 +131,10 @@ pub(crate) fn rules(security: Security, devices: &[Device]) -> Result<Vec<Rule>,
     allow(Kind::Character, 5, Some(2), "rwm"); // ptmx
     allow(Kind::Character, 136, None, "rwm"); // pts
     for device in devices {
-        let node = host_node(device)?;
-        allow(node.kind, node.major, Some(node.minor), &device.permissions);
+        let (major, minor) = (device.major, Some(device.minor));
+        allow(device.kind, major, minor, &device.permissions);
     }
-    Ok(rules)
+    rules
 }
 
 fn character(name: &str, major: u32, minor: u32) -> Node {
@@ -136,28 +144,10 @@ fn character(name: &str, major: u32, minor: u32) -> Node {
         major,
         minor,
         mode: 0o666,
+        uid: 0,
+        gid: 0,
+        host: Path::new("/dev").join(name),
     }
-}
-
-fn host_node(device: &Device) -> Result<Node, ExecError> {
-    let failed = |source| ExecError::Kernel {
-        action: format!("use device {}", device.host.display()),
-        cause: source,
-        hint: String::new(),
-    };
-    let metadata = fs::metadata(&device.host).map_err(failed)?;
-    let kind = match metadata.file_type() {
-        kind if kind.is_char_device() => Kind::Character,
-        kind if kind.is_block_device() => Kind::Block,
-        _ => return Err(failed(std::io::Error::other("it is no device node"))),
-    };
-    Ok(Node {
-        path: device.target.to_string_lossy().into_owned(),
-        kind,
-        major: rustix::fs::major(metadata.st_rdev()),
-        minor: rustix::fs::minor(metadata.st_rdev()),
-        mode: metadata.st_mode() & 0o7777,
-    })
 }
 
 /// One more than the highest loop device that the kernel has.

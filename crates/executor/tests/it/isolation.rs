@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kiln_executor::{ExecRequest, Network, Security};
+use kiln_executor::{Device, ExecRequest, Network, Security};
 use rstest::rstest;
 
 use crate::fixture::{Fixture, Kind};
@@ -204,6 +204,30 @@ async fn devices_are_a_short_list(#[case] kind: Kind) {
     assert_eq!(
         finished.stdout,
         "fine\ncat: can't open '/tmp/disk': Operation not permitted\n"
+    );
+    let script = "stat -c '%F %t:%T %a %u:%g' /dev/own/null /dev/zero; echo x > /dev/own/null; head -c 1 /dev/zero | wc -c";
+    let devices = with(&fixture, script, |r| {
+        let null = Device::of_host("/dev/null").unwrap();
+        r.user = "7:8".into();
+        r.devices = vec![
+            Device {
+                target: "/dev/own/null".into(),
+                mode: 0o620,
+                ..null.clone()
+            },
+            // In place of the usual one, and empty.
+            Device {
+                target: "/dev/zero".into(),
+                uid: Some(1),
+                gid: Some(2),
+                mode: 0o644,
+                ..null
+            },
+        ];
+    });
+    assert_eq!(
+        fixture.print_with(devices).await,
+        "character special file 1:3 620 7:8\ncharacter special file 1:3 644 1:2\n0\n"
     );
     let insecure = with(&fixture, "ls /dev/fuse /dev/loop0 /dev/kmsg", |r| {
         r.security = Security::Insecure
