@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use kiln_store::ContentStore;
 use kiln_store::content::ContentError;
-use oci_spec::image::Descriptor;
+use oci_spec::image::{Descriptor, Digest, MediaType};
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Response, StatusCode};
 use tokio::io::AsyncRead;
@@ -53,6 +53,41 @@ impl Repository {
     /// A stream of a blob. Nothing is requested before the first piece is.
     pub fn blob(&self, descriptor: &Descriptor) -> BlobStream {
         self.blob_from(descriptor, 0)
+    }
+
+    /// What a server says of a blob of which only the digest is known; `None` if nobody has it. Begins to fetch it:
+    /// where servers lead to for that seldom answers to anything else.
+    pub async fn describe_blob(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        let mut failure = None;
+        let mut endpoints = self.serving(Capability::Pull).into_iter().peekable();
+        if endpoints.peek().is_none() {
+            return Err(self.nowhere(Capability::Pull));
+        }
+        while let Some(endpoint) = endpoints.next() {
+            let url = endpoint.url(&format!("blobs/{digest}"), &[])?;
+            let mut request = Request::get(self, endpoint, url);
+            request.persistence = Persistence::before(endpoints.peek());
+            match self.send_ok(&request).await {
+                Ok(response) => {
+                    let size = response.content_length();
+                    let size = size.ok_or_else(|| RegistryError::Protocol {
+                        url: without_secrets(&request.url),
+                        reason: "the size of the blob is not told".to_owned(),
+                    })?;
+                    let kind = MediaType::Other("application/octet-stream".to_owned());
+                    return Ok(Some(Descriptor::new(kind, size, digest.clone())));
+                }
+                Err(error) if error.is_not_found() => {}
+                Err(error) => {
+                    tracing::debug!(host = endpoint.host, %error, "cannot get the blob here");
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        failure.map_or(Ok(None), Err)
     }
 
     fn blob_from(&self, descriptor: &Descriptor, endpoint: usize) -> BlobStream {

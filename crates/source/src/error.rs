@@ -146,6 +146,14 @@ pub enum SourceError {
         #[source]
         source: io::Error,
     },
+    /// A single blob cannot be had.
+    #[error("blob {digest}: {source}")]
+    Blob {
+        /// The blob.
+        digest: Digest,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A server did not answer, or broke off.
     #[error("cannot download {url}: {}", causes(source))]
     Download {

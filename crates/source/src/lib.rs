@@ -8,17 +8,20 @@
 mod attribute;
 mod blocking;
 mod error;
+mod file_name;
 pub mod git;
 pub mod http;
 pub mod image;
 pub mod local;
+mod number;
+mod single_file;
 
 pub use error::SourceError;
 pub use git::{GitIdentifier, GitLog, GitObjects, GitRevision, GitSource};
 pub use http::{DownloadProgress, HttpFile, HttpIdentifier, HttpSource};
 pub use image::{
-    Image, ImageIdentifier, ImageLookup, ImageSource, LayoutIdentifier, LayoutSource, PullProgress,
-    ResolveMode, ResolvedImage, session_authority,
+    BlobHome, BlobIdentifier, Image, ImageIdentifier, ImageLookup, ImageSource, LayoutIdentifier,
+    LayoutSource, PullProgress, ResolveMode, ResolvedImage, session_authority,
 };
 pub use local::{Differ, LocalIdentifier, LocalProgress, LocalSource, TransferProgress};
 

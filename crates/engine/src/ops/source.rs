@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use kiln_exporter::PackageKind;
+use kiln_exporter::{PackageKind, package_url};
 use kiln_llb::{digest_of, pb, redact};
 use kiln_registry::Reference;
 use kiln_session::transfer::TransferError;
@@ -11,8 +11,8 @@ use kiln_session::{LentDirectory, LentLayout, Session};
 use kiln_solver::{CacheMap, OpContext};
 use kiln_source::git::GitError;
 use kiln_source::{
-    CacheKey, GitIdentifier, GitRevision, HttpFile, HttpIdentifier, Image, ImageIdentifier,
-    LayoutIdentifier, LocalIdentifier, SourceError,
+    BlobHome, BlobIdentifier, CacheKey, GitIdentifier, GitRevision, HttpFile, HttpIdentifier,
+    Image, ImageIdentifier, LayoutIdentifier, LocalIdentifier, SourceError,
 };
 use oci_spec::image::{Descriptor, Digest, Platform};
 use tokio::sync::OnceCell;
@@ -86,6 +86,7 @@ enum Identifier {
     Local(LocalIdentifier),
     Http(HttpIdentifier),
     Git(GitIdentifier),
+    Blob(BlobIdentifier),
 }
 
 impl SourceOp {
@@ -112,14 +113,10 @@ impl SourceOp {
                 HttpIdentifier::parse(scheme, rest, &op.attrs).map(Identifier::Http)
             }
             "git" => GitIdentifier::parse(rest, &op.attrs).map(Identifier::Git),
-            "docker-image+blob" | "oci-layout+blob" => {
-                let message = format!(
-                    "source {:?}: {scheme} sources are not supported yet",
-                    op.identifier
-                );
-                return Err(BuildError::new(Kind::Input, message)
-                    .hint("fetch it beforehand and give it to the build as a local directory"));
+            "docker-image+blob" => {
+                BlobIdentifier::in_registry(rest, &op.attrs).map(Identifier::Blob)
             }
+            "oci-layout+blob" => BlobIdentifier::in_layout(rest, &op.attrs).map(Identifier::Blob),
             _ => {
                 let message = format!("unknown source scheme {scheme:?} in {:?}", op.identifier);
                 return Err(BuildError::new(Kind::Input, message));
@@ -149,6 +146,10 @@ impl SourceOp {
                 url: http.url.clone(),
                 digest: self.opened.file.get()?.digest.clone(),
             }),
+            Identifier::Blob(blob) => Some(Material::Blob {
+                url: blob_url(blob),
+                digest: blob.digest.clone(),
+            }),
             Identifier::Git(git) => Some(Material::Repository(Box::new(RepositorySource {
                 url: git.url(),
                 commit: self.opened.revision.get()?.checksum.clone(),
@@ -166,6 +167,7 @@ impl SourceOp {
             Identifier::Layout(layout) => Some((layout.reference.to_string(), layers()?)),
             Identifier::Http(http) => Some((redact::credentials(&http.url), Vec::new())),
             Identifier::Git(git) => Some((git.shown(), Vec::new())),
+            Identifier::Blob(blob) => Some((blob.reference.to_string(), Vec::new())),
             Identifier::Local(_) => None,
         }
     }
@@ -189,6 +191,7 @@ impl SourceOp {
                 file.cache_key(http).map_err(source_error)?
             }
             Identifier::Git(git) => self.revision(git, worker, cx).await?.cache_key(git),
+            Identifier::Blob(blob) => blob.cache_key().map_err(source_error)?,
         };
         Ok(CacheMap {
             digest: digest_of_key(&key)?,
@@ -226,6 +229,7 @@ impl SourceOp {
                 let snapshot = repositories.snapshot(git, revision, &sessions, log).await;
                 snapshot.map(Some).map_err(source_error)
             }
+            Identifier::Blob(blob) => blob_snapshot(blob, worker, cx).await.map(Some),
         }
     }
 
@@ -293,11 +297,39 @@ impl SourceOp {
                     .await
                     .map_err(source_error)
             }
-            Identifier::Local(_) | Identifier::Http(_) | Identifier::Git(_) => {
-                Err(BuildError::new(Kind::Internal, "files are no image"))
-            }
+            Identifier::Local(_)
+            | Identifier::Http(_)
+            | Identifier::Git(_)
+            | Identifier::Blob(_) => Err(BuildError::new(Kind::Internal, "files are no image")),
         }
     }
+}
+
+/// A blob as provenance names it.
+fn blob_url(blob: &BlobIdentifier) -> String {
+    let kind = match blob.home {
+        BlobHome::Registry => PackageKind::Docker,
+        BlobHome::Layout { .. } => PackageKind::Oci,
+    };
+    package_url(kind, &blob.reference, None, &[("ref_type", "blob")])
+}
+
+async fn blob_snapshot(
+    blob: &BlobIdentifier,
+    worker: &Arc<Worker>,
+    cx: &OpContext,
+) -> Result<kiln_store::Ref, BuildError> {
+    let session = worker.jobs.session(cx).map_err(session_error)?;
+    let pull = transfer::pull_progress(worker.jobs.reporter(cx));
+    let sources = &worker.sources;
+    let snapshot = match &blob.home {
+        BlobHome::Registry => sources.images.blob(blob, &session, pull).await,
+        BlobHome::Layout { store_id, .. } => {
+            let layout = lent_layout(&session, store_id).await?;
+            sources.layouts.blob(blob, &layout, pull).await
+        }
+    };
+    snapshot.map_err(source_error)
 }
 
 /// Where a session keeps an OCI layout.

@@ -18,6 +18,8 @@ pub(super) struct Capture {
     pub(super) request: Option<FrontendRequest>,
     pub(super) images: Vec<ImageSource>,
     pub(super) locals: BTreeSet<String>,
+    /// Single blobs, by their package URLs.
+    pub(super) blobs: BTreeMap<String, Digest>,
     /// Files of web servers, by their URLs without credentials.
     pub(super) files: BTreeMap<String, Digest>,
     /// Git repositories, by their URLs without credentials.
@@ -44,6 +46,13 @@ pub(crate) enum Material {
         /// Where.
         url: String,
         /// Of its content.
+        digest: Digest,
+    },
+    /// A single blob.
+    Blob {
+        /// Its package URL.
+        url: String,
+        /// What it is.
         digest: Digest,
     },
     /// A git repository.
@@ -146,6 +155,9 @@ impl Capture {
                 self.files
                     .entry(redact::credentials(&url))
                     .or_insert(digest);
+            }
+            Some(Material::Blob { url, digest }) => {
+                self.blobs.insert(url, digest);
             }
             Some(Material::Repository(source)) => self.add_repository(*source),
             // It never had to say what it stands for.

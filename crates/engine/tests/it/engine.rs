@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kiln_engine::{
     BuildRequest, Engine, EngineOptions, ExportRequest, ExportTarget, Frontend, Kind,
 };
+use kiln_llb::build::{Constraints, FileActions, MakeFile, MarshalOptions, State};
 use kiln_session::{Directories, Session};
 
 /// A request to build a Dockerfile of `context` into `out`.
@@ -78,4 +79,35 @@ async fn errors_say_who_must_act_and_where() {
     )
     .await;
     check("FROM scratch\nRUM x\n", Some(2), "unknown instruction: RUM").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passthrough_hands_on_one_input_and_needs_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(EngineOptions::new(dir.path().join("root"))).unwrap();
+    let out = dir.path().join("out");
+    let file = |name: &str| {
+        let mut actions = FileActions::new();
+        actions.make_file(MakeFile {
+            path: name.to_owned(),
+            mode: 0o644,
+            data: name.to_owned().into(),
+            ..MakeFile::default()
+        });
+        State::scratch().file(actions, Constraints::new())
+    };
+    let build = |needed: State| {
+        let state = file("/one").requires("id", &[needed]);
+        let definition = state.marshal(&MarshalOptions::default()).unwrap();
+        engine.build(BuildRequest {
+            frontend: Frontend::Definition(definition),
+            ..request(dir.path(), &out)
+        })
+    };
+    build(file("/two")).await.unwrap();
+    let files = std::fs::read_dir(&out).unwrap();
+    let files: Vec<_> = files.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(files, ["one"]);
+    let error = build(file("/no/such/directory/f")).await.unwrap_err();
+    assert!(error.message.contains("/no/such/directory"), "{error}");
 }

@@ -4,8 +4,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use reqwest::header::{CONTENT_DISPOSITION, HeaderMap};
 
-/// The name that fits nothing else.
-const DEFAULT: &str = "download";
+use crate::file_name::safe;
 
 /// The name that was asked for, or the server's, or the last part of the URL's path.
 pub(super) fn choose(asked: &str, headers: Option<&HeaderMap>, url: &str) -> String {
@@ -21,17 +20,6 @@ pub(super) fn choose(asked: &str, headers: Option<&HeaderMap>, url: &str) -> Str
     let path = Url::parse(url).map(|url| url.path().to_owned());
     let path = path.unwrap_or_default();
     safe(&percent_decode_str(&path).decode_utf8_lossy())
-}
-
-/// The last part of a path, if a file can be called so.
-fn safe(path: &str) -> String {
-    let name = path.trim().trim_end_matches('/');
-    let name = name.rsplit('/').next().unwrap_or_default();
-    match name {
-        "" | "." | ".." => DEFAULT.to_owned(),
-        name if name.chars().any(char::is_control) => DEFAULT.to_owned(),
-        name => name.to_owned(),
-    }
 }
 
 /// The parameter `filename` of a `Content-Disposition` header (RFC 6266); `filename*` comes first.

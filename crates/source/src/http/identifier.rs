@@ -6,9 +6,9 @@ use std::str::FromStr;
 use oci_spec::image::Digest;
 use serde::Serialize;
 
-use super::number;
 use crate::attribute::{go_json, invalid, sha256};
 use crate::error::SourceError;
+use crate::number;
 
 /// Request headers that a build may set. Others are dropped, as BuildKit drops them.
 const HEADERS: [&str; 2] = ["Accept", "User-Agent"];

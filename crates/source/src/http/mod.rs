@@ -2,7 +2,6 @@
 
 mod filename;
 mod identifier;
-mod number;
 mod remember;
 mod request;
 mod save;

@@ -1,32 +1,27 @@
 //! Writing a download into a tree of its own.
 
-use std::fs::File;
 use std::io::Write as _;
 use std::str::FromStr as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use kiln_store::{MutableOptions, MutableRef, Ref, Store};
+use kiln_store::{MutableOptions, Ref, Store};
 use oci_spec::image::Digest;
 use reqwest::{Response, StatusCode};
-use rustix::fs::{Gid, Mode, OFlags, Uid};
 use sha2::{Digest as _, Sha256};
 
-use super::identifier::HttpIdentifier;
 use super::request::Remote;
 use crate::error::SourceError;
+use crate::single_file::SingleFile;
 
-/// A file's mode unless the build says otherwise.
-const MODE: u32 = 0o600;
 /// Pieces that wait to be written, of some KiB each.
 const QUEUE: usize = 64;
 
 /// Where and how a download is written.
 pub(super) struct Saving {
     pub(super) store: Store,
-    pub(super) identifier: HttpIdentifier,
-    pub(super) filename: String,
-    pub(super) modified: Option<SystemTime>,
+    pub(super) file: SingleFile,
+    /// What it must be.
+    pub(super) checksum: Option<Digest>,
     /// The URL as it may be shown.
     pub(super) url: String,
 }
@@ -90,7 +85,8 @@ impl Saving {
             ..MutableOptions::default()
         };
         let tree = self.store.mutable(None, options)?;
-        let mut file = self.create(&tree)?;
+        let file = self.file.create(&tree);
+        let mut file = file.map_err(|error| self.failed("create", error))?;
         let mut hash = Sha256::new();
         loop {
             match queue.blocking_recv() {
@@ -110,7 +106,7 @@ impl Saving {
         let digest = format!("sha256:{}", hex::encode(hash.finalize()));
         let digest =
             Digest::from_str(&digest).map_err(|error| SourceError::Internal(error.to_string()))?;
-        if let Some(expected) = &self.identifier.checksum
+        if let Some(expected) = &self.checksum
             && *expected != digest
         {
             return Err(SourceError::DownloadDigest {
@@ -119,36 +115,10 @@ impl Saving {
                 expected: expected.clone(),
             });
         }
-        self.finish(&file)
+        self.file
+            .finish(&file)
             .map_err(|error| self.failed("set attributes of", error))?;
         Ok((tree.commit()?, digest))
-    }
-
-    /// The name is one part of a path and the tree is empty: nothing leads out of it.
-    fn create(&self, tree: &MutableRef) -> Result<File, SourceError> {
-        let directory = tree.local_dir().unwrap_or(tree.upper_dir());
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let path = directory.join(&self.filename);
-        let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
-        Ok(file
-            .map_err(|error| self.failed("create", error.into()))?
-            .into())
-    }
-
-    fn finish(&self, file: &File) -> std::io::Result<()> {
-        let HttpIdentifier { mode, uid, gid, .. } = self.identifier;
-        if (uid, gid) != (0, 0) {
-            rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-        }
-        let mode = if mode == 0 { MODE } else { mode };
-        rustix::fs::fchmod(file, Mode::from_raw_mode(mode & 0o7777))?;
-        let time = self.modified.unwrap_or(UNIX_EPOCH);
-        file.set_times(
-            std::fs::FileTimes::new()
-                .set_accessed(time)
-                .set_modified(time),
-        )
     }
 
     fn failed(&self, action: &'static str, source: std::io::Error) -> SourceError {

@@ -16,6 +16,7 @@ use super::save::Saving;
 use crate::CacheKey;
 use crate::blocking::blocking;
 use crate::error::SourceError;
+use crate::single_file::SingleFile;
 
 /// Told how many bytes of how many have come; 0 means that the number is not known.
 pub type DownloadProgress = Arc<dyn Fn(u64, u64) + Send + Sync>;
@@ -157,9 +158,14 @@ impl HttpSource {
         let modified = remember::last_modified(&headers);
         let saving = Saving {
             store: self.store.clone(),
-            identifier: identifier.clone(),
-            filename: filename.clone(),
-            modified: modified.as_deref().and_then(remember::time),
+            file: SingleFile {
+                name: filename.clone(),
+                mode: identifier.mode,
+                uid: identifier.uid,
+                gid: identifier.gid,
+                modified: modified.as_deref().and_then(remember::time),
+            },
+            checksum: identifier.checksum.clone(),
             url: remote.name(),
         };
         let (reference, digest) = saving.save(response, remote, &*progress).await?;

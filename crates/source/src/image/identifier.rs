@@ -136,7 +136,7 @@ impl LayoutIdentifier {
     }
 }
 
-fn parse_reference(text: &str) -> Result<Reference, SourceError> {
+pub(super) fn parse_reference(text: &str) -> Result<Reference, SourceError> {
     Reference::parse(text)
         .map(Reference::with_default_tag)
         .map_err(|source| SourceError::Reference {
@@ -145,7 +145,7 @@ fn parse_reference(text: &str) -> Result<Reference, SourceError> {
         })
 }
 
-fn parse_record_type(value: &str) -> Result<RecordType, SourceError> {
+pub(super) fn parse_record_type(value: &str) -> Result<RecordType, SourceError> {
     match value {
         "" | "regular" => Ok(RecordType::Regular),
         "internal" => Ok(RecordType::Internal),

@@ -22,7 +22,7 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// Gives images of OCI layouts. Cheap to clone.
 #[derive(Clone)]
 pub struct LayoutSource {
-    store: Store,
+    pub(super) store: Store,
 }
 
 impl LayoutSource {

@@ -1,5 +1,7 @@
-//! Images: `docker-image://` from registries and `oci-layout://` from directories.
+//! Images: `docker-image://` from registries and `oci-layout://` from directories, and single blobs of both.
 
+mod blob;
+mod blob_identifier;
 mod cache_key;
 mod containerd;
 mod fetch;
@@ -9,6 +11,7 @@ mod manifest;
 mod origin;
 mod source;
 
+pub use blob_identifier::{BlobHome, BlobIdentifier};
 pub use fetch::PullProgress;
 pub use identifier::{ImageIdentifier, LayoutIdentifier, ResolveMode};
 pub use layout::LayoutSource;

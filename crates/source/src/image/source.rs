@@ -31,8 +31,8 @@ pub type ImageLookup = Arc<dyn Fn(&Reference) -> Option<Descriptor> + Send + Syn
 /// Gives images of registries. Cheap to clone.
 #[derive(Clone)]
 pub struct ImageSource {
-    store: Store,
-    client: Client,
+    pub(super) store: Store,
+    pub(super) client: Client,
     images: Option<ImageLookup>,
     containerd: Option<Containerd>,
 }
@@ -329,7 +329,7 @@ impl Image {
 }
 
 /// A session's credentials, as a registry client asks for them.
-struct SessionAuthority(Session);
+pub(super) struct SessionAuthority(pub(super) Session);
 
 #[async_trait]
 impl Authority for SessionAuthority {

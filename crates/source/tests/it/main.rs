@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod blob;
 mod filter;
 mod git;
 mod http;

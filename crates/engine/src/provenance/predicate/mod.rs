@@ -55,11 +55,14 @@ impl Facts<'_> {
     fn dependencies(&self) -> Vec<Dependency> {
         let images = self.capture.images.iter();
         let images = images.map(|image| Dependency::new(image.url(), &image.digest));
+        let blobs = self.capture.blobs.iter();
+        let blobs = blobs.map(|(url, digest)| Dependency::new(url.clone(), digest));
         let repositories = self.capture.repositories.iter();
         let repositories = repositories.map(|(url, commit)| Dependency::of_commit(url, commit));
         let files = self.capture.files.iter();
         let files = files.map(|(url, digest)| Dependency::new(url.clone(), digest));
-        images.chain(repositories).chain(files).collect()
+        let named = images.chain(blobs).chain(repositories);
+        named.chain(files).collect()
     }
 
     fn builder(&self) -> Builder {

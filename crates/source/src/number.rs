@@ -1,7 +1,7 @@
 //! Numbers as Go's `ParseInt` reads them with base 0.
 
 /// Reads `420`, `0644`, `0o644`, `0x1a4`, `0b1`, each with underscores between digits.
-pub(super) fn parse(text: &str) -> Option<u32> {
+pub(crate) fn parse(text: &str) -> Option<u32> {
     let digits = text.strip_prefix('+').unwrap_or(text);
     let lower = digits.to_ascii_lowercase();
     let (base, digits) = match lower.as_bytes() {
