@@ -67,7 +67,9 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(EngineOptions::new(dir.path().join("root"))).unwrap();
         let server = WebServer::start().unwrap();
-        ["/a", "/b"].map(|path| server.serve(path, Page::new(path)));
+        for path in ["/a", "/b"] {
+            server.serve(path, Page::new(path));
+        }
         Self {
             dir,
             engine,
