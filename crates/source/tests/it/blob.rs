@@ -10,6 +10,7 @@ use kiln_store::Ref;
 use kiln_testkit::image::Image;
 use kiln_testkit::registry::Registry;
 use kiln_testkit::rootfs;
+use sha2::{Digest as _, Sha256};
 
 use crate::{Fixture, unwatched};
 
@@ -53,25 +54,28 @@ async fn blobs_are_had_from_registries_and_layouts() {
     let parsed: serde_json::Value = serde_json::from_slice(&blob(&manifest.digest)).unwrap();
     let layer = parsed["layers"][0]["digest"].as_str().unwrap();
     let registry = Registry::start().unwrap();
-    registry.push_image(&image, "test/image:v1").unwrap();
+    // The layer is packed anew, with another digest.
+    let pushed = registry.push_image(&image, "test/image:v1").unwrap();
 
     let client = Client::new(ClientOptions::default()).unwrap();
     let session = Session::empty();
     let images = ImageSource::new(fixture.store.clone(), client);
     // A manifest is a blob as well, though a registry keeps them apart.
-    for digest in [layer, &manifest.digest] {
+    let get = async |digest: &str| {
         let text = format!("{}/test/image@{digest}", registry.host());
         let identifier = BlobIdentifier::in_registry(&text, &BTreeMap::new()).unwrap();
         let tree = images
             .blob(&identifier, &session, unwatched())
             .await
             .unwrap();
-        let hash = digest.strip_prefix("sha256:").unwrap().to_owned();
-        assert_eq!(
-            only_file(&fixture, &tree),
-            (hash, 0o600, 0, 0, 0, blob(digest))
-        );
-    }
+        let (name, mode, uid, gid, time, content) = only_file(&fixture, &tree);
+        assert_eq!((mode, uid, gid, time), (0o600, 0, 0, 0));
+        assert_eq!(format!("sha256:{name}"), digest);
+        assert_eq!(hex::encode(Sha256::digest(&content)), name);
+        content
+    };
+    let pushed: serde_json::Value = serde_json::from_slice(&get(&pushed.digest).await).unwrap();
+    get(pushed["layers"][0]["digest"].as_str().unwrap()).await;
     let text = format!("{}/test/image@{EMPTY}", registry.host());
     let missing = BlobIdentifier::in_registry(&text, &BTreeMap::new()).unwrap();
     let error = images.blob(&missing, &session, unwatched()).await;
