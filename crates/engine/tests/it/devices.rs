@@ -173,11 +173,14 @@ async fn steps_get_their_devices() {
     assert!(none.await.unwrap().contains("No such file"));
 }
 
+/// Devices that a step asks for, what is granted, and what the step prints or why there is none.
+type Case<'a> = (&'a [&'a str], &'a [&'a str], Result<&'a str, &'a str>);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn devices_need_their_users_word() {
     let world = World::with_toys();
     let toy = "echo $TOY";
-    let cases: &[(&[&str], &[&str], Result<&str, &str>)] = &[
+    let cases: &[Case<'_>] = &[
         // The first of its kind.
         (
             &["vendor.com/toy"],
