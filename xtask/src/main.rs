@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod example;
+mod fuzz;
 mod licenses;
 mod packages;
 mod run;
@@ -21,6 +22,7 @@ usage: cargo xtask <command>
   codegen   Rust code from crates/protocol/proto
   example   build examples/hello and say where the result is
   bench     measure against the reference engine and write docs/benchmarks.md
+  fuzz      run fuzz targets from their corpora, ten minutes each, and keep what they found
   setup     only install what the tests need (Debian packages, as root)
 ";
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         "codegen" => codegen::run().map_err(|error| error.to_string()),
         "example" => example::run(),
         "bench" => bench::run(&arguments[1..]),
+        "fuzz" => fuzz::run(&arguments[1..]),
         "setup" => setup::run(),
         _ => {
             eprint!("{USAGE}");
