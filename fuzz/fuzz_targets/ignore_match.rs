@@ -19,7 +19,7 @@ fuzz_target!(|input: (&[u8], Vec<&str>)| {
     let mut path = String::new();
     for name in names
         .iter()
-        .filter(|name| !name.is_empty() && !name.contains('/'))
+        .filter(|name| !matches!(**name, "" | "." | "..") && !name.contains('/'))
     {
         if !path.is_empty() {
             path.push('/');

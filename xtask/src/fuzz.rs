@@ -16,7 +16,9 @@ const USAGE: &str = "usage: cargo xtask fuzz [--seconds=N] [TARGET...]";
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     if !run::has("cargo-fuzz") {
-        return Err("install it with: cargo install cargo-fuzz; it needs a nightly compiler".into());
+        return Err(
+            "install it with: cargo install cargo-fuzz; it needs a nightly compiler".into(),
+        );
     }
     let mut seconds = SECONDS;
     let mut targets = Vec::new();
@@ -40,7 +42,11 @@ fn fuzz(target: &str, seconds: u32) -> Result<(), String> {
     let corpus = top().join(format!("fuzz/corpora/{target}.tar.gz"));
     if corpus.exists() {
         let mut unpack = command("tar --extract --gzip");
-        unpack.arg("--file").arg(&corpus).arg("--directory").arg(&inputs);
+        unpack
+            .arg("--file")
+            .arg(&corpus)
+            .arg("--directory")
+            .arg(&inputs);
         check(unpack, "tar")?;
     }
     let mut search = command("cargo +nightly fuzz run");
@@ -58,8 +64,14 @@ fn fuzz(target: &str, seconds: u32) -> Result<(), String> {
 
 /// Writes the same archive for the same inputs.
 fn keep(inputs: &Path, corpus: &Path) -> Result<(), String> {
-    let mut pack = command("tar --create --sort=name --owner=0 --group=0 --numeric-owner --mode=644");
-    pack.arg("--mtime=@0").arg("--use-compress-program=gzip --no-name -9");
-    pack.arg("--file").arg(corpus).arg("--directory").arg(inputs).arg(".");
+    let mut pack =
+        command("tar --create --sort=name --owner=0 --group=0 --numeric-owner --mode=644");
+    pack.arg("--mtime=@0")
+        .arg("--use-compress-program=gzip --no-name -9");
+    pack.arg("--file")
+        .arg(corpus)
+        .arg("--directory")
+        .arg(inputs)
+        .arg(".");
     check(pack, "tar")
 }

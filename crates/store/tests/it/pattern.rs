@@ -195,7 +195,8 @@ proptest! {
     #[test]
     fn a_walk_agrees_with_single_tests(
         patterns in prop::collection::vec(pattern(), 0..5),
-        names in prop::collection::vec("[ab.é]{1,2}", 1..5),
+        // No directory has entries called `.` and `..`.
+        names in prop::collection::vec("[abé][ab.é]?|[.][abé]", 1..5),
     ) {
         let Ok(matcher) = PatternMatcher::new(&patterns) else { return Ok(()) };
         let path = names.join("/");
