@@ -17,9 +17,9 @@ fn run_step(line: &str) -> Result<(), String> {
         .map_err(|error| format!("{error}\n(each step can be run alone, as printed above)"))
 }
 
-/// End-to-end tests run the real binaries, so they are built first.
+/// End-to-end tests run the real binaries of all packages. Each of these packages has tests of its own, for which cargo
+/// builds the binaries.
 fn tests() -> Result<(), String> {
-    run::run("cargo build --quiet --package kiln-cli --package kiln-frontend")?;
     if has("cargo-nextest") {
         run::run("cargo nextest run --workspace --no-fail-fast")
     } else {

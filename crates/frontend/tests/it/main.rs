@@ -1,0 +1,3 @@
+//! Tests of the frontend's program. What it builds is tested with the engines that run it.
+
+mod program;
