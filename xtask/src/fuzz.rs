@@ -65,7 +65,7 @@ fn fuzz(target: &str, seconds: u32) -> Result<(), String> {
 /// Writes the same archive for the same inputs.
 fn keep(inputs: &Path, corpus: &Path) -> Result<(), String> {
     let mut pack =
-        command("tar --create --sort=name --owner=0 --group=0 --numeric-owner --mode=644");
+        command("tar --create --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX");
     pack.arg("--mtime=@0")
         .arg("--use-compress-program=gzip --no-name -9");
     pack.arg("--file")
