@@ -1,2 +1,2 @@
 FROM scratch
-COPY --chwon=1 config.yaml /
+COPY --chownn=1 config.yaml /
