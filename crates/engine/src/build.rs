@@ -127,7 +127,7 @@ impl Delivery<'_> {
         let (exported, pushes) = export::run(engine, (session, progress), &input, exports).await?;
         let pushes = try_join_all(pushes.into_iter().map(|push| push.run(engine, session)));
         let solved = built.solved();
-        let caches = self.cache_exports.to_vec();
+        let caches = self.cache_exports;
         let caches = cache_transfer::export_all(engine, session, progress, &solved, caches);
         let origins = provenance::for_history(engine, self.invocation, self.provenance, &built);
         let ((), answers, origins) =

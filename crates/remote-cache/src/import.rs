@@ -50,10 +50,7 @@ pub async fn import<O: Clone + Send + Sync + 'static>(
             Some(cache)
         }
         Err(error) => {
-            warnings.push(format!(
-                "cache import from {} skipped: {error}",
-                name(options)
-            ));
+            warnings.push(format!("cache import from {options} skipped: {error}"));
             None
         }
     };
@@ -62,14 +59,6 @@ pub async fn import<O: Clone + Send + Sync + 'static>(
         warnings,
         losses,
         layers,
-    }
-}
-
-fn name(options: &ImportOptions) -> String {
-    match options {
-        ImportOptions::Directory { path, .. } => path.display().to_string(),
-        ImportOptions::Registry { reference, .. } => reference.to_string(),
-        ImportOptions::Store(options) => options.title(),
     }
 }
 
@@ -140,7 +129,7 @@ async fn read(
         (ImportOptions::Registry { .. }, _) => return Err("no registry client is set up".into()),
         (ImportOptions::Store(_), _) => return Err("no store is set up".into()),
     };
-    let id = format!("{}:{}", name(options), manifest.digest);
+    let id = format!("{options}:{}", manifest.digest);
     let manifest: Manifest = serde_json::from_slice(&bytes)?;
     let mut graph = CacheGraph::default();
     let reader = Reader {
@@ -150,7 +139,7 @@ async fn read(
     reader.read(&manifest, &mut graph).await?;
     Ok(Read {
         id,
-        name: name(options),
+        name: options.to_string(),
         place,
         graph,
     })

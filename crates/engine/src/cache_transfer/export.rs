@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::try_join_all;
 use kiln_exporter::Compression;
 use kiln_remote_cache::mounts::{MountKeys, MountsWanted};
 use kiln_remote_cache::{
@@ -25,7 +24,6 @@ use crate::request::{Attributes, CacheEntry};
 use crate::step::Step;
 
 /// A cache export whose keys have been checked.
-#[derive(Clone)]
 pub(crate) struct CacheExport {
     options: ExportOptions,
     compression: Compression,
@@ -106,12 +104,12 @@ pub(crate) async fn export_all(
     session: &Session,
     progress: &ProgressSink,
     solved: &[Solved<Output>],
-    exports: Vec<CacheExport>,
+    exports: &[CacheExport],
 ) -> Result<Attributes, BuildError> {
     let (directories, others): (Vec<_>, Vec<_>) = exports
-        .into_iter()
+        .iter()
         .filter(|export| !export.is_inline())
-        .partition(CacheExport::is_directory);
+        .partition(|export| export.is_directory());
     // A client writes the one manifest that the response can name into the index of its directory: a directory's
     // comes last, and takes the place of others.
     let exports = others
@@ -119,7 +117,7 @@ pub(crate) async fn export_all(
         .chain(directories)
         .map(|export| async move {
             let step = Step::start(progress, export.title());
-            let exported = export_one(engine, session, &step, solved, &export).await;
+            let exported = export_one(engine, session, &step, solved, export).await;
             match (step.finish(exported), export.options.ignore_error) {
                 (Err(_), true) => Ok(Attributes::new()),
                 (exported, _) => exported,
@@ -157,27 +155,23 @@ async fn export_one(
 }
 
 /// The way to where a cache goes, if that is not a directory on this machine.
-pub(super) fn way<'a>(
-    engine: &'a Engine,
-    session: &'a Session,
-    destination: &'a Destination,
-) -> BoxFuture<'a, Result<Option<Place>, BuildError>> {
-    // Boxed: what it awaits is nested too deeply for the compiler to see through from afar.
-    async move {
-        match destination {
-            Destination::Registry {
-                reference,
-                insecure,
-            } => {
-                let repository = engine.repository(reference, Access::of(*insecure), session)?;
-                Ok(Some(Place::Repository(repository)))
-            }
-            Destination::Directory { path, .. } => client_cache(session, path).await,
-            Destination::Store(options) => store(engine, options).await.map(Some),
-            Destination::Inline => Ok(None),
+pub(super) async fn way(
+    engine: &Engine,
+    session: &Session,
+    destination: &Destination,
+) -> Result<Option<Place>, BuildError> {
+    match destination {
+        Destination::Registry {
+            reference,
+            insecure,
+        } => {
+            let repository = engine.repository(reference, Access::of(*insecure), session)?;
+            Ok(Some(Place::Repository(repository)))
         }
+        Destination::Directory { path, .. } => client_cache(session, path).await,
+        Destination::Store(options) => store(engine, options).await.map(Some),
+        Destination::Inline => Ok(None),
     }
-    .boxed()
 }
 
 type Records = Vec<kiln_solver::ExportRecord<Vec<kiln_remote_cache::CacheLayer>>>;

@@ -120,11 +120,7 @@ impl Imports {
         import: CacheImport,
     ) -> Found {
         let CacheImport { options, mounts } = import;
-        let name = match &options {
-            ImportOptions::Directory { path, .. } => path.display().to_string(),
-            ImportOptions::Registry { reference, .. } => reference.to_string(),
-            ImportOptions::Store(options) => options.title(),
-        };
+        let name = options.to_string();
         let step = Step::start(progress, format!("importing cache manifest from {name}"));
         let way = match way(engine, session, &options).await {
             Ok(way) => way,

@@ -110,6 +110,16 @@ pub enum ImportOptions {
     Store(Box<StoreOptions>),
 }
 
+impl fmt::Display for ImportOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory { path, .. } => path.display().fmt(formatter),
+            Self::Registry { reference, .. } => reference.fmt(formatter),
+            Self::Store(options) => formatter.write_str(&options.title()),
+        }
+    }
+}
+
 /// A store of objects, and the way there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreOptions {
