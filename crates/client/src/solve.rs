@@ -17,7 +17,8 @@ use crate::{Client, ClientError, layouts};
 /// to be over.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How long news may take to begin after the build's end.
+/// How long news may take to begin after the end of a build that failed: one
+/// that was refused has none.
 const LATE: Duration = Duration::from_millis(500);
 
 /// What a failed build is said to have failed at.
@@ -41,7 +42,7 @@ impl Client {
         let (ended, end) = oneshot::channel();
         let building = async {
             let outcome = self.run(&request, lent).await;
-            let _ = ended.send(());
+            let _ = ended.send(outcome.is_ok());
             outcome
         };
         let following = self.follow(&request.reference, progress, end);
@@ -101,18 +102,18 @@ impl Client {
 
     /// Passes on news until they end. Without news a build is still a build,
     /// so trouble here only gets logged.
-    async fn follow(&self, reference: &str, progress: ProgressSink, end: oneshot::Receiver<()>) {
+    async fn follow(&self, reference: &str, progress: ProgressSink, end: oneshot::Receiver<bool>) {
         let mut end = pin!(end);
         let mut asked = pin!(self.status(reference));
         let updates = tokio::select! {
             updates = &mut asked => updates,
-            _ = &mut end => {
-                // A short build may be over before its news begin; one that
-                // was refused has none.
-                let Ok(Ok(updates)) = tokio::time::timeout(LATE, asked).await else {
+            is_good = &mut end => {
+                // A short build may be over before its news begin.
+                let patience = if is_good == Ok(true) { SILENCE } else { LATE };
+                let Ok(Ok(updates)) = tokio::time::timeout(patience, asked).await else {
                     return;
                 };
-                return pass_on(pin!(updates), &progress, None::<oneshot::Receiver<()>>).await;
+                return pass_on(pin!(updates), &progress, None::<oneshot::Receiver<bool>>).await;
             }
         };
         match updates {
