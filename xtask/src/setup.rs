@@ -11,6 +11,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("debootstrap", "debootstrap"),
     ("docker-registry", "docker-registry"),
     ("gcc", "gcc"),
+    ("gpg", "gpg"),
+    ("gpg-agent", "gpg-agent"),
     ("git", "git"),
     ("htpasswd", "apache2-utils"),
     ("make", "make"),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use kiln_llb::pb;
 use kiln_source::{
-    GitIdentifier, GitLog, GitObjects, GitRevision, HttpFile, HttpIdentifier, SourceError,
+    ChecksumRequest, GitIdentifier, GitLog, GitObjects, GitRevision, HttpFile, HttpIdentifier,
+    SourceError,
 };
 
 use crate::bridge::Bridge;
@@ -78,19 +79,32 @@ impl Bridge {
         step.finish(found.map_err(source_error))
     }
 
-    /// Finds out what a file of a web server is, shown as a step called `name`.
+    /// Finds out what a file of a web server is, and a further checksum of it if one is wanted, shown as a step called
+    /// `name`.
     pub(crate) async fn file(
         &self,
         http: &HttpIdentifier,
+        wanted: Option<ChecksumRequest>,
         name: &str,
-    ) -> Result<HttpFile, BuildError> {
+    ) -> Result<(HttpFile, Option<String>), BuildError> {
         let step = Step::start(&self.progress, name);
         let download = Download::start(step.reporter.clone(), &http.url);
         let sessions = [self.session.clone()];
         let files = &self.engine.worker.sources.files;
-        let file = files.resolve(http, &sessions, download.progress()).await;
+        let find = async {
+            let file = files.resolve(http, &sessions, download.progress()).await?;
+            let checksum = match wanted {
+                None => None,
+                Some(wanted) => {
+                    let checksum = files.checksum(http, wanted, &sessions, download.progress());
+                    Some(checksum.await?)
+                }
+            };
+            Ok::<_, SourceError>((file, checksum))
+        };
+        let found = find.await;
         download.done();
-        step.finish(file.map_err(source_error))
+        step.finish(found.map_err(source_error))
     }
 }
 

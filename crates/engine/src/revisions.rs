@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 pub(crate) struct Revisions(Mutex<HashMap<String, Arc<OnceCell<GitRevision>>>>);
 
 impl Revisions {
-    /// What the reference stands for in this build.
+    /// What the reference stands for in this build, signed by whom `git` demands.
     pub(crate) async fn resolve(
         &self,
         source: &GitSource,
@@ -22,8 +22,11 @@ impl Revisions {
         log: GitLog,
     ) -> Result<GitRevision, SourceError> {
         let cell = self.cell(git);
-        let revision = cell.get_or_try_init(|| source.resolve(git, sessions, log));
-        revision.await.cloned()
+        let revision = cell.get_or_try_init(|| source.resolve(git, sessions, log.clone()));
+        let revision = revision.await?.clone();
+        // Of the same revision some may demand a signature and others not.
+        source.verify(git, &revision, sessions, log).await?;
+        Ok(revision)
     }
 
     /// Whoever demands another commit asks again.

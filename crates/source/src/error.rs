@@ -7,6 +7,7 @@ use kiln_containerd::ContainerdError;
 use kiln_registry::{ReferenceError, RegistryError};
 use kiln_session::SessionError;
 use kiln_session::transfer::TransferError;
+use kiln_signature::SignatureError;
 use kiln_store::StoreError;
 use kiln_store::walk::FilterError;
 use oci_spec::image::Digest;
@@ -183,7 +184,21 @@ pub enum SourceError {
         /// What was to come.
         expected: Digest,
     },
-    /// A download could not be written.
+    /// A signature without keys, or keys without a signature.
+    #[error(
+        "http signature verification requires both pubkey and signature: give http.sig.pubkey and http.sig.signature"
+    )]
+    HalfASignature,
+    /// A file is not signed by anybody who is trusted.
+    #[error("failed to verify pgp signature of {url}: {source}")]
+    DownloadSignature {
+        /// The file, without passwords.
+        url: String,
+        /// What does not fit.
+        #[source]
+        source: SignatureError,
+    },
+    /// A download could not be written, or read again.
     #[error("download of {url}: cannot {action} the file: {source}")]
     DownloadWrite {
         /// The file, without passwords.

@@ -18,10 +18,12 @@ mod single_file;
 
 pub use error::SourceError;
 pub use git::{GitIdentifier, GitLog, GitObjects, GitRevision, GitSource};
-pub use http::{DownloadProgress, HttpFile, HttpIdentifier, HttpSource};
+pub use http::{
+    ChecksumAlgorithm, ChecksumRequest, DownloadProgress, HttpFile, HttpIdentifier, HttpSource,
+};
 pub use image::{
-    BlobHome, BlobIdentifier, Image, ImageIdentifier, ImageLookup, ImageSource, LayoutIdentifier,
-    LayoutSource, PullProgress, ResolveMode, ResolvedImage, session_authority,
+    AttestationChain, BlobHome, BlobIdentifier, Image, ImageIdentifier, ImageLookup, ImageSource,
+    LayoutIdentifier, LayoutSource, PullProgress, ResolveMode, ResolvedImage, session_authority,
 };
 pub use local::{Differ, LocalIdentifier, LocalProgress, LocalSource, TransferProgress};
 

@@ -192,12 +192,13 @@ fn digest(content: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(content)))
 }
 
-fn descriptor(media_type: &str, blob: &Blob) -> Value {
+/// How a manifest or index names a blob.
+pub fn descriptor(media_type: &str, blob: &Blob) -> Value {
     json!({"mediaType": media_type, "digest": blob.digest, "size": blob.size})
 }
 
 /// Adds `descriptor` to the layout's index under `tag`, in place of an earlier one of that tag.
-fn add_to_index(dir: &Path, mut descriptor: Value, tag: &str) -> io::Result<()> {
+pub fn add_to_index(dir: &Path, mut descriptor: Value, tag: &str) -> io::Result<()> {
     descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
     let path = dir.join("index.json");
     let mut manifests: Vec<Value> = match fs::read(&path) {

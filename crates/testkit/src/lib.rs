@@ -22,6 +22,7 @@ pub mod docker;
 pub mod faults;
 pub mod git;
 pub mod image;
+pub mod keys;
 pub mod proxy;
 pub mod registry;
 pub mod rootfs;

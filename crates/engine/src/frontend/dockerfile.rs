@@ -134,7 +134,7 @@ impl Door for Bridge {
                 })
             }
             Some(Remote::Http(http)) => {
-                let file = self.file(&http, log_name).await?;
+                let (file, _) = self.file(&http, None, log_name).await?;
                 Ok(SourceMeta {
                     commit: Bytes::new(),
                     modified: file.modified(),

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use kiln_signature::SignatureError;
+
 use super::command::Failed;
 
 /// An error of a git source. Repositories are named without credentials.
@@ -154,6 +156,35 @@ pub enum GitError {
         /// Why it failed.
         #[source]
         source: io::Error,
+    },
+    /// Nobody is trusted.
+    #[error("git.sig.* needs the keys that are trusted: give them as git.sig.pubkey")]
+    NoSignatureKeys,
+    /// A tag's signature is both needed and not to be looked at.
+    #[error("git.sig.requiresignedtag and git.sig.ignoresignedtag contradict each other")]
+    SignedTagContradiction,
+    /// There is no annotated tag to be signed.
+    #[error("signed tag required but no signed tag found: {remote} is no annotated tag")]
+    NoSignedTag {
+        /// The repository, with the reference.
+        remote: String,
+    },
+    /// Nobody signed it.
+    #[error("git object is not signed: {what}")]
+    NotSigned {
+        /// Commit or tag, with the repository.
+        what: String,
+    },
+    /// Nobody who is trusted signed it.
+    #[error("signature of the {what} of {remote}: {source}")]
+    Signature {
+        /// Commit or tag.
+        what: &'static str,
+        /// The repository, with the reference.
+        remote: String,
+        /// What does not fit.
+        #[source]
+        source: SignatureError,
     },
     /// An object that cannot be understood.
     #[error("invalid {what} {name} in {remote}")]

@@ -7,12 +7,12 @@ use kiln_llb::git_url::{GitUrl, is_git_transport};
 use kiln_llb::redact;
 
 use super::error::GitError;
+use super::signature::GitSignature;
 use crate::attribute::invalid;
 use crate::error::SourceError;
 
 /// Attributes that are not there yet, with what they are about.
-const UNSUPPORTED: [(&str, &str); 3] = [
-    ("git.sig.", "signatures of commits and tags (git.sig.*)"),
+const UNSUPPORTED: [(&str, &str); 2] = [
     ("git.bundle", "git bundles as sources (git.bundle)"),
     (
         "git.checkoutbundle",
@@ -47,6 +47,8 @@ pub struct GitIdentifier {
     pub ssh_agent: String,
     /// `git.knownsshhosts`: lines as of a `known_hosts` file; if empty, any host is believed.
     pub known_hosts: String,
+    /// `git.sig.*`: who must have signed it; anybody may have made it, if absent.
+    pub signature: Option<GitSignature>,
 }
 
 /// Whether files come with their repository.
@@ -121,6 +123,7 @@ impl GitIdentifier {
                     }
                 }
             }
+            _ if GitSignature::set(&mut self.signature, name, value)? => {}
             _ => {
                 let known = UNSUPPORTED.iter().find(|(it, _)| name.starts_with(it));
                 if let Some((_, what)) = known.filter(|_| !matches!(value, "" | "false")) {
@@ -146,6 +149,11 @@ impl GitIdentifier {
         }
         if !self.checksum.chars().all(|c| c.is_ascii_hexdigit()) {
             return Err(GitError::Checksum(self.checksum.clone()).into());
+        }
+        if let Some(signature) = &self.signature
+            && signature.keys.is_empty()
+        {
+            return Err(GitError::NoSignatureKeys.into());
         }
         if !self.is_by_commit || is_commit(&self.reference) {
             return Ok(());

@@ -18,6 +18,7 @@ mod checkout;
 mod submodules;
 mod times;
 
+mod signature;
 mod source;
 mod task;
 
@@ -25,4 +26,5 @@ pub use error::GitError;
 pub use identifier::{GitDirectory, GitIdentifier, GitTimes, Submodules};
 pub use output::GitLog;
 pub use resolve::GitRevision;
+pub use signature::{GitSignature, SignedTag};
 pub use source::{GitObjects, GitSource};

@@ -9,6 +9,7 @@ use super::access::Address;
 use super::identifier::GitIdentifier;
 use super::output::GitLog;
 use super::resolve::{self, GitRevision};
+use super::signature;
 use super::task::Task;
 use crate::blocking::blocking;
 use crate::error::SourceError;
@@ -37,7 +38,8 @@ impl GitSource {
         Self { store, proxies }
     }
 
-    /// What the reference stands for now. The server is not asked about commits.
+    /// What the reference stands for now, whoever made it: [`GitSource::verify`] has to follow. The server is not
+    /// asked about commits.
     pub async fn resolve(
         &self,
         identifier: &GitIdentifier,
@@ -50,6 +52,21 @@ impl GitSource {
         let task = self.task(identifier, sessions, log);
         let git = task.git(&task.main, identifier.shown()).await?;
         Ok(resolve::ask(&git, &task.main.url, identifier).await?)
+    }
+
+    /// Checks that the revision is signed as the identifier demands, if it does.
+    pub async fn verify(
+        &self,
+        identifier: &GitIdentifier,
+        revision: &GitRevision,
+        sessions: &[Session],
+        log: GitLog,
+    ) -> Result<(), SourceError> {
+        let Some(wanted) = &identifier.signature else {
+            return Ok(());
+        };
+        let objects = self.objects(identifier, revision, sessions, log).await?;
+        Ok(signature::check(identifier, wanted, &objects)?)
     }
 
     /// The files in a tree of their own.

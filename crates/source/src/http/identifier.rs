@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use kiln_llb::attr;
 use oci_spec::image::Digest;
 use serde::Serialize;
 
@@ -32,6 +33,17 @@ pub struct HttpIdentifier {
     pub header_secret: String,
     /// `http.header.*`, by name.
     pub headers: Vec<Header>,
+    /// `http.sig.*`: who must have signed it.
+    pub signature: Option<HttpSignature>,
+}
+
+/// Somebody's signature of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HttpSignature {
+    /// `http.sig.pubkey`: those who are trusted, as armored OpenPGP keys.
+    pub keys: String,
+    /// `http.sig.signature`: an armored detached signature by OpenPGP.
+    pub signature: String,
 }
 
 /// A header of the request.
@@ -60,11 +72,17 @@ impl HttpIdentifier {
             gid: 0,
             header_secret: String::new(),
             headers: Vec::new(),
+            signature: None,
         };
         for (name, value) in attributes {
             identifier.set(name, value)?;
         }
         identifier.headers.sort();
+        if let Some(HttpSignature { keys, signature }) = &identifier.signature
+            && (keys.is_empty() || signature.is_empty())
+        {
+            return Err(SourceError::HalfASignature);
+        }
         Ok(identifier)
     }
 
@@ -85,10 +103,11 @@ impl HttpIdentifier {
             "http.uid" => self.uid = number("http.uid")?,
             "http.gid" => self.gid = number("http.gid")?,
             "http.authheadersecret" => value.clone_into(&mut self.header_secret),
-            "http.sig.pubkey" | "http.sig.signature" => {
-                return Err(SourceError::Unsupported {
-                    what: "signatures of downloads (http.sig.*)".into(),
-                });
+            attr::HTTP_SIGNATURE_KEYS => {
+                value.clone_into(&mut self.signature.get_or_insert_default().keys);
+            }
+            attr::HTTP_SIGNATURE => {
+                value.clone_into(&mut self.signature.get_or_insert_default().signature);
             }
             _ => {
                 let header = name.strip_prefix("http.header.");

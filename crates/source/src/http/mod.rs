@@ -1,5 +1,6 @@
 //! Files from web servers, for `ADD https://…` and contexts that are archives.
 
+mod content;
 mod filename;
 mod identifier;
 mod remember;
@@ -7,5 +8,6 @@ mod request;
 mod save;
 mod source;
 
-pub use identifier::HttpIdentifier;
+pub use content::{ChecksumAlgorithm, ChecksumRequest};
+pub use identifier::{HttpIdentifier, HttpSignature};
 pub use source::{DownloadProgress, HttpFile, HttpSource};

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use kiln_llb::redact;
 use kiln_registry::Client as RegistryClient;
 use kiln_session::Session;
 use kiln_store::{Ref, Store};
 use oci_spec::image::Digest;
 use reqwest::{Response, StatusCode};
 
+use super::content::{ChecksumRequest, Content};
 use super::filename;
 use super::identifier::HttpIdentifier;
 use super::remember::{self, Before, Memory};
@@ -81,15 +83,17 @@ impl HttpSource {
         Self { store, network }
     }
 
-    /// What the file is. With a checksum that is known without asking; a file that is here is not fetched again
-    /// unless it has changed.
+    /// What the file is, signed by whom the identifier demands. With a checksum alone that is known without asking; a
+    /// file that is here is not fetched again unless it has changed.
     pub async fn resolve(
         &self,
         identifier: &HttpIdentifier,
         sessions: &[Session],
         progress: DownloadProgress,
     ) -> Result<HttpFile, SourceError> {
-        if let Some(digest) = &identifier.checksum {
+        if let Some(digest) = &identifier.checksum
+            && identifier.signature.is_none()
+        {
             return Ok(HttpFile {
                 digest: digest.clone(),
                 filename: filename::choose(&identifier.filename, None, &identifier.url),
@@ -97,8 +101,25 @@ impl HttpSource {
                 reference: None,
             });
         }
-        let before = self.current(identifier, sessions, progress).await?;
+        let before = self.wanted(identifier, sessions, progress).await?;
+        if let Some(signature) = identifier.signature.clone() {
+            let content = self.content(identifier, &before);
+            blocking(move || content()?.verify(&signature)).await?;
+        }
         Ok(HttpFile::of(&before))
+    }
+
+    /// A further checksum of the file.
+    pub async fn checksum(
+        &self,
+        identifier: &HttpIdentifier,
+        request: ChecksumRequest,
+        sessions: &[Session],
+        progress: DownloadProgress,
+    ) -> Result<String, SourceError> {
+        let before = self.wanted(identifier, sessions, progress).await?;
+        let content = self.content(identifier, &before);
+        blocking(move || content()?.checksum(&request)).await
     }
 
     /// The file in a tree of its own.
@@ -112,12 +133,49 @@ impl HttpSource {
         if let Some(reference) = &file.reference {
             return Ok(reference.clone());
         }
-        let before = self.recall(identifier).await?;
-        if let Some(before) = before.filter(|before| before.memory.digest == file.digest) {
-            return Ok(before.reference);
+        let before = self.wanted(identifier, sessions, progress).await?;
+        Ok(before.reference)
+    }
+
+    /// The file with the checksum that the identifier demands, if it is here, else as the server has it.
+    async fn wanted(
+        &self,
+        identifier: &HttpIdentifier,
+        sessions: &[Session],
+        progress: DownloadProgress,
+    ) -> Result<Before, SourceError> {
+        if let Some(digest) = &identifier.checksum
+            && let Some(before) = self.recall(identifier).await?
+            && before.memory.digest == *digest
+        {
+            return Ok(before);
         }
         let before = self.current(identifier, sessions, progress).await?;
-        Ok(before.reference)
+        // One that has not changed since a build without this checksum is not fetched, and so not compared.
+        match &identifier.checksum {
+            Some(expected) if *expected != before.memory.digest => {
+                Err(SourceError::DownloadDigest {
+                    url: redact::credentials(&identifier.url),
+                    actual: before.memory.digest,
+                    expected: expected.clone(),
+                })
+            }
+            _ => Ok(before),
+        }
+    }
+
+    /// How to open a file that is here.
+    fn content(
+        &self,
+        identifier: &HttpIdentifier,
+        before: &Before,
+    ) -> impl FnOnce() -> Result<Content, SourceError> + Send + 'static {
+        let (store, tree) = (self.store.clone(), before.reference.clone());
+        let (name, url) = (
+            before.memory.filename.clone(),
+            redact::credentials(&identifier.url),
+        );
+        move || Content::open(&store, &tree, &name, url)
     }
 
     /// The file as the server has it now, fetched if it is not here.

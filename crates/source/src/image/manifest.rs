@@ -79,7 +79,7 @@ pub(super) async fn load(
 
 /// The best entry for a platform: exact before compatible, entries without a platform
 /// last and only if their image's config says that it fits.
-async fn select(
+pub(super) async fn select(
     origin: &Origin,
     index: &ImageIndex,
     digest: &Digest,

@@ -1,5 +1,6 @@
 //! Images: `docker-image://` from registries and `oci-layout://` from directories, and single blobs of both.
 
+mod attestations;
 mod blob;
 mod blob_identifier;
 mod cache_key;
@@ -11,6 +12,7 @@ mod manifest;
 mod origin;
 mod source;
 
+pub use attestations::AttestationChain;
 pub use blob_identifier::{BlobHome, BlobIdentifier};
 pub use fetch::PullProgress;
 pub use identifier::{ImageIdentifier, LayoutIdentifier, ResolveMode};

@@ -123,6 +123,18 @@ impl ImageSource {
         identifier: &ImageIdentifier,
         session: &Session,
     ) -> Result<(Origin, Manifest), SourceError> {
+        let (origin, root) = self.locate(identifier, session).await?;
+        let name = identifier.reference.to_string();
+        let manifest = manifest::load(&origin, root, &identifier.platform, &name).await?;
+        Ok((origin, manifest))
+    }
+
+    /// What the reference stands for, and where all of it is.
+    pub(super) async fn locate(
+        &self,
+        identifier: &ImageIdentifier,
+        session: &Session,
+    ) -> Result<(Origin, Descriptor), SourceError> {
         let authority = Arc::new(SessionAuthority(session.clone()));
         let repository = self.client.repository(&identifier.reference, authority);
         let (root, place) = self.find(identifier, repository).await?;
@@ -130,9 +142,7 @@ impl ImageSource {
             place,
             store: self.store.clone(),
         };
-        let name = identifier.reference.to_string();
-        let manifest = manifest::load(&origin, root, &identifier.platform, &name).await?;
-        Ok((origin, manifest))
+        Ok((origin, root))
     }
 
     /// The descriptor the reference stands for, and where the rest is. A digest that is in the store needs nobody.

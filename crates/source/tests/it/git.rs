@@ -438,8 +438,17 @@ async fn attributes_are_checked() {
         ),
         (
             "",
-            &[("git.sig.pubkey", "x")],
-            "(git.sig.*) are not supported yet",
+            &[("git.sig.rejectexpired", "true")],
+            "needs the keys that are trusted",
+        ),
+        (
+            "",
+            &[
+                ("git.sig.pubkey", "x"),
+                ("git.sig.ignoresignedtag", "true"),
+                ("git.sig.requiresignedtag", "true"),
+            ],
+            "contradict each other",
         ),
     ] {
         let place = format!("git/a.git{fragment}");

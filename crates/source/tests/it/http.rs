@@ -269,5 +269,10 @@ fn attributes_are_checked() {
     );
     check("http.perm", "rwx", "invalid http.perm \"rwx\"");
     check("http.uid", "-1", "invalid http.uid \"-1\"");
-    check("http.sig.pubkey", "x", "not supported yet");
+    check("http.sig.pubkey", "x", "requires both pubkey and signature");
+    check(
+        "http.sig.signature",
+        "x",
+        "requires both pubkey and signature",
+    );
 }

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attestations;
 mod blob;
 mod filter;
 mod git;
+mod git_signatures;
 mod http;
+mod http_content;
 mod image;
 mod layout;
 mod local;

@@ -1,23 +1,25 @@
 //! What a source is, without fetching its files, in the gateway's terms.
 
+mod attestations;
+mod remote;
+
 use std::collections::BTreeMap;
 
-use kiln_llb::{pb, platform, redact};
+use kiln_llb::{pb, platform};
 use kiln_protocol::frontend::{
-    ResolveSourceGitResponse, ResolveSourceHttpRequest, ResolveSourceHttpResponse,
     ResolveSourceImageResponse, ResolveSourceMetaRequest, ResolveSourceMetaResponse,
 };
-use kiln_source::git::GitDirectory;
-use kiln_source::{GitIdentifier, ImageIdentifier, LayoutIdentifier, ResolvedImage};
+use kiln_source::{ImageIdentifier, LayoutIdentifier, ResolvedImage};
 use oci_spec::image::Platform;
-use prost_types::Timestamp;
 
 use crate::bridge::Bridge;
 use crate::error::{BuildError, Kind};
 use crate::ops::source::source_error;
-use crate::remote_sources::{FoundRevision, ObjectsWanted, Remote};
+use crate::remote_sources::{ObjectsWanted, Remote};
+use attestations::AttestationsWanted;
 
 /// An image to look up.
+#[derive(Clone)]
 pub(crate) struct WantedImage {
     /// `scheme://…`.
     pub(crate) identifier: String,
@@ -47,28 +49,27 @@ impl Bridge {
                 true => ObjectsWanted::Yes,
                 false => ObjectsWanted::No,
             };
-            refuse_checksums(&request.http.unwrap_or_default())?;
+            let checksum = request.http.and_then(|http| http.checksum_request);
             return self
-                .describe_remote((remote, source), wanted, request.log_name)
+                .describe_remote((remote, source), (wanted, checksum), request.log_name)
                 .await;
         }
         let image = request.image.unwrap_or_default();
-        if image.attestation_chain || !image.resolve_attestations.is_empty() {
-            return Err(invalid(
-                "looking up the attestations of an image is not supported yet",
-            ));
-        }
         let mut attributes = source.attrs.clone();
         if !request.resolve_mode.is_empty() {
             attributes.insert("image.resolvemode".into(), request.resolve_mode);
         }
-        let found = self.find_image(WantedImage {
+        let wanted = WantedImage {
             identifier: source.identifier,
             attributes,
             platform: self.platform(request.platform.as_ref()),
             log_name: request.log_name,
-        });
-        let found = found.await?;
+        };
+        let found = self.find_image(wanted.clone()).await?;
+        let attestation_chain = match AttestationsWanted::of(&image) {
+            None => None,
+            Some(attestations) => self.attestation_chain(wanted, attestations).await?,
+        };
         Ok(ResolveSourceMetaResponse {
             source: Some(pb::SourceOp {
                 identifier: found.identifier,
@@ -80,44 +81,10 @@ impl Bridge {
                     true => Default::default(),
                     false => found.image.config,
                 },
-                attestation_chain: None,
+                attestation_chain,
             }),
             ..ResolveSourceMetaResponse::default()
         })
-    }
-
-    /// A repository, or a file of a web server.
-    async fn describe_remote(
-        &self,
-        (remote, source): (Remote, pb::SourceOp),
-        wanted: ObjectsWanted,
-        log_name: String,
-    ) -> Result<ResolveSourceMetaResponse, BuildError> {
-        let name = match log_name.as_str() {
-            "" => format!("resolve {}", redact::credentials(&source.identifier)),
-            name => name.to_owned(),
-        };
-        let mut response = ResolveSourceMetaResponse {
-            source: Some(source),
-            ..ResolveSourceMetaResponse::default()
-        };
-        match remote {
-            Remote::Git(git) => {
-                let found = self.revision(&git, wanted, &name).await?;
-                response.git = Some(git_response(&git, found));
-            }
-            Remote::Http(http) => {
-                let file = self.file(&http, &name).await?;
-                let modified = file.modified();
-                response.http = Some(ResolveSourceHttpResponse {
-                    checksum: file.digest.to_string(),
-                    filename: file.filename().to_owned(),
-                    last_modified: modified.map(|seconds| Timestamp { seconds, nanos: 0 }),
-                    checksum_response: None,
-                });
-            }
-        }
-        Ok(response)
     }
 
     /// The platform that a frontend means.
@@ -158,39 +125,6 @@ impl Bridge {
                 "source {identifier:?}: there is nothing to look up for such a source"
             ))),
         }
-    }
-}
-
-/// What is said of a revision: that it is a tag only if its commit is not its name for all purposes.
-fn git_response(git: &GitIdentifier, found: FoundRevision) -> ResolveSourceGitResponse {
-    let FoundRevision { revision, objects } = found;
-    let mut response = ResolveSourceGitResponse {
-        checksum: revision.checksum,
-        r#ref: revision.reference,
-        ..ResolveSourceGitResponse::default()
-    };
-    match objects {
-        Some(objects) => {
-            if let Some(tag) = objects.tag {
-                response.commit_checksum = objects.commit_name;
-                response.tag_object = tag;
-            }
-            response.commit_object = objects.commit;
-        }
-        None if git.git_directory == GitDirectory::Dropped => {
-            response.commit_checksum = revision.commit.unwrap_or_default();
-        }
-        None => {}
-    }
-    response
-}
-
-fn refuse_checksums(request: &ResolveSourceHttpRequest) -> Result<(), BuildError> {
-    match request.checksum_request {
-        None => Ok(()),
-        Some(_) => Err(invalid(
-            "further checksums of a file of a web server are not supported yet",
-        )),
     }
 }
 

@@ -1,0 +1,167 @@
+//! Signatures that commits and tags must have.
+
+use kiln_llb::attr;
+use kiln_signature::{Expiry, verify_git};
+
+use super::error::GitError;
+use super::identifier::GitIdentifier;
+use super::source::GitObjects;
+
+/// How signatures of tags begin: they stand at the end of the message.
+const BEGINS: [&[u8]; 2] = [
+    b"-----BEGIN PGP SIGNATURE-----",
+    b"-----BEGIN SSH SIGNATURE-----",
+];
+
+/// `git.sig.*`: who must have signed a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GitSignature {
+    /// Those who are trusted: armored OpenPGP keys, or lines of an `authorized_keys` file.
+    pub keys: String,
+    /// Whether their keys may have expired since.
+    pub expiry: Expiry,
+    /// What has to be signed.
+    pub tag: SignedTag,
+}
+
+/// Which signature of a revision that is an annotated tag counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SignedTag {
+    /// That of the tag, or that of the commit.
+    #[default]
+    Preferred,
+    /// That of the tag; there must be one.
+    Required,
+    /// That of the commit.
+    Ignored,
+}
+
+impl GitSignature {
+    /// Takes in an attribute; whether it is one.
+    pub(super) fn set(
+        signature: &mut Option<Self>,
+        name: &str,
+        value: &str,
+    ) -> Result<bool, GitError> {
+        let is_true = value == "true";
+        let keys = attr::GIT_SIGNATURE_KEYS;
+        let switches = [
+            attr::GIT_SIGNATURE_REJECT_EXPIRED,
+            attr::GIT_SIGNATURE_REQUIRE_TAG,
+            attr::GIT_SIGNATURE_IGNORE_TAG,
+        ];
+        if name != keys && !switches.contains(&name) {
+            return Ok(false);
+        }
+        let signature = signature.get_or_insert_default();
+        let tag = match name {
+            attr::GIT_SIGNATURE_REQUIRE_TAG if is_true => SignedTag::Required,
+            attr::GIT_SIGNATURE_IGNORE_TAG if is_true => SignedTag::Ignored,
+            attr::GIT_SIGNATURE_REJECT_EXPIRED if is_true => {
+                signature.expiry = Expiry::Now;
+                return Ok(true);
+            }
+            name if name == keys => {
+                value.clone_into(&mut signature.keys);
+                return Ok(true);
+            }
+            _ => return Ok(true),
+        };
+        if signature.tag != SignedTag::Preferred {
+            return Err(GitError::SignedTagContradiction);
+        }
+        signature.tag = tag;
+        Ok(true)
+    }
+}
+
+/// Checks that a revision is signed as its identifier demands.
+pub(super) fn check(
+    identifier: &GitIdentifier,
+    wanted: &GitSignature,
+    objects: &GitObjects,
+) -> Result<(), GitError> {
+    let verify = |(signed, signature): (Vec<u8>, String), what: &'static str| {
+        if signature.is_empty() {
+            let what = format!("{what} of {}", identifier.url());
+            return Err(GitError::NotSigned { what });
+        }
+        let verified = verify_git(&signed, &signature, &wanted.keys, wanted.expiry);
+        verified.map_err(|source| GitError::Signature {
+            what,
+            remote: identifier.url(),
+            source,
+        })
+    };
+    let of_tag = match (&objects.tag, wanted.tag) {
+        (None, SignedTag::Required) => {
+            let remote = identifier.url();
+            return Err(GitError::NoSignedTag { remote });
+        }
+        (None, _) | (_, SignedTag::Ignored) => None,
+        (Some(tag), _) => Some(verify(split_tag(tag), "tag")),
+    };
+    match of_tag {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) if wanted.tag == SignedTag::Required => Err(error),
+        _ => verify(
+            split_commit(&objects.commit, &objects.commit_name),
+            "commit",
+        ),
+    }
+}
+
+/// A commit as it was signed, and its signature. The signature is a header of which further lines begin with a space;
+/// one for names by the other hash may stand beside it (git's `signature-format` and `hash-function-transition`).
+fn split_commit(object: &[u8], name: &str) -> (Vec<u8>, String) {
+    let own: &[u8] = match name.len() {
+        64 => b"gpgsig-sha256 ",
+        _ => b"gpgsig ",
+    };
+    let mut signed = Vec::with_capacity(object.len());
+    let mut signature = Vec::new();
+    let mut place = Place::Signed;
+    for line in object.split_inclusive(|byte| *byte == b'\n') {
+        let is_further = line.first() == Some(&b' ');
+        place = match place {
+            Place::Message => Place::Message,
+            _ if line == b"\n" => Place::Message,
+            place if is_further => place,
+            _ if line.starts_with(own) => Place::Signature,
+            _ if line.starts_with(b"gpgsig") => Place::Dropped,
+            _ => Place::Signed,
+        };
+        match place {
+            Place::Signed | Place::Message => signed.extend_from_slice(line),
+            Place::Signature if is_further => signature.extend_from_slice(&line[1..]),
+            Place::Signature => signature.extend_from_slice(&line[own.len()..]),
+            Place::Dropped => {}
+        }
+    }
+    (signed, String::from_utf8_lossy(&signature).into_owned())
+}
+
+/// What a line of a commit belongs to.
+#[derive(Clone, Copy)]
+enum Place {
+    Signed,
+    Signature,
+    /// A signature that is not looked at, nor part of what is signed.
+    Dropped,
+    Message,
+}
+
+/// A tag as it was signed, and its signature: all from the last line that begins one, as for git itself.
+fn split_tag(object: &[u8]) -> (Vec<u8>, String) {
+    let mut at = 0;
+    let mut begin = object.len();
+    for line in object.split_inclusive(|byte| *byte == b'\n') {
+        if BEGINS.iter().any(|text| line.starts_with(text)) {
+            begin = at;
+        }
+        at += line.len();
+    }
+    let (signed, signature) = object.split_at(begin);
+    let signature = String::from_utf8_lossy(signature).into_owned();
+    (signed.to_vec(), signature)
+}
