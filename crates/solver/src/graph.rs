@@ -21,6 +21,9 @@ pub struct VertexOptions {
     pub ignore_cache: bool,
     /// Overrides whether results found in the cache are exported with it.
     pub export_cache: Option<bool>,
+    /// Vertices of different realms never become one, although their digests are equal: jobs may want the same done in
+    /// different surroundings.
+    pub realm: Option<&'static str>,
 }
 
 /// One op of a graph with its place in it.

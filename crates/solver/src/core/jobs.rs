@@ -68,10 +68,14 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
             if !needed[position] {
                 continue;
             }
-            let without_cache = derived(&shape.digest, "-ignorecache");
+            let identity = match shape.options.realm {
+                Some(realm) => derived(&shape.digest, realm),
+                None => shape.digest.clone(),
+            };
+            let without_cache = derived(&identity, "-ignorecache");
             // Whoever may use the cache can also share a run without it, but not the reverse.
             let shared = self.active.get(&without_cache).copied().or_else(|| {
-                let vertex = *self.active.get(&shape.digest)?;
+                let vertex = *self.active.get(&identity)?;
                 let ignores = self.vertices.get(vertex)?.options.ignore_cache;
                 (ignores || !shape.options.ignore_cache).then_some(vertex)
             });
@@ -80,12 +84,8 @@ impl<T: Clone, E: std::error::Error + 'static> Core<T, E> {
                 placed[position] = Some(vertex);
                 continue;
             }
-            let taken = self.active.contains_key(&shape.digest);
-            let digest = if taken {
-                without_cache
-            } else {
-                shape.digest.clone()
-            };
+            let taken = self.active.contains_key(&identity);
+            let digest = if taken { without_cache } else { identity };
             let inputs: Vec<(VertexId, usize)> = shape
                 .inputs
                 .iter()
