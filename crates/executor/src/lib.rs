@@ -16,6 +16,8 @@ pub mod native;
 
 pub mod oci;
 
+pub mod network;
+
 pub mod rootless;
 
 mod run;

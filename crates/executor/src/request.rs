@@ -5,6 +5,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::{fmt, fs, io};
 
+use crate::network::NetworkNamespace;
+
 /// One process, its root filesystem and everything that surrounds it.
 ///
 /// Start from [`ExecRequest::new`] and set what differs.
@@ -35,6 +37,9 @@ pub struct ExecRequest {
     pub files: Vec<MemoryFile>,
     /// The network that the process sees.
     pub network: Network,
+    /// Certificates, as PEM text, that the root filesystem's programs trust while the step runs: they stand in its
+    /// bundle of certificates for that time, if it has one, and nothing of it is left afterwards.
+    pub trusted_authority: Option<String>,
     /// How much the process is trusted.
     pub security: Security,
     /// Limits; empty leaves those of the engine.
@@ -75,6 +80,7 @@ impl ExecRequest {
             mounts: Vec::new(),
             files: Vec::new(),
             network: Network::Sandbox,
+            trusted_authority: None,
             security: Security::Sandbox,
             rlimits: Vec::new(),
             cgroup_parent: None,
@@ -196,7 +202,7 @@ pub enum RootAccess {
 }
 
 /// The network of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Network {
     /// The executor's default network, decided by its `SandboxNetwork` option.
     Sandbox,
@@ -204,6 +210,15 @@ pub enum Network {
     Host,
     /// A loopback interface and nothing else.
     None,
+    /// A namespace that is there already; [`crate::network::isolated_with_listener`] makes one.
+    Joined(NetworkNamespace),
+}
+
+impl Network {
+    /// Whether the step's network namespace belongs to our user namespace, so that its sysfs can be mounted.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Network::None | Network::Joined(_))
+    }
 }
 
 /// How much a step is trusted.

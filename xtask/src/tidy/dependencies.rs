@@ -6,7 +6,7 @@ use crate::run::output;
 
 /// Crates by level, lowest first (ARCHITECTURE.md explains the table).
 const LEVELS: &[&[&str]] = &[
-    &["protocol", "solver", "store", "executor", "signature"],
+    &["protocol", "solver", "store", "executor", "signature", "proxy"],
     &["llb", "session", "registry", "containerd"],
     &[
         "client",

@@ -31,7 +31,7 @@ pub(super) struct View {
 pub(super) fn assemble(
     settings: &Settings,
     request: &ExecRequest,
-    network: Network,
+    network: &Network,
     cgroups: &[(String, PathBuf)],
     stubs: &mut Option<(Stubs, Root)>,
 ) -> Result<View, ExecError> {
@@ -114,7 +114,7 @@ struct Assembly<'a> {
     settings: &'a Settings,
     rootfs: &'a Rootfs,
     request: &'a ExecRequest,
-    network: Network,
+    network: &'a Network,
     cgroups: &'a [(String, PathBuf)],
 }
 
@@ -205,7 +205,7 @@ impl Assembly<'_> {
                 // A user namespace may mount the sysfs of its own network namespaces only.
                 Err(error)
                     if error.kind() == io::ErrorKind::PermissionDenied
-                        && self.network != Network::None =>
+                        && !self.network.is_ours() =>
                 {
                     let options = [mount.options.as_slice(), &["rbind".to_owned()]].concat();
                     let host = Mount {

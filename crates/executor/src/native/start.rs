@@ -35,7 +35,7 @@ pub(crate) fn start_and_wait(
     let view = assemble::assemble(
         settings,
         &request,
-        network,
+        &network,
         &cgroup.shown,
         &mut leftovers.stubs,
     )?;

@@ -21,7 +21,7 @@ pub(super) struct Parts<'a> {
     pub(super) rootfs: &'a Rootfs,
     /// Mounts with their targets, in order.
     pub(super) mounts: &'a [(&'a Path, Mount)],
-    pub(super) network: Network,
+    pub(super) network: &'a Network,
     /// Path from the root of each hierarchy.
     pub(super) cgroup: Option<String>,
     pub(super) unified: bool,
@@ -104,16 +104,16 @@ fn process(request: &ExecRequest, parts: &Parts<'_>) -> Result<Value, ExecError>
 
 fn namespaces(parts: &Parts<'_>) -> Vec<Value> {
     let mut kinds = vec!["pid", "ipc", "uts", "mount"];
-    if parts.network == Network::None {
-        kinds.push("network");
-    }
     if parts.unified {
         kinds.push("cgroup");
     }
-    kinds
-        .into_iter()
-        .map(|kind| json!({"type": kind}))
-        .collect()
+    let own = kinds.into_iter().map(|kind| json!({"type": kind}));
+    let network = match parts.network {
+        Network::None => Some(json!({"type": "network"})),
+        Network::Joined(namespace) => Some(json!({"type": "network", "path": namespace.path()})),
+        Network::Host | Network::Sandbox => None,
+    };
+    own.chain(network).collect()
 }
 
 fn resources(request: &ExecRequest) -> Value {

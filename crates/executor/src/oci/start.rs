@@ -51,7 +51,7 @@ pub(crate) fn start_and_wait(
     let parts = spec::Parts {
         rootfs: &rootfs,
         mounts: &mounts,
-        network,
+        network: &network,
         cgroup,
         unified,
     };

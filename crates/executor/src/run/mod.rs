@@ -59,11 +59,11 @@ impl Options {
     }
 
     /// What a step's network is in the end.
-    fn resolve_network(&self, network: Network) -> Network {
+    fn resolve_network(&self, network: &Network) -> Network {
         match (network, self.sandbox_network) {
             (Network::Sandbox, SandboxNetwork::Host) => Network::Host,
             (Network::Sandbox, SandboxNetwork::None) => Network::None,
-            (asked, _) => asked,
+            (asked, _) => asked.clone(),
         }
     }
 
@@ -261,7 +261,7 @@ impl Runner {
         };
         let (started, mut start) = oneshot::channel();
         let (done, mut end) = oneshot::channel();
-        let network = self.options.resolve_network(request.network);
+        let network = self.options.resolve_network(&request.network);
         let step = Step {
             request,
             place,

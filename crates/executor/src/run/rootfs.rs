@@ -152,7 +152,7 @@ fn mount_points(
 ) -> Result<Vec<MountPoint>, ExecError> {
     let dns = settings.dns.overridden_by(&request.dns);
     // By what was asked for, not by what it means here: the host's own file is for those who asked.
-    let resolv_content = resolv::content(request.network, &dns)
+    let resolv_content = resolv::content(&request.network, &dns)
         .map_err(|error| kernel("read the host's resolv.conf", error))?;
     let hosts_content = hosts::content(&request.hostname, &request.extra_hosts);
     let write = |name: &str, file: &MemoryFile| {

@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal};
-use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces};
+use rustix::thread::{
+    LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags, move_into_link_name_space,
+    move_into_thread_name_spaces,
+};
 use tokio::sync::oneshot;
 
 use super::{Settings, Starter};
@@ -183,10 +186,16 @@ pub(super) fn enter(settings: &Settings, step: &Step) -> Result<(), ExecError> {
     let hostname = hostname(&step.request);
     rustix::system::sethostname(hostname.as_bytes())
         .map_err(|error| kernel(&format!("set the host name to {hostname:?}"), error))?;
-    if step.network == Network::None {
-        calls::loopback_up().map_err(|error| kernel("bring up the loopback interface", error))?;
+    match &step.network {
+        Network::None => {
+            calls::loopback_up().map_err(|error| kernel("bring up the loopback interface", error))
+        }
+        Network::Joined(namespace) => {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                .map_err(|error| kernel("join the step's network namespace", error))
+        }
+        Network::Host | Network::Sandbox => Ok(()),
     }
-    Ok(())
 }
 
 /// Moves the calling thread, and what it starts, into the namespaces of a process.

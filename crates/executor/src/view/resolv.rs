@@ -29,9 +29,9 @@ struct Config {
 }
 
 /// Content of the file for a step with the given network; `dns` overrides parts of the host's.
-pub(crate) fn content(network: Network, dns: &Dns) -> io::Result<String> {
+pub(crate) fn content(network: &Network, dns: &Dns) -> io::Result<String> {
     let mut config = parse(&read(Path::new(HOST_FILE))?);
-    if network != Network::Host
+    if *network != Network::Host
         && matches!(config.nameservers[..], [IpAddr::V4(one)] if one.octets() == [127, 0, 0, 53])
     {
         config = parse(&read(Path::new(RESOLVED_FILE))?);
@@ -74,7 +74,7 @@ fn parse(text: &str) -> Config {
     config
 }
 
-fn compose(mut config: Config, network: Network, dns: &Dns) -> String {
+fn compose(mut config: Config, network: &Network, dns: &Dns) -> String {
     let overridden = !dns.nameservers.is_empty();
     if overridden {
         config.nameservers.clone_from(&dns.nameservers);
@@ -91,7 +91,7 @@ fn compose(mut config: Config, network: Network, dns: &Dns) -> String {
         config.options.clone_from(&dns.options);
     }
     // A server on the host's loopback is of use in the host's network only.
-    if (network != Network::Host || config.nameservers.is_empty()) && !overridden {
+    if (*network != Network::Host || config.nameservers.is_empty()) && !overridden {
         config.nameservers.retain(|address| !address.is_loopback());
         if config.nameservers.is_empty() {
             config.nameservers = FALLBACK
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn check(host: &str, network: Network, dns: &Dns, expected: &str) {
-        assert_eq!(compose(parse(host), network, dns), expected);
+        assert_eq!(compose(parse(host), &network, dns), expected);
     }
 
     #[test]
