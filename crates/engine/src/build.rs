@@ -45,6 +45,7 @@ pub(crate) async fn run(
         progress: request.progress,
         entitlements: request.entitlements,
         policies,
+        network: request.network,
         cache_imports: request.cache_imports,
         frontend: call.frontend.request(&call.options),
     };

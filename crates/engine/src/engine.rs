@@ -95,6 +95,7 @@ impl Engine {
             jobs: crate::jobs::Jobs::default(),
             opened: crate::ops::source::OpenedSources::default(),
             checksums: crate::checksums::ChecksumCache::default(),
+            proxies: crate::step_network::StepProxies::default(),
             dns: options.dns,
             frontends: options.frontends,
             provenance: options.provenance,

@@ -46,6 +46,9 @@ pub(crate) trait Builder: Send + Sync {
 
     /// What a definition comes to.
     async fn build(&self, definition: &Definition) -> Result<Output, BuildError>;
+
+    /// The URL to be fetched instead of `url`, `None` if that itself may be.
+    async fn judge_request(&self, url: &str) -> Result<Option<String>, BuildError>;
 }
 
 /// What is noted of a build: another circle that the types of jobs stay out of, because notes have ops in them.

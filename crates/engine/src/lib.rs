@@ -59,6 +59,7 @@ mod worker;
 mod jobs;
 mod observe;
 mod step;
+mod step_network;
 mod step_runner;
 
 pub use cache::DatabaseKeys;
@@ -86,3 +87,4 @@ pub use request::{
     Attributes, BuildOutcome, BuildRequest, CacheEntry, ExportRequest, ExportTarget, Frontend,
     Provenance, Recorded,
 };
+pub use step_network::StepNetwork;

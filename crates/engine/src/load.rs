@@ -8,12 +8,13 @@ use kiln_llb::pb::{NetMode, SecurityMode, op};
 use kiln_llb::{Definition, Graph};
 use kiln_solver::{Edge, VertexOptions};
 
+use crate::bridge::Bridge;
 use crate::devices;
 use crate::entitlement::Entitlement;
 use crate::error::{BuildError, Kind};
 use crate::ops::EngineOp;
+use crate::step_network::{self, StepNetwork};
 use crate::vertex_name;
-use crate::worker::Worker;
 
 /// A definition ready to be solved.
 pub(crate) struct Loaded {
@@ -29,10 +30,11 @@ pub(crate) struct Loaded {
 
 /// Loads a definition; `None` is an empty one, whose result is an empty tree.
 pub(crate) async fn load(
-    worker: &Arc<Worker>,
+    bridge: &Bridge,
     definition: &Definition,
-    entitlements: &BTreeSet<Entitlement>,
 ) -> Result<Option<Loaded>, BuildError> {
+    let (worker, entitlements) = (&bridge.engine.worker, &bridge.entitlements);
+    let realm = (bridge.network == StepNetwork::Proxied).then_some(step_network::REALM);
     let graph = Graph::load(definition).map_err(|error| BuildError::wrap(Kind::Input, error))?;
     let devices = match devices::asks_for_judgement(&graph, entitlements) {
         true => Some(worker.devices().await?),
@@ -52,7 +54,7 @@ pub(crate) async fn load(
             Some(devices) => devices.bind(&vertex, entitlements)?,
             None => Cow::Borrowed(&vertex),
         };
-        let op = Arc::new(EngineOp::new(worker, &bound, &name)?);
+        let op = Arc::new(EngineOp::new(worker, &bound, &name, bridge.network)?);
         drop(bound);
         vertices.push(kiln_solver::Vertex {
             digest: vertex.digest.clone(),
@@ -66,6 +68,7 @@ pub(crate) async fn load(
                     .export_cache
                     .as_ref()
                     .map(|export| export.value),
+                realm,
             },
         });
         loaded.push((vertex, op));

@@ -15,6 +15,7 @@ use oci_spec::image::Descriptor;
 use crate::entitlement::Entitlement;
 use crate::history::TraceContext;
 use crate::late_exports::LateExports;
+use crate::step_network::StepNetwork;
 
 /// String options as they stand on command lines: key to value.
 pub type Attributes = BTreeMap<String, String>;
@@ -43,6 +44,8 @@ pub struct BuildRequest {
     pub source_policy: Option<Policy>,
     /// Decides about each source that the rules allow.
     pub session_policy: Option<Arc<dyn JudgeSources>>,
+    /// How steps reach the network.
+    pub network: StepNetwork,
     /// What the client lends to the build.
     pub session: Session,
     /// Where progress goes.
@@ -69,6 +72,7 @@ impl BuildRequest {
             entitlements: BTreeSet::new(),
             source_policy: None,
             session_policy: None,
+            network: StepNetwork::default(),
             session,
             progress: Arc::new(Silent),
             recorded: Recorded::default(),

@@ -136,6 +136,28 @@ impl Bridge {
         }
     }
 
+    /// The URL to be fetched in place of the one that a process asks for, `None` if that one may be.
+    pub(crate) async fn govern_request(&self, url: &str) -> Result<Option<String>, BuildError> {
+        if self.policies.are_none() {
+            return Ok(None);
+        }
+        let source = SourceOp {
+            identifier: url.to_owned(),
+            ..SourceOp::default()
+        };
+        match self.judge(source, None).await? {
+            (_, Outcome::Kept) => Ok(None),
+            (source, Outcome::Replaced) if source.attrs.is_empty() => Ok(Some(source.identifier)),
+            (source, Outcome::Replaced) => Err(BuildError::new(
+                Kind::Input,
+                format!(
+                    "a source policy gives {} attributes, but of a request only the URL can be replaced",
+                    source.identifier
+                ),
+            )),
+        }
+    }
+
     async fn judge(
         &self,
         mut source: SourceOp,

@@ -17,6 +17,7 @@ use crate::ops::source::OpenedSources;
 use crate::options::Frontends;
 use crate::provenance::ProvenanceEnvironment;
 use crate::sources::Sources;
+use crate::step_network::StepProxies;
 use crate::step_runner::StepRunner;
 use crate::upkeep::Caretaker;
 
@@ -38,6 +39,8 @@ pub(crate) struct Worker {
     pub(crate) opened: OpenedSources,
     /// Content checksums of refs.
     pub(crate) checksums: ChecksumCache,
+    /// What steps have in place of a network, if builds want that.
+    pub(crate) proxies: StepProxies,
     /// Overrides for name resolution in steps.
     pub(crate) dns: Dns,
     /// Which frontends builds may use.

@@ -6,7 +6,14 @@ use crate::run::output;
 
 /// Crates by level, lowest first (ARCHITECTURE.md explains the table).
 const LEVELS: &[&[&str]] = &[
-    &["protocol", "solver", "store", "executor", "signature", "proxy"],
+    &[
+        "protocol",
+        "solver",
+        "store",
+        "executor",
+        "signature",
+        "proxy",
+    ],
     &["llb", "session", "registry", "containerd"],
     &[
         "client",

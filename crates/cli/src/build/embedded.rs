@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kiln_engine::{BuildRequest, Engine, Entitlement, ExportRequest, Frontend};
+use kiln_engine::{BuildRequest, Engine, Entitlement, ExportRequest, Frontend, StepNetwork};
 use kiln_session::progress::ProgressSink;
 use kiln_session::{Directories, Session};
 
@@ -29,7 +29,6 @@ pub(super) fn request(
     progress: ProgressSink,
     open: impl Fn(Output) -> Result<ExportRequest, Failure>,
 ) -> Result<BuildRequest, Failure> {
-    refuse_missing(&plan)?;
     let entitlements = plan
         .entitlements
         .iter()
@@ -56,6 +55,10 @@ pub(super) fn request(
         cache_exports: plan.cache_exports,
         entitlements,
         source_policy: plan.source_policy,
+        network: match plan.proxy_network {
+            true => StepNetwork::Proxied,
+            false => StepNetwork::Direct,
+        },
         progress,
         // Last, because it makes files that a bad command line must not touch.
         exports: plan
@@ -65,16 +68,6 @@ pub(super) fn request(
             .collect::<Result<_, _>>()?,
         ..request
     })
-}
-
-/// Refuses what only daemons can do, rather than ignore it.
-fn refuse_missing(plan: &BuildPlan) -> Result<(), Failure> {
-    match plan.proxy_network {
-        true => Err(Failure::usage(
-            "--proxy-network is not supported by the engine in this process yet",
-        )),
-        false => Ok(()),
-    }
 }
 
 fn frontend(frontend: plan::Frontend) -> Result<Frontend, Failure> {

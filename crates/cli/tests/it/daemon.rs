@@ -55,7 +55,22 @@ impl Daemon {
         Self::start_with(world, settings, &[])
     }
 
+    /// Starts the daemon so that it trusts the certificates of this file alone.
+    pub(crate) fn trusting(world: &World, certificates: &Path) -> Self {
+        let variable = ("SSL_CERT_FILE", certificates);
+        Self::start_in(world, "", &[], Some(variable))
+    }
+
     fn start_with(world: &World, settings: &str, flags: &[&str]) -> Self {
+        Self::start_in(world, settings, flags, None)
+    }
+
+    fn start_in(
+        world: &World,
+        settings: &str,
+        flags: &[&str],
+        variable: Option<(&str, &Path)>,
+    ) -> Self {
         let address = format!("unix://{}", world.path("buildkitd.sock").display());
         let log = world.path("buildkitd.log");
         world.write("buildkitd.toml", settings);
@@ -68,6 +83,7 @@ impl Daemon {
                 &["--root", "daemon"]
             })
             .args(flags)
+            .envs(variable)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())

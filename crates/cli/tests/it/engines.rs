@@ -90,17 +90,6 @@ fn wrong_choices_are_explained() {
         &["--addr", "embedded:", "debug", "monitor"],
         "the history of builds is kept by daemons",
     );
-    check(
-        &[
-            "--addr",
-            "embedded:",
-            "build",
-            "--frontend",
-            "dockerfile.v0",
-            "--proxy-network",
-        ],
-        "--proxy-network is not supported by the engine in this process yet",
-    );
 }
 
 #[test]

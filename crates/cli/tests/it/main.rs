@@ -29,6 +29,7 @@ mod limits;
 mod outputs;
 mod page;
 mod processes;
+mod proxy_network;
 mod reference_images;
 mod registries;
 mod reproducible;

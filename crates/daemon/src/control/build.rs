@@ -23,7 +23,7 @@ pub(super) async fn solve(
 ) -> Result<Response<SolveResponse>, Status> {
     let _build = control.life.begin_build().map_err(|_| shutting_down())?;
     let trace = trace_context(request.metadata());
-    let wanted = Wanted::check(request.into_inner(), &control.allowed)?;
+    let wanted = Wanted::check(request.into_inner(), &control.terms)?;
     let id = wanted.id.clone();
     let steps = Arc::new(StepCounter::default());
     let begin = Instant::now();
@@ -62,6 +62,7 @@ async fn build(
         entitlements: wanted.entitlements,
         source_policy: wanted.source_policy,
         session_policy,
+        network: wanted.network,
         session: session.map_or_else(Session::empty, |session| session.session()),
         progress,
         recorded: match wanted.is_internal {

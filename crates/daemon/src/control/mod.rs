@@ -47,7 +47,7 @@ pub(crate) struct Control {
     pub(crate) sessions: Sessions,
     /// The first does all builds.
     workers: Vec<Worker>,
-    allowed: request::Allowed,
+    terms: request::Terms,
 }
 
 impl Control {
@@ -65,7 +65,10 @@ impl Control {
             metrics,
             sessions: Sessions::default(),
             workers,
-            allowed: request::Allowed(settings.allowed.clone()),
+            terms: request::Terms {
+                allowed: settings.allowed.clone(),
+                network: settings.network,
+            },
         }
     }
 

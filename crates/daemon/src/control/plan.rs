@@ -16,7 +16,7 @@ pub(super) async fn plan(
     request: SolveRequest,
 ) -> Result<Response<PlanResponse>, Status> {
     let _build = control.life.begin_build().map_err(|_| shutting_down())?;
-    let wanted = Wanted::check(request, &control.allowed)?;
+    let wanted = Wanted::check(request, &control.terms)?;
     if wanted.picks_exporters {
         let message =
             "a plan has no result of which exporters could be picked (EnableSessionExporter)";
@@ -40,6 +40,7 @@ pub(super) async fn plan(
         entitlements: wanted.entitlements,
         source_policy: wanted.source_policy,
         session_policy,
+        network: wanted.network,
         ..BuildRequest::new(wanted.frontend, session)
     };
     let plan = tokio::select! {

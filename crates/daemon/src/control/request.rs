@@ -3,14 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_engine::{Attributes, CacheEntry, Definition, Entitlement, Frontend};
+use kiln_engine::{Attributes, CacheEntry, Definition, Entitlement, Frontend, StepNetwork};
 use kiln_protocol::control::{CacheOptions, CacheOptionsEntry, Exporter, SolveRequest};
 use kiln_protocol::sourcepolicy::Policy;
 use tonic::Status;
 
-/// Privileges that the daemon lets builds ask for.
+/// What the daemon demands of all builds.
 #[derive(Debug, Clone)]
-pub(super) struct Allowed(pub(super) BTreeSet<Entitlement>);
+pub(super) struct Terms {
+    /// Privileges that they may ask for.
+    pub(super) allowed: BTreeSet<Entitlement>,
+    /// How their steps reach the network, unless they ask for a proxy themselves.
+    pub(super) network: StepNetwork,
+}
 
 /// The behaviours that requests can ask for by number: 30 is that of BuildKit
 /// 0.31 and ours, 20 that of the versions before.
@@ -32,6 +37,8 @@ pub(super) struct Wanted {
     pub(super) source_policy: Option<Policy>,
     /// The session that decides about sources; empty if none does.
     pub(super) policy_session: String,
+    /// How steps reach the network.
+    pub(super) network: StepNetwork,
     /// The client picks more of them once the result is there.
     pub(super) picks_exporters: bool,
     /// Not for the history.
@@ -41,9 +48,9 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Checks a request.
     #[allow(deprecated)]
-    pub(super) fn check(request: SolveRequest, allowed: &Allowed) -> Result<Self, Status> {
+    pub(super) fn check(request: SolveRequest, terms: &Terms) -> Result<Self, Status> {
         refuse_unsupported(&request)?;
-        let entitlements = entitlements(&request.entitlements, allowed)?;
+        let entitlements = entitlements(&request.entitlements, &terms.allowed)?;
         // The name of a source whose time is wanted is for the frontend, which says what that is.
         let epoch = request.frontend_attrs.get("build-arg:SOURCE_DATE_EPOCH");
         let epoch = epoch.filter(|epoch| epoch.parse::<i64>().is_ok()).cloned();
@@ -84,6 +91,10 @@ impl Wanted {
             entitlements,
             source_policy: request.source_policy,
             policy_session: request.source_policy_session,
+            network: match request.proxy_network {
+                true => StepNetwork::Proxied,
+                false => terms.network,
+            },
             picks_exporters: request.enable_session_exporter,
             is_internal: request.internal,
         })
@@ -94,9 +105,6 @@ fn refuse_unsupported(request: &SolveRequest) -> Result<(), Status> {
     let refuse = |what: &str| Err(Status::unimplemented(format!("{what} not supported yet")));
     if request.r#ref.is_empty() {
         return Err(Status::invalid_argument("the build has no Ref to name it"));
-    }
-    if request.proxy_network {
-        return refuse("a proxy for all steps (ProxyNetwork) is");
     }
     match request.compatibility_version {
         0 | EARLIER_COMPATIBILITY | COMPATIBILITY => Ok(()),
@@ -111,11 +119,14 @@ fn refuse_unsupported(request: &SolveRequest) -> Result<(), Status> {
 }
 
 /// What the client grants and the daemon allows.
-fn entitlements(names: &[String], allowed: &Allowed) -> Result<BTreeSet<Entitlement>, Status> {
+fn entitlements(
+    names: &[String],
+    allowed: &BTreeSet<Entitlement>,
+) -> Result<BTreeSet<Entitlement>, Status> {
     let parsed = names.iter().map(|name| {
         let entitlement = name.parse::<Entitlement>();
         let entitlement = entitlement.map_err(Status::invalid_argument)?;
-        if allowed.0.iter().any(|it| it.name() == entitlement.name()) {
+        if allowed.iter().any(|it| it.name() == entitlement.name()) {
             return Ok(entitlement);
         }
         Err(Status::permission_denied(format!(

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kiln_engine::{DeviceGrant, EngineOptions, Entitlement};
+use kiln_engine::{DeviceGrant, EngineOptions, Entitlement, StepNetwork};
 
 pub use address::Address;
 pub use containerd::{ContainerdSettings, Presence};
@@ -64,6 +64,8 @@ pub struct Settings {
     pub containerd: Option<ContainerdSettings>,
     /// Privileges that builds may ask for.
     pub allowed: BTreeSet<Entitlement>,
+    /// How steps reach the network.
+    pub network: StepNetwork,
     /// How long builds may go on after a signal to stop.
     pub stop_timeout: Duration,
     /// Whether to run without privileges; `None` as the user who starts it.
@@ -145,6 +147,10 @@ impl Settings {
             platforms,
             containerd,
             allowed: allowed(&config)?,
+            network: match config.proxy_network {
+                true => StepNetwork::Proxied,
+                false => StepNetwork::Direct,
+            },
             stop_timeout: arguments
                 .stop_timeout
                 .parse::<Span>()

@@ -72,11 +72,6 @@ fn is_path(path: Option<&Path>) -> bool {
 
 fn globals(arguments: &Arguments, config: &Config) -> Result<(), SettingsError> {
     refuse_if(
-        config.proxy_network,
-        "proxyNetwork (--proxy-network)",
-        "remove it, and confine the daemon's own network instead",
-    )?;
-    refuse_if(
         arguments.save_cache_debug == Some(true),
         "--save-cache-debug",
         "remove it",

@@ -197,8 +197,6 @@ async fn fields_that_cannot_be_honoured_are_refused_by_name() {
         assert_eq!(error.code(), code, "{error:?}");
         assert!(error.message().contains(part), "{error:?}");
     };
-    let refused = Code::Unimplemented;
-    check(&|it| it.proxy_network = true, refused, "ProxyNetwork").await;
     let wrong = Code::InvalidArgument;
     let policy = sourcepolicy::Policy {
         rules: vec![sourcepolicy::Rule::default()],

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use kiln_daemon::{Address, Arguments, Environment, Presence, Settings, config};
-use kiln_engine::{DeviceGrant, DeviceOptions, Entitlement, ExecutorChoice, GcSettings};
+use kiln_engine::{
+    DeviceGrant, DeviceOptions, Entitlement, ExecutorChoice, GcSettings, StepNetwork,
+};
 
 fn root() -> Environment {
     Environment::default()
@@ -316,13 +318,22 @@ fn devices_are_described_in_directories() {
 }
 
 #[test]
+fn all_steps_may_get_a_proxy() {
+    let network = |flags: &[&str], file: &str| resolve(flags, file).unwrap().network;
+    assert_eq!(network(&[], ""), StepNetwork::Direct);
+    assert_eq!(network(&["--proxy-network"], ""), StepNetwork::Proxied);
+    assert_eq!(network(&[], "proxyNetwork = true"), StepNetwork::Proxied);
+    let off = network(&["--proxy-network=false"], "proxyNetwork = true");
+    assert_eq!(off, StepNetwork::Direct);
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_by_name() {
     let check = |flags: &[&str], file: &str, part: &str| {
         let error = resolve(flags, file).unwrap_err();
         assert!(error.contains(part), "{part:?} is missing in: {error}");
         assert!(error.contains("not supported: "), "{error}");
     };
-    check(&["--proxy-network"], "", "proxyNetwork (--proxy-network)");
     check(&["--save-cache-debug"], "", "--save-cache-debug");
     check(
         &["--otel-socket-path=/x"],
@@ -392,7 +403,6 @@ fn what_cannot_be_done_is_refused_by_name() {
         "",
         "worker.containerd.selinux (--containerd-worker-selinux)",
     );
-    check(&[], "proxyNetwork = true", "proxyNetwork");
     check(&[], "[cache.gha.verify]\nrequired = true", "cache.gha");
     check(&[], "[ghacache.sign]\ncmd = \"x\"", "ghacache");
     check(

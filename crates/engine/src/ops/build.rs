@@ -115,6 +115,10 @@ impl Builder for Bridge {
     async fn build(&self, definition: &Definition) -> Result<Output, BuildError> {
         Ok(self.solve(definition).await?.output)
     }
+
+    async fn judge_request(&self, url: &str) -> Result<Option<String>, BuildError> {
+        self.govern_request(url).await
+    }
 }
 
 /// A build in a build in a build could wait for itself, for ever.

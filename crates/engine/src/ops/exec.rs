@@ -1,10 +1,11 @@
 //! `ExecOp`: runs a process in a root filesystem made of its inputs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use kiln_executor::{ExecError, ExitStatus};
+use kiln_executor::{ExecError, ExecRequest, ExitStatus};
 use kiln_llb::pb::{MountContentCache, MountType};
 use kiln_llb::{digest_of, pb, platform};
+use kiln_proxy::Record;
 use kiln_solver::{CacheDep, CacheMap, OpContext};
 use kiln_store::checksum::ChecksumOptions;
 use oci_spec::image::Platform;
@@ -15,6 +16,7 @@ use super::{Output, digest, exec_io};
 use crate::checksums::Selector;
 use crate::error::{BuildError, Detail, FailedStep, Kind};
 use crate::jobs::Lenders;
+use crate::step_network::{self, BuildRules, Seen, StepNetwork, WatchedNetwork};
 use crate::worker::Worker;
 
 pub(super) struct ExecOp {
@@ -23,6 +25,9 @@ pub(super) struct ExecOp {
     pub(super) platform: Platform,
     pub(super) resources: Option<pb::LinuxResources>,
     inputs: Vec<InputUse>,
+    network: StepNetwork,
+    /// What the last run fetched by its proxy.
+    record: Mutex<Option<Arc<Record>>>,
 }
 
 /// How mounts use one input.
@@ -49,11 +54,30 @@ impl ExecOp {
             platform,
             resources: None,
             inputs,
+            network: StepNetwork::Direct,
+            record: Mutex::default(),
         })
     }
 
     pub(super) fn with_resources(self, resources: Option<pb::LinuxResources>) -> Self {
         Self { resources, ..self }
+    }
+
+    pub(super) fn with_network(self, network: StepNetwork) -> Self {
+        Self { network, ..self }
+    }
+
+    fn is_proxied(&self) -> bool {
+        self.network.is_proxied(self.op.network)
+    }
+
+    /// What is known of its requests to the network.
+    pub(super) fn seen(&self) -> Seen {
+        if !self.is_proxied() {
+            return Seen::Nothing;
+        }
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.clone().map_or(Seen::Unrecorded, Seen::Everything)
     }
 
     /// The command line as errors and descriptions show it.
@@ -66,7 +90,11 @@ impl ExecOp {
             selector: (!input.paths.is_empty()).then(|| digest_of(input.paths.join("\0"))),
             content: input.by_content,
         });
-        let digest = digest::exec(&self.op, &platform::to_pb(&self.platform));
+        let mut digest = digest::exec(&self.op, &platform::to_pb(&self.platform));
+        if self.is_proxied() {
+            // Nothing is known of what the same step fetched without a proxy, nor whether it might have.
+            digest = digest_of(format!("{digest}{}", step_network::REALM));
+        }
         Ok(CacheMap {
             digest,
             deps: deps.collect(),
@@ -108,7 +136,10 @@ impl ExecOp {
         };
         let mut prepared = Prepared::new(setting, &inputs).await?;
         let request = exec_io::request(self, worker, cx, &mut prepared).await?;
-        let status = exec_io::run(worker, cx, request).await;
+        let status = match self.is_proxied() {
+            false => exec_io::run(worker, cx, request).await,
+            true => self.run_watched(worker, cx, request).await?,
+        };
         match self.check(status) {
             Ok(()) => prepared.commit(),
             Err(error) if worker.jobs.are_inspected(cx) => {
@@ -116,6 +147,23 @@ impl ExecOp {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Runs with a proxy in place of the network, and lists what went through it.
+    async fn run_watched(
+        &self,
+        worker: &Worker,
+        cx: &OpContext,
+        mut request: ExecRequest,
+    ) -> Result<Result<ExitStatus, ExecError>, BuildError> {
+        let rules = BuildRules::Live(worker.jobs.clone(), cx.clone());
+        let network = WatchedNetwork::start(worker, rules, &mut request).await?;
+        let status = exec_io::run(worker, cx, request).await;
+        let record = Arc::new(network.stop().await);
+        step_network::show(&worker.jobs.reporter(cx), &record);
+        let mut slot = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(record);
+        Ok(status)
     }
 
     /// What a failed run leaves, for those who look into it.

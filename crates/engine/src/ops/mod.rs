@@ -27,6 +27,7 @@ use oci_spec::image::{Descriptor, Digest};
 
 use crate::error::{BuildError, Kind};
 use crate::provenance::Material;
+use crate::step_network::{Seen, StepNetwork};
 use crate::worker::Worker;
 
 pub(crate) use digest::keyed_cache_id;
@@ -73,11 +74,20 @@ impl EngineOp {
         &self.name
     }
 
+    /// What is known of the requests of a step to the network.
+    pub(crate) fn seen(&self) -> Seen {
+        match &self.action {
+            Action::Exec(op) => op.seen(),
+            _ => Seen::Nothing,
+        }
+    }
+
     /// Binds a vertex of LLB. `name` is what the vertex is called.
     pub(crate) fn new(
         worker: &Arc<Worker>,
         vertex: &kiln_llb::Vertex,
         name: &str,
+        network: StepNetwork,
     ) -> Result<Self, BuildError> {
         let inputs = vertex.inputs.len();
         let platform = worker.platform_of(&vertex.op);
@@ -89,7 +99,7 @@ impl EngineOp {
             Some(op::Op::Exec(exec)) => {
                 let resources = vertex.metadata.linux_resources.clone();
                 let op = exec::ExecOp::new(exec, platform, inputs)?.with_resources(resources);
-                Action::Exec(Box::new(op))
+                Action::Exec(Box::new(op.with_network(network)))
             }
             Some(op::Op::File(file)) => Action::File(file::FileOp::new(file, inputs, name)),
             Some(op::Op::Merge(merge)) => Action::Merge(merge::MergeOp::new(merge, inputs, name)),

@@ -56,6 +56,7 @@ pub(crate) async fn run(engine: &Engine, request: BuildRequest) -> Result<Plan, 
         progress: request.progress,
         entitlements: request.entitlements,
         policies,
+        network: request.network,
         cache_imports: request.cache_imports,
         frontend: call.frontend.request(&call.options),
     };
@@ -130,7 +131,7 @@ impl<'a> Planner<'a> {
     ) -> Result<Option<Root>, BuildError> {
         let bridge = self.bridge;
         let definition = &*bridge.govern(definition).await?;
-        let loaded = load::load(&bridge.engine.worker, definition, &bridge.entitlements).await?;
+        let loaded = load::load(bridge, definition).await?;
         let Some(Loaded {
             graph,
             edge,

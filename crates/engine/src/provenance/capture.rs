@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kiln_llb::pb::{self, MountType, NetMode, op};
-use kiln_llb::redact;
+use kiln_llb::{Vertex, redact};
 use oci_spec::image::{Digest, Platform};
+use serde::Serialize;
 
 use super::images::{self, ImageSource};
 use super::ledger::{FrontendRequest, Origin, Trace};
 use crate::frontend::BuiltPlatform;
 use crate::ops::EngineOp;
+use crate::step_network::Seen;
+
+/// Why nothing is known of the requests of a step that did not run in this build.
+const NOT_RECORDED: &str = "result_from_cache";
 
 /// What is behind one result: all that its build solved and looked up.
 #[derive(Debug, Clone, Default)]
@@ -30,8 +35,27 @@ pub(super) struct Capture {
     pub(super) ssh: BTreeMap<String, bool>,
     /// Whether a step could reach a network.
     pub(super) network: bool,
+    /// Whether steps had a proxy in place of it.
+    pub(super) proxied: bool,
+    /// What steps did there that says nothing certain about what they got.
+    pub(super) uncertain: BTreeSet<Uncertain>,
     /// Whether something is behind the result that cannot be named.
     pub(super) incomplete: bool,
+}
+
+/// A request of a step whose answer is no material.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) struct Uncertain {
+    /// Digest of the step.
+    op: String,
+    /// Its command line.
+    pub(super) name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) method: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) uri: String,
+    /// In a word.
+    pub(super) reason: &'static str,
 }
 
 /// What a source op took in.
@@ -131,14 +155,17 @@ impl Wanted<'_> {
 impl Capture {
     /// Whether everything that went into the result is named.
     pub(super) fn is_complete(&self) -> bool {
-        !self.incomplete && self.locals.is_empty()
+        !self.incomplete && self.locals.is_empty() && self.uncertain.is_empty()
     }
 
     fn add(&mut self, trace: &Trace) {
         for (vertex, op) in &trace.vertices {
             match &vertex.op.op {
                 Some(op::Op::Source(_)) => self.add_source(op),
-                Some(op::Op::Exec(exec)) => self.add_step(exec),
+                Some(op::Op::Exec(exec)) => {
+                    self.add_step(exec);
+                    self.add_requests(vertex, exec, op.seen());
+                }
                 Some(op::Op::Build(_)) => self.incomplete = true,
                 _ => {}
             }
@@ -173,6 +200,39 @@ impl Capture {
             need(&mut self.ssh, id, true);
         }
         self.repositories.entry(source.url).or_insert(source.commit);
+    }
+
+    /// What a step fetched by its proxy.
+    fn add_requests(&mut self, vertex: &Vertex, exec: &pb::ExecOp, seen: Seen) {
+        let args = exec.meta.as_ref().map(|meta| meta.args.join(" "));
+        let step = Uncertain {
+            op: vertex.digest.to_string(),
+            name: args.unwrap_or_default(),
+            method: String::new(),
+            uri: String::new(),
+            reason: NOT_RECORDED,
+        };
+        self.proxied |= !matches!(seen, Seen::Nothing);
+        let record = match seen {
+            Seen::Nothing => return,
+            Seen::Unrecorded => {
+                self.uncertain.insert(step);
+                return;
+            }
+            Seen::Everything(record) => record,
+        };
+        for material in &record.materials {
+            if let Ok(digest) = material.digest.parse() {
+                self.files.entry(material.url.clone()).or_insert(digest);
+            }
+        }
+        let uncertain = record.incomplete.iter().map(|it| Uncertain {
+            method: it.method.clone(),
+            uri: it.url.clone(),
+            reason: it.reason.as_str(),
+            ..step.clone()
+        });
+        self.uncertain.extend(uncertain);
     }
 
     fn add_step(&mut self, exec: &pb::ExecOp) {

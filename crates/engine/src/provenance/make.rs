@@ -188,6 +188,20 @@ fn incomplete(capture: &Capture) -> BuildError {
     for name in &capture.locals {
         message.push_str(&format!("\n  - {name}\n    reason: local_source"));
     }
+    if !capture.uncertain.is_empty() {
+        message.push_str("\n\nUncaptured requests:");
+    }
+    for it in &capture.uncertain {
+        message.push_str(&format!("\n  - {}", it.name));
+        let details = [
+            ("method", it.method.as_str()),
+            ("url", &it.uri),
+            ("reason", it.reason),
+        ];
+        for (what, text) in details.iter().filter(|(_, text)| !text.is_empty()) {
+            message.push_str(&format!("\n    {what}: {text}"));
+        }
+    }
     BuildError::new(Kind::Input, message)
         .hint("leave complete-materials out, or build from sources with a digest")
 }

@@ -11,5 +11,6 @@ mod host_files;
 mod keys;
 mod nested;
 mod provenance;
+mod proxy_network;
 mod session_policy;
 mod upkeep;

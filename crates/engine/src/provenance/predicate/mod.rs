@@ -3,7 +3,7 @@
 mod v02;
 mod v1;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use kiln_llb::json::to_go_json_pretty;
@@ -11,7 +11,7 @@ use kiln_session::progress::Timestamp;
 use oci_spec::image::Digest;
 use serde::Serialize;
 
-use super::capture::Capture;
+use super::capture::{Capture, Uncertain};
 use super::environment::ProvenanceEnvironment;
 use super::layers::Layers;
 use super::options::{Mode, ProvenanceOptions, Version};
@@ -63,6 +63,16 @@ impl Facts<'_> {
         let files = files.map(|(url, digest)| Dependency::new(url.clone(), digest));
         let named = images.chain(blobs).chain(repositories);
         named.chain(files).collect()
+    }
+
+    fn network(&self) -> Option<Network> {
+        let uncertain = &self.capture.uncertain;
+        self.capture.proxied.then(|| Network {
+            mode: "proxy",
+            proxy: (!uncertain.is_empty()).then(|| NetworkProxy {
+                incomplete: uncertain.clone(),
+            }),
+        })
     }
 
     fn builder(&self) -> Builder {
@@ -133,4 +143,20 @@ struct Extra {
     source: Option<SourceMap>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     layers: Layers,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<Network>,
+}
+
+/// How steps reached the network, if that is known.
+#[derive(Debug, Serialize)]
+struct Network {
+    mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<NetworkProxy>,
+}
+
+/// What their proxy could not be sure of.
+#[derive(Debug, Serialize)]
+struct NetworkProxy {
+    incomplete: BTreeSet<Uncertain>,
 }

@@ -69,6 +69,7 @@ struct Completeness {
 
 impl Predicate {
     pub(super) fn new(facts: Facts<'_>, asked: Asked, claims: Claims) -> Self {
+        let network = facts.network();
         Self {
             builder: facts.builder(),
             build_type: BUILD_TYPE,
@@ -98,6 +99,7 @@ impl Predicate {
                 extra: Extra {
                     vcs: asked.vcs,
                     source: facts.source,
+                    network,
                     layers: facts.layers,
                 },
                 hermetic: claims.hermetic,

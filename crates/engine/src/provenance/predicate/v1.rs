@@ -75,6 +75,7 @@ struct Completeness {
 
 impl Predicate {
     pub(super) fn new(facts: Facts<'_>, asked: Asked, claims: Claims) -> Self {
+        let network = facts.network();
         Self {
             build_definition: BuildDefinition {
                 build_type: BUILD_TYPE,
@@ -98,6 +99,7 @@ impl Predicate {
                     buildkit_metadata: Extra {
                         vcs: asked.vcs,
                         source: facts.source,
+                        network,
                         layers: facts.layers,
                     },
                     buildkit_hermetic: claims.hermetic,

@@ -26,6 +26,7 @@ use crate::lost::Need;
 use crate::ops::Output;
 use crate::ops::exec_io::{self, extra_hosts, network};
 use crate::ops::exec_mounts::{Prepared, Setting};
+use crate::step_network::{BuildRules, WatchedNetwork};
 use crate::tree;
 
 pub(super) use conversation::converse;
@@ -46,6 +47,8 @@ pub(super) struct Container {
     /// Where its mounts are, in the order in which they were asked for.
     targets: Vec<PathBuf>,
     network: i32,
+    /// The proxy that it has in place of a network.
+    watched: Option<WatchedNetwork>,
     /// Whether a process was started: further ones join it.
     started: AtomicBool,
     cancel: CancellationToken,
@@ -170,6 +173,14 @@ async fn container(
     request.hostname = wanted.hostname.clone();
     request.extra_hosts = extra_hosts(&wanted.extra_hosts)?;
     request.network = network(wanted.network)?;
+    let watched = match bridge.network.is_proxied(wanted.network) {
+        false => None,
+        true => {
+            let (worker, rules) = (&bridge.engine.worker, Arc::downgrade(bridge));
+            let rules = BuildRules::One(rules);
+            Some(WatchedNetwork::start(worker, rules, &mut request).await?)
+        }
+    };
     Ok(Container {
         request,
         targets: mounts
@@ -177,6 +188,7 @@ async fn container(
             .map(|it| Path::new("/").join(&it.dest))
             .collect(),
         network: wanted.network,
+        watched,
         started: AtomicBool::new(false),
         cancel: gateway.containers.ended.child_token(),
         processes: TaskTracker::new(),

@@ -112,6 +112,9 @@ async fn request(
     }
     let lenders = Lenders::One(&bridge.session);
     env.extend(secret_variables(&init.secretenv, &lenders).await?);
+    if let Some(network) = &container.watched {
+        network.announce(&mut env);
+    }
     Ok(ExecRequest {
         args,
         env,
