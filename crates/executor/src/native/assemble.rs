@@ -11,11 +11,11 @@ use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;
 
 use crate::run::Settings;
+use crate::run::aside::Aside;
 use crate::run::rootfs::{Rootfs, describe, failed};
 use crate::run::step::kernel;
 use crate::view::devices;
 use crate::view::root::{Node, Root, proc_path};
-use crate::view::stubs::Stubs;
 use crate::view::user::{self, Identity};
 use crate::view::{mounts, system};
 use crate::{Access, DeviceKind, ExecError, ExecRequest, Mount, MountPoint, Network, RootAccess};
@@ -27,15 +27,15 @@ pub(super) struct View {
     pub(super) identity: Identity,
 }
 
-/// Mounts everything. `stubs` is set as soon as there is something to be removed afterwards.
+/// Mounts everything. `aside` is set as soon as there is something to be put right afterwards.
 pub(super) fn assemble(
     settings: &Settings,
     request: &ExecRequest,
     network: &Network,
     cgroups: &[(String, PathBuf)],
-    stubs: &mut Option<(Stubs, Root)>,
+    aside: &mut Option<Aside>,
 ) -> Result<View, ExecError> {
-    let mut rootfs = Rootfs::mount(settings, request)?;
+    let rootfs = Rootfs::mount(settings, request, aside)?;
     let mounted = Assembly {
         settings,
         rootfs: &rootfs,
@@ -44,15 +44,10 @@ pub(super) fn assemble(
         cgroups,
     }
     .mount_all();
-    rootfs.stubs.made(&rootfs.root);
-    let aside = rootfs.aside()?;
-    let Rootfs {
-        root,
-        identity,
-        stubs: noted,
-        ..
-    } = rootfs;
-    *stubs = Some((noted, aside));
+    let Rootfs { root, identity, .. } = rootfs;
+    if let Some(aside) = aside {
+        aside.stubs.made(&root);
+    }
     mounted?;
     if request.root_access == RootAccess::ReadOnly {
         mounts::finish(&Mount::bind("/"), Access::ReadOnly, root.fd())

@@ -37,7 +37,7 @@ pub(crate) fn start_and_wait(
         &request,
         &network,
         &cgroup.shown,
-        &mut leftovers.stubs,
+        &mut leftovers.aside,
     )?;
     let (stdio, terminal) = match stdio {
         Stdio::Streams(streams) => (plan::Streams::Given(streams), None),

@@ -33,7 +33,7 @@ pub(crate) fn start_and_wait(
         life,
         started,
     } = step;
-    let rootfs = Rootfs::mount(settings, &request)?;
+    let rootfs = Rootfs::mount(settings, &request, &mut leftovers.aside)?;
     let (cgroup, step_cgroup) = settings.cgroups_of(&request).runtime_step(&request.id);
     let container = step_cgroup.made.clone();
     leftovers.cgroup = Some(step_cgroup);
@@ -62,15 +62,13 @@ pub(crate) fn start_and_wait(
 
     let (stdio, terminal) = streams(stdio).map_err(|error| kernel("open a terminal", error))?;
     if life.is_cancelled() {
-        leftovers.stubs = Some((rootfs.stubs.clone(), rootfs.aside()?));
         return Err(ExecError::Cancelled);
     }
-    let process = start(runtime, bundle, &request.id, stdio);
-    leftovers.stubs = Some((rootfs.stubs.clone(), rootfs.aside()?));
-    let process = process.map_err(|error| ExecError::Runtime {
-        runtime: runtime.binary.clone(),
-        message: format!("cannot be executed: {error}"),
-    })?;
+    let process =
+        start(runtime, bundle, &request.id, stdio).map_err(|error| ExecError::Runtime {
+            runtime: runtime.binary.clone(),
+            message: format!("cannot be executed: {error}"),
+        })?;
     let begun = life.begin(&process, container);
     if begun.is_err() {
         let _ = pidfd_send_signal(&process, Signal::KILL);

@@ -1,5 +1,6 @@
 //! What both executors have in common: threads that run steps, streams, cancelling.
 
+pub(crate) mod aside;
 pub(crate) mod rootfs;
 pub(crate) mod step;
 mod worker;

@@ -10,13 +10,16 @@ use rustix::mount::MountFlags;
 use rustix::process::{Gid, Uid};
 
 use super::Settings;
+use super::aside::{self, Aside};
 use super::step::kernel;
+use crate::view::bundle::Bundle;
 use crate::view::root::{Node, Root, node, proc_path};
 use crate::view::stubs::Stubs;
 use crate::view::user::Identity;
 use crate::view::{hosts, mounts, resolv, system, user};
 use crate::{
-    Access, ExecError, ExecRequest, InvalidRequest, MemoryFile, Mount, MountPoint, Security,
+    Access, ExecError, ExecRequest, InvalidRequest, MemoryFile, Mount, MountPoint, RootAccess,
+    Security,
 };
 
 /// A mounted root filesystem and what belongs into it.
@@ -26,7 +29,6 @@ pub(crate) struct Rootfs {
     /// Where it is mounted.
     pub(crate) path: PathBuf,
     pub(crate) identity: Identity,
-    pub(crate) stubs: Stubs,
     /// A tmpfs of the step's own that is not seen by it.
     pub(crate) scratch: PathBuf,
     /// Everything to be mounted, in order.
@@ -34,8 +36,13 @@ pub(crate) struct Rootfs {
 }
 
 impl Rootfs {
-    /// Mounts the root filesystem and resolves the request's user and working directory in it.
-    pub(crate) fn mount(settings: &Settings, request: &ExecRequest) -> Result<Rootfs, ExecError> {
+    /// Mounts the root filesystem and resolves the request's user and working directory in it. `aside` is set as
+    /// soon as there may be something to be put right afterwards.
+    pub(crate) fn mount(
+        settings: &Settings,
+        request: &ExecRequest,
+        aside: &mut Option<Aside>,
+    ) -> Result<Rootfs, ExecError> {
         // Everything in here is gone with the namespace.
         let scratch = settings.mount_point.clone();
         rustix::mount::mount(
@@ -46,28 +53,25 @@ impl Rootfs {
             c"mode=755",
         )
         .map_err(|error| kernel(&format!("mount a tmpfs on {}", scratch.display()), error))?;
-        let mounts = mount_points(&scratch, settings, request)?;
+        let mut mounts = mount_points(&scratch, settings, request)?;
 
         let path = scratch.join("rootfs");
         fs::create_dir(&path).map_err(|error| kernel("make a mount point", error))?;
         mount_sources(settings, request, &path)?;
-        let root = Root::open(&path).map_err(|error| kernel("open the root filesystem", error))?;
-        let stubs = note_stubs(&root, request);
+        let fail = |error| kernel("open the root filesystem", error);
+        let root = Root::open(&path).map_err(fail)?;
+        let noted = Aside::new(&path, note_stubs(&root, request)).map_err(fail)?;
+        let aside = aside.insert(noted);
+        mounts.splice(..0, trust(&scratch, request, &root, aside)?);
         let identity = user::resolve(&root, &request.user, &request.additional_gids)?;
         make_cwd(&root, request, &identity)?;
         Ok(Rootfs {
             root,
             path,
             identity,
-            stubs,
             scratch,
             mounts,
         })
-    }
-
-    /// A second mount of the root filesystem alone: it stays writable, and it outlives the namespace.
-    pub(crate) fn aside(&self) -> Result<Root, ExecError> {
-        Root::detached(&self.path).map_err(|error| kernel("open the root filesystem", error))
     }
 
     /// What to mount at `point`, number `index` of the mounts, and on what kind of node: its sources, or the
@@ -177,19 +181,56 @@ fn mount_points(
     let mut mounts = system::all(access, &resolv, &hosts, &request.mounts);
     for (index, file) in request.files.iter().enumerate() {
         let source = write(&format!("file{index}"), file)?;
-        let mut options = vec!["rbind", "ro", "nodev", "nosuid"];
-        if file.mode & 0o111 == 0 {
-            options.push("noexec");
-        }
-        let options = options.into_iter().map(str::to_owned).collect();
-        let mount = Mount {
-            kind: "bind".to_owned(),
-            source,
-            options,
-        };
-        mounts.push(MountPoint::read_only(system::normal(&file.target), mount));
+        mounts.push(file_mount(file, source));
     }
     Ok(mounts)
+}
+
+/// A read-only mount of a file made from memory.
+fn file_mount(file: &MemoryFile, source: PathBuf) -> MountPoint {
+    let mut options = vec!["rbind", "ro", "nodev", "nosuid"];
+    if file.mode & 0o111 == 0 {
+        options.push("noexec");
+    }
+    let mount = Mount {
+        kind: "bind".to_owned(),
+        source,
+        options: options.into_iter().map(str::to_owned).collect(),
+    };
+    MountPoint::read_only(system::normal(&file.target), mount)
+}
+
+/// Has the step trust the authority that the request names. Where the bundle of certificates cannot be written,
+/// by the step neither, the answer is what to mount over it.
+fn trust(
+    scratch: &Path,
+    request: &ExecRequest,
+    root: &Root,
+    aside: &mut Aside,
+) -> Result<Option<MountPoint>, ExecError> {
+    let fail = |error| kernel("add to the root filesystem's certificates", error);
+    let Some(certificates) = &request.trusted_authority else {
+        return Ok(None);
+    };
+    let Some(bundle) = Bundle::find(root, certificates).map_err(fail)? else {
+        return Ok(None);
+    };
+    let fixed = if request.root_access == RootAccess::ReadOnly {
+        bundle
+    } else {
+        let upper = aside::upper_without(request, &bundle.path);
+        match bundle.extend(root) {
+            Ok(extended) => {
+                aside.added(extended, upper);
+                return Ok(None);
+            }
+            Err((bundle, error)) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => bundle,
+            Err((_, error)) => return Err(fail(error)),
+        }
+    };
+    let (file, source) = (fixed.covering(), scratch.join("certificates"));
+    write_file(&source, &file).map_err(fail)?;
+    Ok(Some(file_mount(&file, source)))
 }
 
 fn write_file(path: &Path, file: &MemoryFile) -> io::Result<()> {

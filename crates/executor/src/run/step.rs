@@ -14,12 +14,11 @@ use rustix::thread::{
 };
 use tokio::sync::oneshot;
 
+use super::aside::Aside;
 use super::{Settings, Starter};
 use crate::cgroup::{Slot, StepCgroup, kill_all};
 use crate::kernel::calls;
 use crate::view::hosts::DEFAULT_HOSTNAME;
-use crate::view::root::Root;
-use crate::view::stubs::Stubs;
 use crate::{ExecError, ExecRequest, ExitCause, ExitStatus, Network, native, oci};
 
 /// What a worker is given.
@@ -133,11 +132,11 @@ impl Life {
     }
 }
 
-/// What is to be removed once a step's mounts are gone.
+/// What is to be removed or put right once a step's mounts are gone.
 #[derive(Default)]
 pub(crate) struct Leftovers {
     pub(crate) cgroup: Option<StepCgroup>,
-    pub(crate) stubs: Option<(Stubs, Root)>,
+    pub(crate) aside: Option<Aside>,
 }
 
 /// A step whose process is gone, while its mounts may still be there.
@@ -149,8 +148,8 @@ pub(super) struct Ended {
 impl Ended {
     /// Removes what is left, once the mounts are gone.
     pub(super) fn finish(self) -> Result<ExitStatus, ExecError> {
-        if let Some((stubs, root)) = self.leftovers.stubs {
-            stubs.remove(&root);
+        if let Some(aside) = self.leftovers.aside {
+            aside.restore();
         }
         let mut result = self.result;
         if let (Ok(status), Some(cgroup)) = (&mut result, &self.leftovers.cgroup)

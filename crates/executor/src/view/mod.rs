@@ -1,5 +1,6 @@
 //! The root filesystem as a step sees it: who it runs as, its files under `/etc`, its mounts.
 
+pub(crate) mod bundle;
 pub(crate) mod devices;
 pub(crate) mod hosts;
 pub(crate) mod mounts;

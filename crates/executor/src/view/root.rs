@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
@@ -169,6 +169,16 @@ impl Root {
         ))
     }
 
+    /// Opens the directory `path` and looks at its times.
+    pub(crate) fn times(&self, path: &Path) -> io::Result<(OwnedFd, Timestamps)> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let dir = self
+            .open_at(path, flags | OFlags::NOATIME)
+            .or_else(|_| self.open_at(path, flags))?;
+        let times = times_of(&rustix::fs::fstat(&dir)?);
+        Ok((dir, times))
+    }
+
     /// The directory itself.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
@@ -178,6 +188,21 @@ impl Root {
 /// A path of the host that leads to what `fd` stands for, for calls that take no descriptors.
 pub(crate) fn proc_path(fd: impl AsFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}
+
+/// When something was read and changed last.
+pub(crate) fn times_of(stat: &Stat) -> Timestamps {
+    let nanoseconds = |value: u64| i64::try_from(value).unwrap_or(0);
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: stat.st_atime,
+            tv_nsec: nanoseconds(stat.st_atime_nsec),
+        },
+        last_modification: Timespec {
+            tv_sec: stat.st_mtime,
+            tv_nsec: nanoseconds(stat.st_mtime_nsec),
+        },
+    }
 }
 
 /// What kind of thing an opened place is.

@@ -1,10 +1,9 @@
 //! Files and directories that exist only to be mounted on, and their removal.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Timespec, Timestamps};
 
 use super::root::Root;
 use crate::StubRemoval;
@@ -56,7 +55,7 @@ impl Stubs {
             if stubs.parents.iter().any(|known| known.path == parent) {
                 continue;
             }
-            if let Ok((_, before)) = times(root, parent) {
+            if let Ok((_, before)) = root.times(parent) {
                 stubs.parents.push(Parent {
                     path: parent.to_owned(),
                     before,
@@ -70,7 +69,8 @@ impl Stubs {
     /// Notes the times that making the stubs has left, so that later changes can be told from ours.
     pub(crate) fn made(&mut self, root: &Root) {
         for parent in &mut self.parents {
-            parent.after = times(root, &parent.path)
+            parent.after = root
+                .times(&parent.path)
                 .ok()
                 .map(|(_, times)| times.last_modification);
         }
@@ -85,7 +85,7 @@ impl Stubs {
             }
         }
         for parent in &self.parents {
-            let Ok((dir, times)) = times(root, &parent.path) else {
+            let Ok((dir, times)) = root.times(&parent.path) else {
                 continue;
             };
             let _ = rustix::fs::futimens(
@@ -130,30 +130,11 @@ fn remove(root: &Root, path: &Path) -> io::Result<()> {
         _ if stat.st_size != 0 => return Ok(()),
         _ => AtFlags::empty(),
     };
-    let (dir, before) = times(root, path.parent().unwrap_or(Path::new("/")))?;
+    let (dir, before) = root.times(path.parent().unwrap_or(Path::new("/")))?;
     match rustix::fs::unlinkat(parent, name, flags) {
         Ok(()) => Ok(rustix::fs::futimens(dir, &before)?),
         // Somebody has put something there: it is no stub any more.
         Err(rustix::io::Errno::NOTEMPTY) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-fn times(root: &Root, path: &Path) -> io::Result<(OwnedFd, Timestamps)> {
-    let dir = root
-        .open_at(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOATIME)
-        .or_else(|_| root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY))?;
-    let stat = rustix::fs::fstat(&dir)?;
-    let nanoseconds = |value: u64| i64::try_from(value).unwrap_or(0);
-    let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: stat.st_atime,
-            tv_nsec: nanoseconds(stat.st_atime_nsec),
-        },
-        last_modification: Timespec {
-            tv_sec: stat.st_mtime,
-            tv_nsec: nanoseconds(stat.st_mtime_nsec),
-        },
-    };
-    Ok((dir, times))
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use kiln_executor::Network;
+use kiln_executor::network::isolated_with_listener;
 use rstest::rstest;
 
 use crate::fixture::{Fixture, Kind, overlay};
@@ -29,6 +31,8 @@ fn mounts(word: &str) -> usize {
 #[tokio::test]
 async fn many_runs_leave_nothing(#[case] kind: Kind, #[case] runs: usize) {
     let fixture = Fixture::new(kind);
+    fs::create_dir(fixture.rootfs().join("etc/ssl")).unwrap();
+    fs::write(fixture.rootfs().join("etc/ssl/cert.pem"), "own\n").unwrap();
     let layer = overlay(&fixture.rootfs(), &fixture.dir.path().join("layer"));
     let request = |number: usize| {
         let mut request = fixture.request(if number.is_multiple_of(7) {
@@ -38,6 +42,11 @@ async fn many_runs_leave_nothing(#[case] kind: Kind, #[case] runs: usize) {
         });
         request.id = format!("run{number}");
         request.rootfs = vec![layer.clone()];
+        if number.is_multiple_of(5) {
+            let (namespace, _) = isolated_with_listener().unwrap();
+            request.network = Network::Joined(namespace);
+            request.trusted_authority = Some("PEM".to_owned());
+        }
         request
     };
     let _ = fixture.run(request(1)).await;

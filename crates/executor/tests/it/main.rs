@@ -6,9 +6,11 @@
 mod fixture;
 
 mod cancel;
+mod certificates;
 mod exit;
 mod files;
 mod isolation;
+mod joined;
 mod leaks;
 mod mounts;
 mod native_only;
