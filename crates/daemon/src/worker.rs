@@ -119,11 +119,7 @@ impl Worker {
 
     /// Whether a client's filters leave the worker in.
     pub(crate) fn matches(&self, filters: &Filters) -> bool {
-        filters.matches(|field| match field.split_once('.') {
-            None if field == "id" => Some(self.id.clone()),
-            Some(("labels", label)) => self.labels.get(label).cloned(),
-            _ => None,
-        })
+        self.info().matches(filters)
     }
 
     /// The platforms in one line.

@@ -55,6 +55,7 @@ mod sources;
 mod tree;
 mod upkeep;
 mod worker;
+mod worker_filter;
 
 mod jobs;
 mod observe;

@@ -48,7 +48,11 @@ pub(crate) async fn load(
     let mut loaded = Vec::with_capacity(graph.vertices.len());
     for vertex in graph.vertices {
         check_entitlements(&vertex, entitlements)?;
-        check_constraints(&vertex)?;
+        let constraints = vertex.op.constraints.as_ref();
+        bridge
+            .engine
+            .worker_info
+            .check(constraints.map_or(&[], |it| &it.filter))?;
         let name = names.get(&vertex.digest).cloned().unwrap_or_default();
         let bound = match &devices {
             Some(devices) => devices.bind(&vertex, entitlements)?,
@@ -125,18 +129,3 @@ pub(crate) fn check_privileges(
     Ok(())
 }
 
-/// There is one worker, so there is nothing to choose by a filter.
-fn check_constraints(vertex: &kiln_llb::Vertex) -> Result<(), BuildError> {
-    let filters = vertex
-        .op
-        .constraints
-        .as_ref()
-        .map_or(&[][..], |it| it.filter.as_slice());
-    match filters.first() {
-        None => Ok(()),
-        Some(filter) => {
-            let message = format!("worker filter {filter:?}: worker filters are not supported yet");
-            Err(BuildError::new(Kind::Input, message))
-        }
-    }
-}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kiln_engine::{
-    BuildRequest, Engine, EngineOptions, ExportRequest, ExportTarget, Frontend, Kind,
+    BuildRequest, Engine, EngineOptions, ExportRequest, ExportTarget, Frontend, Kind, WorkerInfo,
 };
 use kiln_llb::build::{Constraints, FileActions, MakeFile, MarshalOptions, State};
 use kiln_session::{Directories, Session};
@@ -110,4 +110,46 @@ async fn a_passthrough_hands_on_one_input_and_needs_all() {
     assert_eq!(files, ["one"]);
     let error = build(file("/no/such/directory/f")).await.unwrap_err();
     assert!(error.message.contains("/no/such/directory"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_filters_are_about_the_one_worker() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(EngineOptions::new(dir.path().join("root"))).unwrap();
+    let engine = engine.presented_as(WorkerInfo {
+        id: "w1".into(),
+        labels: [("zone".to_owned(), "a".to_owned())].into(),
+    });
+    let out = dir.path().join("out");
+    for (filters, expected) in [
+        (&["labels.zone==a"][..], ""),
+        (&["id==w1,labels.zone"], ""),
+        (&["id==w2", "id==w1"], ""),
+        (&["labels.zone==b"], "the only worker, w1, does not match"),
+        (&["id=="], "worker filter \"id==\": "),
+    ] {
+        let mut actions = FileActions::new();
+        actions.make_file(MakeFile {
+            path: "/f".into(),
+            mode: 0o644,
+            ..MakeFile::default()
+        });
+        let constraints = Constraints {
+            worker_filters: filters.iter().map(|it| (*it).to_owned()).collect(),
+            ..Constraints::new()
+        };
+        let state = State::scratch().file(actions, constraints);
+        let definition = state.marshal(&MarshalOptions::default()).unwrap();
+        let built = engine.build(BuildRequest {
+            frontend: Frontend::Definition(definition),
+            ..request(dir.path(), &out)
+        });
+        match built.await {
+            Ok(_) => assert_eq!(expected, "", "{filters:?}"),
+            Err(error) => {
+                let text = error.to_string();
+                assert!(!expected.is_empty() && text.contains(expected), "{text}");
+            }
+        }
+    }
 }

@@ -154,9 +154,8 @@ async fn container(
     let bridge = &gateway.bridge;
     check_privileges(wanted.network, 0, &bridge.entitlements)?;
     let filters = wanted.constraints.as_ref();
-    if filters.is_some_and(|constraints| !constraints.filter.is_empty()) {
-        return Err(invalid("worker filters are not supported yet"));
-    }
+    let filters = filters.map_or(&[][..], |constraints| &constraints.filter);
+    bridge.engine.worker_info.check(filters)?;
     let setting = Setting {
         mounts,
         cwd: "/",
