@@ -128,4 +128,3 @@ pub(crate) fn check_privileges(
     }
     Ok(())
 }
-

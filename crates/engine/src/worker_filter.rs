@@ -27,8 +27,10 @@ impl WorkerInfo {
         let parsed = Filters::parse(filters).map_err(|error| wrong(error.to_string()))?;
         match self.matches(&parsed) {
             true => Ok(()),
-            false => Err(wrong(format!("the only worker, {}, does not match", self.id))
-                .hint("list its labels with: buildctl debug workers -v")),
+            false => Err(
+                wrong(format!("the only worker, {}, does not match", self.id))
+                    .hint("list its labels with: buildctl debug workers -v"),
+            ),
         }
     }
 }

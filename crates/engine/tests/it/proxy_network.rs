@@ -130,7 +130,11 @@ impl Built {
 }
 
 /// A policy with one rule about the URLs that end so.
-fn rule(action: PolicyAction, ending: &str, replacement: &str) -> impl FnOnce(&mut BuildRequest) {
+fn rule(
+    action: PolicyAction,
+    ending: &str,
+    replacement: &str,
+) -> impl FnOnce(&mut BuildRequest) + use<> {
     let rule = Rule {
         action: action.into(),
         selector: Some(Selector {

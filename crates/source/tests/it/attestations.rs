@@ -78,10 +78,11 @@ impl World {
         let name = format!("{}/test/image:v1", self.registry.host());
         let wanted = platform("linux", "amd64", "");
         let identifier = ImageIdentifier::parse(&name, &BTreeMap::new(), wanted).unwrap();
+        let session = Session::empty();
         let types: Vec<_> = predicate_types.iter().map(|it| (*it).to_owned()).collect();
         let chain = self
             .source
-            .attestations(&identifier, &types, &Session::empty());
+            .attestations(&identifier, &types, &session);
         chain.await.unwrap()
     }
 }
