@@ -8,6 +8,7 @@ use crate::run::{check, command, has};
 const PROGRAMS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
     ("containerd", "containerd"),
+    ("curl", "curl"),
     ("debootstrap", "debootstrap"),
     ("docker-registry", "docker-registry"),
     ("gcc", "gcc"),

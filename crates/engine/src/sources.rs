@@ -26,15 +26,17 @@ impl Sources {
         containerd: Option<Containerd>,
     ) -> Self {
         let images = ImageSource::new(store.clone(), registry.clone());
+        let images = match containerd {
+            Some(containerd) => images.with_containerd(containerd),
+            None => images,
+        };
+        let layouts = LayoutSource::new(store.clone());
         Self {
-            images: match containerd {
-                Some(containerd) => images.with_containerd(containerd),
-                None => images,
-            },
-            layouts: LayoutSource::new(store.clone()),
+            repositories: GitSource::new(store.clone(), proxies, images.clone(), layouts.clone()),
+            images,
+            layouts,
             locals: LocalSource::new(store.clone()),
             files: HttpSource::new(store.clone(), registry),
-            repositories: GitSource::new(store.clone(), proxies),
         }
     }
 }

@@ -17,6 +17,8 @@ attributes! {
     GIT_SKIP_SUBMODULES = "git.skipsubmodules",
     GIT_MTIME = "git.mtime",
     GIT_FETCH_BY_COMMIT = "git.fetchbycommit",
+    GIT_BUNDLE = "git.bundle",
+    GIT_CHECKOUT_BUNDLE = "git.checkoutbundle",
     GIT_SIGNATURE_KEYS = "git.sig.pubkey",
     GIT_SIGNATURE_REJECT_EXPIRED = "git.sig.rejectexpired",
     GIT_SIGNATURE_REQUIRE_TAG = "git.sig.requiresignedtag",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, LOCATION, RANGE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -107,6 +107,8 @@ impl Exchanges {
         let target = target.map(|value| location::target(&url, &String::from_utf8_lossy(value)));
         self.record(&method, &url, parts.status, target);
         headers::of_response(&mut parts.headers);
+        // Which HTTP the server spoke is nothing to the client.
+        parts.version = Version::HTTP_11;
         let note = Note {
             ledger: Arc::clone(&self.ledger),
             method,

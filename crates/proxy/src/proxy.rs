@@ -15,7 +15,7 @@ use crate::ledger::Ledger;
 use crate::{Authority, ProxyError, Record, Rules, Upstream, connection};
 
 /// Connections at the same time; further ones wait. Each costs this process two descriptors.
-const MOST_CONNECTIONS: usize = 512;
+const MOST_CONNECTIONS: usize = 256;
 /// How long to wait after the kernel could give us no connection.
 const PAUSE: Duration = Duration::from_millis(100);
 

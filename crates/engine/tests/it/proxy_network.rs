@@ -81,7 +81,10 @@ impl World {
         let script = script.replace("URL", &self.server.url(""));
         let run = Run {
             args: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
-            settings: Some(settings),
+            settings: Some(Settings {
+                dir: "/".into(),
+                ..settings
+            }),
             ..Run::default()
         };
         let state = State::local("rootfs", LocalOptions::default());

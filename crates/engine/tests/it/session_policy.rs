@@ -7,7 +7,7 @@ use kiln_engine::{
     BuildError, BuildRequest, Engine, EngineOptions, ExportRequest, ExportTarget, Frontend,
 };
 use kiln_llb::build::{HttpOptions, MarshalOptions, State};
-use kiln_protocol::frontend::{ResolveSourceImageRequest, ResolveSourceMetaRequest};
+use kiln_protocol::frontend::ResolveSourceMetaRequest;
 use kiln_protocol::pb::SourceOp;
 use kiln_protocol::sourcepolicy::{Policy, PolicyAction, Rule, Selector};
 use kiln_session::{
@@ -252,21 +252,4 @@ async fn frontends_ask_for_nothing_that_is_denied() {
         "could not resolve image due to policy: source \"docker-image://base.invalid/image:latest\" not allowed",
     );
     assert_eq!(error.denials().count(), 0);
-    // What cannot be looked up is said by name.
-    let judged = world.run(request(), |question| {
-        if identifier(question).starts_with("local://") {
-            return Ok(SourceAnswer::Allowed);
-        }
-        let image = ResolveSourceImageRequest {
-            attestation_chain: true,
-            ..ResolveSourceImageRequest::default()
-        };
-        more(ResolveSourceMetaRequest {
-            image: Some(image),
-            ..look_up(question)
-        })
-    });
-    judged.await.expect_error(
-        "error resolving source metadata from policy request: looking up the attestations",
-    );
 }

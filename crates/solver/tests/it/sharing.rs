@@ -59,6 +59,38 @@ async fn a_vertex_of_two_jobs_runs_once() {
 }
 
 #[tokio::test]
+async fn a_vertex_of_two_realms_runs_for_each() {
+    let log = Log::default();
+    let (here, go, wait) = waiting();
+    let toys = [
+        Toy::new(&log, "shared").doing(wait.clone()),
+        Toy::new(&log, "top").on("shared"),
+    ];
+    let others = [
+        Toy::new(&log, "shared")
+            .keyed(&["other"])
+            .value(10)
+            .doing(wait),
+        Toy::new(&log, "top").on("shared"),
+    ];
+    let others = others.map(|toy| toy.in_realm("-other"));
+    let solver = Store::new("local").solver();
+    let (first, second) = (job(&solver, "first"), job(&solver, "second"));
+    let solves = async {
+        tokio::join!(
+            first.solve(graph(&toys), edge("top", 0), vec![]),
+            second.solve(graph(&others), edge("top", 0), vec![]),
+        )
+    };
+    let release = async {
+        here.acquire_many(2).await.unwrap().forget();
+        go.add_permits(2);
+    };
+    let ((first, second), ()) = tokio::join!(solves, release);
+    assert_eq!((first.unwrap().output, second.unwrap().output), (2, 11));
+}
+
+#[tokio::test]
 async fn a_second_solve_of_a_job_finds_the_first_in_memory() {
     let log = Log::default();
     let store = Store::new("local");

@@ -105,6 +105,11 @@ impl Toy {
         self
     }
 
+    pub(crate) fn in_realm(mut self, realm: &'static str) -> Self {
+        self.options.realm = Some(realm);
+        self
+    }
+
     pub(crate) fn on(self, input: &'static str) -> Self {
         self.on_dep(input, 0, CacheDep::default())
     }

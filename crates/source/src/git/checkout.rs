@@ -30,7 +30,7 @@ pub(super) struct Checkout<'a> {
 impl Checkout<'_> {
     pub(super) async fn write(&self) -> Result<(), GitError> {
         match self.git_directory {
-            GitDirectory::Dropped => self.write_files().await,
+            GitDirectory::Dropped | GitDirectory::Bundled => self.write_files().await,
             GitDirectory::Kept => self.write_with_repository().await,
         }
     }

@@ -157,6 +157,28 @@ pub enum GitError {
         #[source]
         source: io::Error,
     },
+    /// A bundle is not named in a way that can be understood.
+    #[error("failed to parse git.bundle locator {locator:?}: {reason}")]
+    Bundle {
+        /// What was given.
+        locator: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Nothing says which commit of a bundle.
+    #[error("git.bundle requires git.checksum to be set")]
+    BundleWithoutChecksum,
+    /// The wanted commit is not in the bundle.
+    #[error("commit {commit} not found in bundle of {remote}")]
+    NotInBundle {
+        /// The repository that it is a bundle of.
+        remote: String,
+        /// The commit.
+        commit: String,
+    },
+    /// A bundle is one file.
+    #[error("git.checkoutbundle is incompatible with {0}")]
+    BundleContradiction(&'static str),
     /// Nobody is trusted.
     #[error("git.sig.* needs the keys that are trusted: give them as git.sig.pubkey")]
     NoSignatureKeys,

@@ -6,19 +6,12 @@ use kiln_llb::attr;
 use kiln_llb::git_url::{GitUrl, is_git_transport};
 use kiln_llb::redact;
 
+use super::bundle;
 use super::error::GitError;
 use super::signature::GitSignature;
 use crate::attribute::invalid;
 use crate::error::SourceError;
-
-/// Attributes that are not there yet, with what they are about.
-const UNSUPPORTED: [(&str, &str); 2] = [
-    ("git.bundle", "git bundles as sources (git.bundle)"),
-    (
-        "git.checkoutbundle",
-        "checkouts as bundles (git.checkoutbundle)",
-    ),
-];
+use crate::image::BlobIdentifier;
 
 /// A revision of a repository, and what becomes of it here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,7 +26,9 @@ pub struct GitIdentifier {
     pub checksum: String,
     /// `git.fetchbycommit`: the reference is not asked for; the checksum is the commit.
     pub is_by_commit: bool,
-    /// `git.keepgitdir`.
+    /// `git.bundle`: a blob that is a bundle; commits come from there, and not from the repository.
+    pub bundle: Option<BlobIdentifier>,
+    /// `git.keepgitdir`, `git.checkoutbundle`.
     pub git_directory: GitDirectory,
     /// `git.skipsubmodules`.
     pub submodules: Submodules,
@@ -59,6 +54,8 @@ pub enum GitDirectory {
     Dropped,
     /// With `.git`.
     Kept,
+    /// The repository alone, as a bundle: one file, `bundle`.
+    Bundled,
 }
 
 /// Whether the repositories inside come, too.
@@ -98,13 +95,24 @@ impl GitIdentifier {
         for (name, value) in attributes {
             identifier.set(name, value)?;
         }
+        if let Some(text) = attributes
+            .get(attr::GIT_BUNDLE)
+            .filter(|text| !text.is_empty())
+        {
+            identifier.bundle = Some(bundle::locator(text, attributes)?);
+        }
         identifier.check()?;
         Ok(identifier)
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), SourceError> {
         match name {
-            attr::GIT_KEEP_DIR if value == "true" => self.git_directory = GitDirectory::Kept,
+            attr::GIT_KEEP_DIR if value == "true" => {
+                self.git_directory = self.git_directory.kept()?;
+            }
+            attr::GIT_CHECKOUT_BUNDLE if value == "true" => {
+                self.git_directory = self.git_directory.bundled()?;
+            }
             attr::GIT_FULL_URL => self.remote = with_transport(value),
             attr::GIT_AUTH_HEADER_SECRET => value.clone_into(&mut self.header_secret),
             attr::GIT_AUTH_TOKEN_SECRET => value.clone_into(&mut self.token_secret),
@@ -123,13 +131,8 @@ impl GitIdentifier {
                     }
                 }
             }
-            _ if GitSignature::set(&mut self.signature, name, value)? => {}
             _ => {
-                let known = UNSUPPORTED.iter().find(|(it, _)| name.starts_with(it));
-                if let Some((_, what)) = known.filter(|_| !matches!(value, "" | "false")) {
-                    let what = (*what).to_owned();
-                    return Err(SourceError::Unsupported { what });
-                }
+                GitSignature::set(&mut self.signature, name, value)?;
             }
         }
         Ok(())
@@ -155,6 +158,7 @@ impl GitIdentifier {
         {
             return Err(GitError::NoSignatureKeys.into());
         }
+        self.check_bundle()?;
         if !self.is_by_commit || is_commit(&self.reference) {
             return Ok(());
         }
@@ -164,6 +168,21 @@ impl GitIdentifier {
                 Err(GitError::ByCommitPrefix(checksum.to_owned()).into())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn check_bundle(&self) -> Result<(), GitError> {
+        if self.git_directory == GitDirectory::Bundled && !self.subdir.is_empty() {
+            return Err(GitError::BundleContradiction("git.subdir"));
+        }
+        let is_named = is_commit(&self.reference) || !self.reference.is_empty();
+        match (&self.bundle, self.checksum.as_str()) {
+            (None, _) => Ok(()),
+            (Some(_), "") => Err(GitError::BundleWithoutChecksum),
+            (Some(_), checksum) if !is_named && !is_commit(checksum) => {
+                Err(GitError::ByCommitPrefix(checksum.to_owned()))
+            }
+            (Some(_), _) => Ok(()),
         }
     }
 
@@ -210,6 +229,9 @@ impl GitIdentifier {
         }
         if self.times == GitTimes::Commit {
             key += "(mtime=commit)";
+        }
+        if self.git_directory == GitDirectory::Bundled {
+            key += "(bundle)";
         }
         key
     }

@@ -3,6 +3,7 @@
 //! All of it is done by the program `git`, run so that nothing of the machine's or the repository's own
 //! configuration matters. What was fetched of a repository stays in the store, for the next build to fetch what is new.
 
+mod bundle;
 mod error;
 mod identifier;
 

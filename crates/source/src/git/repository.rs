@@ -33,7 +33,7 @@ const EVERYTHING: [&str; 2] = [
 
 /// Our repository for a remote one. Nobody else has it while this is there.
 pub(super) struct Repository<'a> {
-    git: &'a Git,
+    pub(super) git: &'a Git,
     directory: Arc<CacheMount>,
 }
 
@@ -160,10 +160,8 @@ impl<'a> Repository<'a> {
         Ok(fetched.map(drop))
     }
 
-    async fn fetch_all(&self, url: &str) -> Result<(), GitError> {
-        let (path, git) = (self.path().join("shallow"), self.git);
-        let is_shallow = spawn_blocking(move || path.try_exists()).await;
-        let is_shallow = on_thread(is_shallow, git, "look into the shared repository")?;
+    pub(super) async fn fetch_all(&self, url: &str) -> Result<(), GitError> {
+        let is_shallow = self.is_shallow().await?;
         let run = self.run("fetch").reaching(Reach::Network);
         let run = run.args(["--no-tags", "--no-write-fetch-head", "--prune"]);
         let run = run.args(is_shallow.then_some("--unshallow"));
@@ -171,8 +169,15 @@ impl<'a> Repository<'a> {
         run.must("fetch remote").await.map(drop)
     }
 
+    /// Whether some history is missing.
+    pub(super) async fn is_shallow(&self) -> Result<bool, GitError> {
+        let path = self.path().join("shallow");
+        let is_shallow = spawn_blocking(move || path.try_exists()).await;
+        on_thread(is_shallow, self.git, "look into the shared repository")
+    }
+
     /// Whether an object is here and leads to a commit.
-    async fn has(&self, object: &str) -> Result<bool, GitError> {
+    pub(super) async fn has(&self, object: &str) -> Result<bool, GitError> {
         let commit = format!("{object}^{{commit}}");
         let found = self.run("cat-file").args(["-e", &commit]).outcome().await?;
         Ok(found.is_ok())

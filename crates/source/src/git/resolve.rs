@@ -21,7 +21,7 @@ impl GitRevision {
     pub fn cache_key(&self, identifier: &GitIdentifier) -> CacheKey {
         let object = match (&self.commit, identifier.git_directory) {
             // Several tags of one commit have the same files.
-            (Some(commit), GitDirectory::Dropped) => commit,
+            (Some(commit), GitDirectory::Dropped | GitDirectory::Bundled) => commit,
             _ => &self.checksum,
         };
         CacheKey {
@@ -55,6 +55,9 @@ pub(super) fn known(identifier: &GitIdentifier) -> Result<Option<GitRevision>, G
         }
         return Ok(Some(GitRevision::of_commit(reference, reference)));
     }
+    if identifier.bundle.is_some() && reference.is_empty() {
+        return Ok(Some(GitRevision::of_commit(checksum, checksum)));
+    }
     if !identifier.is_by_commit {
         return Ok(None);
     }
@@ -69,10 +72,10 @@ pub(super) fn known(identifier: &GitIdentifier) -> Result<Option<GitRevision>, G
 /// Asks the server.
 pub(super) async fn ask(
     git: &Git,
-    url: &str,
+    (url, reach): (&str, Reach),
     identifier: &GitIdentifier,
 ) -> Result<GitRevision, GitError> {
-    let run = git.run("ls-remote").reaching(Reach::Network).showing();
+    let run = git.run("ls-remote").reaching(reach).showing();
     let revision = match identifier.reference.as_str() {
         "" => {
             let run = run.args(["--symref", "--", url, "HEAD"]);

@@ -6,19 +6,23 @@ use kiln_session::Session;
 use kiln_store::{MutableRef, Ref, Store};
 
 use super::access::Address;
-use super::identifier::GitIdentifier;
+use super::bundle::Bundles;
+use super::command::Reach;
+use super::identifier::{GitDirectory, GitIdentifier};
 use super::output::GitLog;
 use super::resolve::{self, GitRevision};
 use super::signature;
 use super::task::Task;
 use crate::blocking::blocking;
 use crate::error::SourceError;
+use crate::image::{ImageSource, LayoutSource};
 
 /// Gives files of git repositories. Cheap to clone.
 #[derive(Clone)]
 pub struct GitSource {
     store: Store,
     proxies: ProxySettings,
+    bundles: Bundles,
 }
 
 /// What is written in a revision itself.
@@ -33,9 +37,18 @@ pub struct GitObjects {
 }
 
 impl GitSource {
-    /// Repositories are kept in `store`.
-    pub fn new(store: Store, proxies: ProxySettings) -> Self {
-        Self { store, proxies }
+    /// Repositories are kept in `store`; blobs that are bundles come from images.
+    pub fn new(
+        store: Store,
+        proxies: ProxySettings,
+        images: ImageSource,
+        layouts: LayoutSource,
+    ) -> Self {
+        Self {
+            store,
+            proxies,
+            bundles: Bundles { images, layouts },
+        }
     }
 
     /// What the reference stands for now, whoever made it: [`GitSource::verify`] has to follow. The server is not
@@ -51,7 +64,13 @@ impl GitSource {
         }
         let task = self.task(identifier, sessions, log);
         let git = task.git(&task.main, identifier.shown()).await?;
-        Ok(resolve::ask(&git, &task.main.url, identifier).await?)
+        match task.bundle_file().await? {
+            None => Ok(resolve::ask(&git, (&task.main.url, Reach::Network), identifier).await?),
+            Some(file) => {
+                let file = file.display().to_string();
+                Ok(resolve::ask(&git, (&file, Reach::Local), identifier).await?)
+            }
+        }
     }
 
     /// Checks that the revision is signed as the identifier demands, if it does.
@@ -82,7 +101,10 @@ impl GitSource {
             return Ok(known);
         }
         let task = self.task(identifier, sessions, log);
-        let tree = task.check_out(revision).await?;
+        let tree = match identifier.git_directory {
+            GitDirectory::Bundled => task.bundle(revision).await?,
+            GitDirectory::Dropped | GitDirectory::Kept => task.check_out(revision).await?,
+        };
         self.remember(key, tree).await
     }
 
@@ -120,6 +142,7 @@ impl GitSource {
         Task {
             store: &self.store,
             proxies: &self.proxies,
+            bundles: &self.bundles,
             identifier,
             main: Address::of(&identifier.remote),
             sessions,

@@ -11,6 +11,7 @@ use kiln_store::{MutableOptions, MutableRef, RecordType, Store};
 use tokio::task::spawn_blocking;
 
 use super::access::{Access, Address};
+use super::bundle::Bundles;
 use super::checkout::{Checkout, move_up, real_directory};
 use super::command::Git;
 use super::error::GitError;
@@ -30,6 +31,7 @@ const MOST_NESTED: usize = 64;
 pub(super) struct Task<'a> {
     pub(super) store: &'a Store,
     pub(super) proxies: &'a ProxySettings,
+    pub(super) bundles: &'a Bundles,
     pub(super) identifier: &'a GitIdentifier,
     /// The repository that the identifier names.
     pub(super) main: Address,
@@ -90,8 +92,13 @@ impl Task<'_> {
         part: &Part,
     ) -> Result<Repository<'g>, SourceError> {
         let repository = Repository::open(self.store, git, &address.url, &part.object).await?;
-        let name = part.name.as_deref();
-        repository.bring(&address.url, &part.object, name).await?;
+        match self.bundle_file().await? {
+            Some(file) if part.depth == 0 => repository.unbundle(&file, &part.object).await?,
+            _ => {
+                let name = part.name.as_deref();
+                repository.bring(&address.url, &part.object, name).await?;
+            }
+        }
         Ok(repository)
     }
 
@@ -118,7 +125,7 @@ impl Task<'_> {
         Ok(tree)
     }
 
-    async fn new_tree(&self) -> Result<MutableRef, SourceError> {
+    pub(super) async fn new_tree(&self) -> Result<MutableRef, SourceError> {
         let identifier = self.identifier;
         let options = MutableOptions {
             description: format!(

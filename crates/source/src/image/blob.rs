@@ -25,6 +25,17 @@ impl ImageSource {
         session: &Session,
         progress: PullProgress,
     ) -> Result<Ref, SourceError> {
+        self.keep_blob(identifier, session, progress).await?;
+        file(&self.store, identifier).await
+    }
+
+    /// Brings a blob of a registry's repository into the content store.
+    pub(crate) async fn keep_blob(
+        &self,
+        identifier: &BlobIdentifier,
+        session: &Session,
+        progress: PullProgress,
+    ) -> Result<(), SourceError> {
         let authority = Arc::new(SessionAuthority(session.clone()));
         let repository = self.client.repository(&identifier.reference, authority);
         if !is_here(&self.store, identifier).await? {
@@ -43,7 +54,7 @@ impl ImageSource {
                 }
             }
         }
-        file(&self.store, identifier).await
+        Ok(())
     }
 }
 
@@ -55,6 +66,17 @@ impl LayoutSource {
         layout: &LentLayout,
         progress: PullProgress,
     ) -> Result<Ref, SourceError> {
+        self.keep_blob(identifier, layout, progress).await?;
+        file(&self.store, identifier).await
+    }
+
+    /// Brings a blob of a layout into the content store.
+    pub(crate) async fn keep_blob(
+        &self,
+        identifier: &BlobIdentifier,
+        layout: &LentLayout,
+        progress: PullProgress,
+    ) -> Result<(), SourceError> {
         if !is_here(&self.store, identifier).await? {
             let (place, size) = match layout {
                 LentLayout::Here(path) => {
@@ -75,7 +97,7 @@ impl LayoutSource {
             let descriptor = Descriptor::new(kind, size, identifier.digest.clone());
             bring(&self.store, place, &descriptor, progress).await?;
         }
-        file(&self.store, identifier).await
+        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::SourceError;
 use crate::{file_name, number};
 
 /// A `docker-image+blob://` or `oci-layout+blob://` source: one blob as a file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobIdentifier {
     /// What it is a part of; the digest is the blob's.
     pub reference: Reference,

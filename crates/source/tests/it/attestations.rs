@@ -80,9 +80,7 @@ impl World {
         let identifier = ImageIdentifier::parse(&name, &BTreeMap::new(), wanted).unwrap();
         let session = Session::empty();
         let types: Vec<_> = predicate_types.iter().map(|it| (*it).to_owned()).collect();
-        let chain = self
-            .source
-            .attestations(&identifier, &types, &session);
+        let chain = self.source.attestations(&identifier, &types, &session);
         chain.await.unwrap()
     }
 }

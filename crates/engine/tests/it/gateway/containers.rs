@@ -251,7 +251,8 @@ async fn terminals_have_a_size() {
     let mut talk = Talk::begin(&mut build).await;
     // A new size may come in a moment after the input that was sent behind it.
     let script = "tty; echo $TERM; read line; n=0; \
-        until stty size || [ $n = 100 ]; do n=$((n+1)); sleep 0.1; done; echo \"[$line]\"";
+        until [ \"$(stty size)\" = '33 77' ] || [ $n = 100 ]; do n=$((n+1)); sleep 0.1; done; \
+        stty size; echo \"[$line]\"";
     talk.start(("box", "p"), script, &[0, 1], true).await;
     talk.until("xterm").await;
     let size = ResizeMessage { rows: 33, cols: 77 };

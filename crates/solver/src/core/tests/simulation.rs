@@ -251,6 +251,7 @@ impl<'a> Simulation<'a> {
             options: VertexOptions {
                 ignore_cache: toy.ignore_cache,
                 export_cache: None,
+                realm: None,
             },
         };
         let graph = self.toys.iter().zip(digests).map(shape).collect();
