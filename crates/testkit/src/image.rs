@@ -198,7 +198,7 @@ pub fn descriptor(media_type: &str, blob: &Blob) -> Value {
 }
 
 /// Adds `descriptor` to the layout's index under `tag`, in place of an earlier one of that tag.
-pub fn add_to_index(dir: &Path, mut descriptor: Value, tag: &str) -> io::Result<()> {
+fn add_to_index(dir: &Path, mut descriptor: Value, tag: &str) -> io::Result<()> {
     descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
     let path = dir.join("index.json");
     let mut manifests: Vec<Value> = match fs::read(&path) {

@@ -125,6 +125,40 @@ impl Registry {
         checked(&mut command).map(drop)
     }
 
+    /// Puts a blob into a repository, by curl.
+    ///
+    /// # Panics
+    ///
+    /// If the registry does not take it.
+    pub fn push_blob(&self, repository: &str, content: &[u8]) -> Blob {
+        let dir = tempfile::tempdir_in(self.dir.path()).expect("a directory");
+        let blob = crate::image::write_blob(dir.path(), content).expect("a blob");
+        let uploads = format!("{}/v2/{repository}/blobs/uploads/", self.url());
+        let begun = curl(&["-X", "POST", "-D", "-", &uploads]);
+        let place = begun
+            .lines()
+            .find_map(|line| line.strip_prefix("Location: "));
+        let place = place.expect("a place for the blob").trim();
+        let separator = if place.contains('?') { '&' } else { '?' };
+        let place = format!("{place}{separator}digest={}", blob.digest);
+        let file = dir.path().join("blobs").join(blob.digest.replace(':', "/"));
+        curl(&["-T", &file.display().to_string(), &place]);
+        blob
+    }
+
+    /// Puts a manifest or index into a repository under a tag or its digest, by curl.
+    ///
+    /// # Panics
+    ///
+    /// If the registry does not take it.
+    pub fn push_manifest(&self, repository: &str, name: &str, media_type: &str, content: &str) {
+        let file = self.dir.path().join("manifest");
+        fs::write(&file, content).expect("a file");
+        let url = format!("{}/v2/{repository}/manifests/{name}", self.url());
+        let kind = format!("Content-Type: {media_type}");
+        curl(&["-T", &file.display().to_string(), "-H", &kind, &url]);
+    }
+
     /// Pushes `image` as `name` (`repo:tag`); returns its manifest.
     pub fn push_image(&self, image: &Image, name: &str) -> io::Result<Blob> {
         let layout = tempfile::tempdir_in(self.dir.path())?;
@@ -143,6 +177,12 @@ impl Registry {
             name,
         )
     }
+}
+
+fn curl(arguments: &[&str]) -> String {
+    let mut command = Command::new("curl");
+    let output = checked(command.args(["-fsS"]).args(arguments)).expect("curl");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 impl Drop for Registry {

@@ -200,7 +200,11 @@ impl Bundles {
     ) -> Pin<Box<dyn Future<Output = Result<(), SourceError>> + Send + 'a>> {
         Box::pin(async move {
             let nobody = [Session::empty()];
-            let sessions = if sessions.is_empty() { &nobody } else { sessions };
+            let sessions = if sessions.is_empty() {
+                &nobody
+            } else {
+                sessions
+            };
             let mut outcome = Ok(());
             for session in sessions {
                 outcome = self.bring_by(bundle, session).await;

@@ -1,13 +1,12 @@
 //! Images with attestations, and signatures of those, in a real registry.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use kiln_llb::platform::platform;
 use kiln_registry::{Client, ClientOptions};
 use kiln_session::Session;
 use kiln_source::{AttestationChain, ImageIdentifier, ImageSource};
-use kiln_testkit::image::{Image, add_to_index, descriptor, write_blob};
+use kiln_testkit::image::{Image, descriptor, write_blob};
 use kiln_testkit::registry::Registry;
 use kiln_testkit::rootfs;
 use serde_json::{Value, json};
@@ -21,10 +20,11 @@ const COSIGN: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 const SBOM: &str = "https://spdx.dev/Document";
 
+const REPOSITORY: &str = "test/image";
+
 struct World {
     registry: Registry,
     source: ImageSource,
-    layout: PathBuf,
     fixture: Fixture,
 }
 
@@ -35,7 +35,6 @@ impl World {
         Self {
             registry: Registry::start().unwrap(),
             source: ImageSource::new(fixture.store.clone(), client),
-            layout: fixture.directory("layout"),
             fixture,
         }
     }
@@ -47,7 +46,17 @@ impl World {
     }
 
     fn blob(&self, kind: &str, text: &str) -> Value {
-        descriptor(kind, &write_blob(&self.layout, text.as_bytes()).unwrap())
+        let blob = self.registry.push_blob(REPOSITORY, text.as_bytes());
+        descriptor(kind, &blob)
+    }
+
+    /// A manifest or an index, by its digest if it has no other name.
+    fn document(&self, kind: &str, name: &str, document: &Value) -> Value {
+        let text = document.to_string();
+        let blob = write_blob(self.fixture.directory("blobs"), text.as_bytes()).unwrap();
+        let name = if name.is_empty() { &blob.digest } else { name };
+        self.registry.push_manifest(REPOSITORY, name, kind, &text);
+        descriptor(kind, &blob)
     }
 
     /// A manifest over blobs that are no layers.
@@ -59,19 +68,14 @@ impl World {
             "config": self.blob("application/vnd.oci.empty.v1+json", "{}"),
             "layers": layers,
         });
-        let mut found = self.blob(MANIFEST, &manifest.to_string());
+        let mut found = self.document(MANIFEST, "", &manifest);
         found["artifactType"] = json!(kind);
         found
     }
 
-    fn push_index(&self, manifests: &[Value], name: &str) -> Value {
+    fn push_index(&self, manifests: &[Value], tag: &str) -> Value {
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
-        let index = self.blob(INDEX, &index.to_string());
-        add_to_index(&self.layout, index.clone(), "pushed").unwrap();
-        self.registry
-            .push_layout(&self.layout, "pushed", name)
-            .unwrap();
-        index
+        self.document(INDEX, tag, &index)
     }
 
     async fn look_up(&self, predicate_types: &[&str]) -> Option<AttestationChain> {
@@ -97,7 +101,10 @@ fn digests(chain: &AttestationChain) -> Vec<String> {
 #[tokio::test]
 async fn a_name_leads_to_signatures() {
     let world = World::new();
-    let image = world.image().write(&world.layout, "image").unwrap();
+    let image = world
+        .registry
+        .push_image(&world.image(), "test/image:alone")
+        .unwrap();
     let mut image = descriptor(MANIFEST, &image);
     image["platform"] = json!({"os": "linux", "architecture": "amd64"});
     let statement = |kind: &str, text: &str| {
@@ -115,7 +122,7 @@ async fn a_name_leads_to_signatures() {
         "vnd.docker.reference.type": "attestation-manifest",
         "vnd.docker.reference.digest": digest(&image),
     });
-    let index = world.push_index(&[image.clone(), attestation.clone()], "test/image:v1");
+    let index = world.push_index(&[image.clone(), attestation.clone()], "v1");
 
     let chain = world.look_up(&[]).await.unwrap();
     assert_eq!(chain.root.to_string(), digest(&index));
@@ -134,7 +141,7 @@ async fn a_name_leads_to_signatures() {
         world.artifact(BUNDLE, std::slice::from_ref(&bundle)),
     ];
     let tag = digest(&attestation).replace(':', "-");
-    world.push_index(&signatures, &format!("test/image:{tag}"));
+    world.push_index(&signatures, &tag);
     let chain = world.look_up(&[PROVENANCE]).await.unwrap();
     let signed = digest(&signatures[2]);
     assert_eq!(chain.signature_manifests[0].to_string(), signed);

@@ -11,9 +11,12 @@ use kiln_store::Ref;
 use kiln_testkit::git::{Repository, TIME};
 use kiln_testkit::web::WebServer;
 
-use crate::Fixture;
+use crate::{Fixture, git_source};
 
 type Attributes<'a> = &'a [(&'a str, &'a str)];
+
+/// A place for a bundle.
+const BUNDLE: &str = "docker-image+blob://a/b@sha256:982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1";
 
 const KEPT: Attributes<'_> = &[("git.keepgitdir", "true")];
 const WITHOUT_SUBMODULES: Attributes<'_> = &[("git.skipsubmodules", "true")];
@@ -40,7 +43,7 @@ impl User {
         server.serve_repositories("/git/", &fixture.directory("served"), None);
         server.serve_repositories("/closed/", &fixture.directory("served"), Some(OPEN));
         Self {
-            source: GitSource::new(fixture.store.clone(), Default::default()),
+            source: git_source(&fixture),
             fixture,
             server,
             sessions: Vec::new(),
@@ -434,7 +437,37 @@ async fn attributes_are_checked() {
         (
             "",
             &[("git.bundle", "x")],
-            "(git.bundle) are not supported yet",
+            "failed to parse git.bundle locator \"x\": it has no scheme",
+        ),
+        (
+            "",
+            &[("git.bundle", "https://x")],
+            "scheme \"https\" is not supported",
+        ),
+        (
+            "",
+            &[("git.bundle", "docker-image+blob://a/b:c")],
+            "a blob is named by its digest",
+        ),
+        (
+            "",
+            &[("git.bundle", BUNDLE)],
+            "git.bundle requires git.checksum",
+        ),
+        (
+            "",
+            &[("git.bundle", BUNDLE), ("git.checksum", "abc")],
+            "requires a full commit",
+        ),
+        (
+            "",
+            &[("git.checkoutbundle", "true"), ("git.keepgitdir", "true")],
+            "git.checkoutbundle is incompatible with git.keepgitdir",
+        ),
+        (
+            "#main:sub",
+            &[("git.checkoutbundle", "true")],
+            "git.checkoutbundle is incompatible with git.subdir",
         ),
         (
             "",

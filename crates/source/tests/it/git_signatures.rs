@@ -10,7 +10,7 @@ use kiln_testkit::git::Repository;
 use kiln_testkit::keys::{KeyRing, SshKey};
 use kiln_testkit::web::WebServer;
 
-use crate::Fixture;
+use crate::{Fixture, git_source};
 
 const COMMIT: [&str; 4] = ["commit", "--quiet", "--allow-empty", "--message=signed"];
 
@@ -29,7 +29,7 @@ impl World {
         server.serve_repositories("/git/", &served, None);
         let repository = Repository::new(served.join("a.git"), options);
         Self {
-            source: GitSource::new(fixture.store.clone(), Default::default()),
+            source: git_source(&fixture),
             fixture,
             server,
             repository,

@@ -6,6 +6,7 @@ mod attestations;
 mod blob;
 mod filter;
 mod git;
+mod git_bundles;
 mod git_signatures;
 mod http;
 mod http_content;
@@ -19,7 +20,11 @@ mod tree;
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_source::{LocalIdentifier, LocalProgress, LocalSource, PullProgress, SourceError};
+use kiln_registry::{Client, ClientOptions};
+use kiln_source::{
+    GitSource, ImageSource, LayoutSource, LocalIdentifier, LocalProgress, LocalSource,
+    PullProgress, SourceError,
+};
 use kiln_store::lease::Lease;
 use kiln_store::{Ref, Store, StoreOptions};
 use tempfile::TempDir;
@@ -62,6 +67,13 @@ impl Fixture {
             .snapshot(identifier, directory, "key", quiet())
             .await
     }
+}
+
+pub(crate) fn git_source(fixture: &Fixture) -> GitSource {
+    let client = Client::new(ClientOptions::default()).expect("client");
+    let images = ImageSource::new(fixture.store.clone(), client);
+    let layouts = LayoutSource::new(fixture.store.clone());
+    GitSource::new(fixture.store.clone(), Default::default(), images, layouts)
 }
 
 pub(crate) fn context() -> LocalIdentifier {
