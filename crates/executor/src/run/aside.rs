@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::AtFlags;
 
 use crate::ExecRequest;
-use crate::view::bundle::{Extended, Touched};
+use crate::view::bundle::{Extended, Touched, Untouched};
 use crate::view::root::Root;
 use crate::view::stubs::Stubs;
 
@@ -45,20 +45,45 @@ impl Aside {
 
     /// Removes what was made or added for the step.
     pub(crate) fn restore(self) {
-        let touched = self
-            .extended
-            .as_ref()
-            .map(|added| added.bundle.restore(&self.root));
+        let copy = self.extended.and_then(|added| added.restore(&self.root));
         self.stubs.remove(&self.root);
         // The overlay has to be gone before somebody changes what it is made of.
         drop(self.root);
-        let Some((added, Touched::No)) = self.extended.zip(touched) else {
-            return;
+        if let Some(copy) = copy {
+            copy.remove();
+        }
+    }
+}
+
+/// A bundle that was copied to an overlay's upper directory for nothing.
+struct UselessCopy {
+    bundle: Extended,
+    upper: PathBuf,
+}
+
+impl Added {
+    /// Takes the certificates out; what is left to be done without the overlay is the answer.
+    fn restore(self, root: &Root) -> Option<UselessCopy> {
+        let untouched = match self.copied_to {
+            Some(_) => Untouched::Leave,
+            None => Untouched::PutBack,
         };
-        if let Some(upper) = added.copied_to
-            && let Err(error) = remove(&upper, added.bundle.path())
-        {
-            tracing::debug!(%error, upper = %upper.display(), "a copy of a bundle of certificates stays");
+        let touched = self.bundle.restore(root, untouched);
+        let upper = self.copied_to.filter(|_| touched == Touched::No)?;
+        let bundle = self.bundle;
+        Some(UselessCopy { bundle, upper })
+    }
+}
+
+impl UselessCopy {
+    fn remove(self) {
+        let remove = |root: &Root| {
+            let removed = remove(root, self.bundle.path());
+            removed.or_else(|_| self.bundle.put_back(root))
+        };
+        if let Err(error) = Root::open(&self.upper).and_then(|root| remove(&root)) {
+            let bundle = self.bundle.path().display();
+            tracing::warn!(%bundle, %error, "a step's certificates stay in its bundle");
         }
     }
 }
@@ -80,8 +105,7 @@ pub(crate) fn upper_without(request: &ExecRequest, path: &Path) -> Option<PathBu
 }
 
 /// Removes a file, keeping the times of the directory that it is in.
-fn remove(upper: &Path, path: &Path) -> io::Result<()> {
-    let root = Root::open(upper)?;
+fn remove(root: &Root, path: &Path) -> io::Result<()> {
     let (parent, name) = root.parent(path)?;
     let (dir, before) = root.times(path.parent().unwrap_or(Path::new("/")))?;
     rustix::fs::unlinkat(parent, name, AtFlags::empty())?;

@@ -17,6 +17,11 @@ const BLOCK: &str = "\n# kiln proxy CA begin\n-----BEGIN CERTIFICATE-----\nQUJD\
 const DEBIAN: &str = "/etc/ssl/certs/ca-certificates.crt";
 const FEDORA: &str = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem";
 
+/// Prints a file. Directly, its pages themselves would be in the output, and change there when the file does.
+fn show(path: &str) -> String {
+    format!("cat {path} | cat")
+}
+
 /// A file of the root filesystem with an owner, a mode and times of its own.
 fn place(root: &Path, path: &str, content: &str) -> PathBuf {
     let path = root.join(path.trim_start_matches('/'));
@@ -54,7 +59,7 @@ async fn it_is_in_the_bundle_while_the_step_runs(#[case] kind: Kind) {
         let fixture = Fixture::new(kind);
         let bundle = place(&fixture.rootfs(), DEBIAN, content);
         let before = facts(&bundle);
-        let request = trusting(&fixture, &format!("cat {DEBIAN}"));
+        let request = trusting(&fixture, &show(DEBIAN));
         let seen = fixture.print_with(request).await;
         assert_eq!(seen, format!("{content}{BLOCK}"));
         assert_eq!(fs::read_to_string(&bundle).unwrap(), content);
@@ -172,7 +177,7 @@ async fn links_lead_to_it_but_not_out(#[case] kind: Kind) {
         "/etc/ssl/cert.pem",
     );
     let before = (facts(&bundle), facts(&outside));
-    let request = trusting(&fixture, &format!("cat {FEDORA}"));
+    let request = trusting(&fixture, &show(FEDORA));
     assert_eq!(fixture.print_with(request).await, format!("{OTHER}{BLOCK}"));
     assert_eq!((facts(&bundle), facts(&outside)), before);
     for path in [&bundle, &outside] {
@@ -186,19 +191,24 @@ async fn links_lead_to_it_but_not_out(#[case] kind: Kind) {
 #[case::crun(Kind::Crun)]
 #[tokio::test]
 async fn a_read_only_root_shows_it_too(#[case] kind: Kind) {
-    let check = async |access: RootAccess, options: &[&str]| {
+    let check = async |set: &dyn Fn(&mut ExecRequest)| {
         let fixture = Fixture::new(kind);
-        let bundle = place(&fixture.rootfs(), DEBIAN, OTHER);
+        let root = fixture.rootfs();
+        // Nothing can be made to mount on.
+        for dir in ["proc", "dev", "sys"] {
+            fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        for file in ["etc/hosts", "etc/resolv.conf"] {
+            fs::write(root.join(file), "").unwrap();
+        }
+        let bundle = place(&root, DEBIAN, OTHER);
         let before = facts(&bundle);
         let script = format!("stat -c '%u:%g %a' {DEBIAN}; cat {DEBIAN}; : >> {DEBIAN}");
         let mut request = trusting(&fixture, &script);
-        request.root_access = access;
-        request.rootfs[0]
-            .options
-            .extend(options.iter().map(|option| (*option).to_owned()));
-        request.stubs = kiln_executor::StubRemoval::Leaf;
+        set(&mut request);
         let finished = fixture.run(request).await.unwrap();
-        assert_eq!(finished.stdout, format!("12:34 640\n{OTHER}{BLOCK}"));
+        let expected = format!("12:34 640\n{OTHER}{BLOCK}");
+        assert_eq!(finished.stdout, expected, "{finished:?}");
         assert!(
             finished.stderr.contains("Read-only file system"),
             "{finished:?}"
@@ -206,7 +216,8 @@ async fn a_read_only_root_shows_it_too(#[case] kind: Kind) {
         assert_eq!(facts(&bundle), before);
         assert_eq!(fs::read_to_string(&bundle).unwrap(), OTHER);
     };
-    check(RootAccess::ReadOnly, &[]).await;
+    check(&|request| request.root_access = RootAccess::ReadOnly).await;
+    check(&|request| request.rootfs[0].options.push("ro".to_owned())).await;
 }
 
 #[rstest]

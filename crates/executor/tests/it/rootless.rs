@@ -55,7 +55,7 @@ fn a_user_without_rights_runs_steps() {
     );
     assert!(names(&rootfs).contains(&"made".to_owned()));
 
-    let script = "ls /sys/class/net; nc 127.0.0.1 $PORT </dev/null; cat /etc/ssl/cert.pem";
+    let script = "ls /sys/class/net; nc 127.0.0.1 $PORT </dev/null; cat /etc/ssl/cert.pem | cat";
     let seen = run(&[script, "PEM"]);
     let expected = "SingleId\nlo\nreached\nown\n\n# kiln proxy CA begin\nPEM\n# kiln proxy CA end\nexit code: 0\n";
     assert_eq!(seen, expected);

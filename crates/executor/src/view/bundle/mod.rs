@@ -46,10 +46,19 @@ pub(crate) struct Extended {
     stat: Stat,
 }
 
+/// What to do with a bundle that the step has not touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Untouched {
+    /// Make it what it was.
+    PutBack,
+    /// Nothing: it is a copy, which goes.
+    Leave,
+}
+
 /// What a step did to its bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Touched {
-    /// Nothing: it is as before in all respects.
+    /// Nothing.
     No,
     /// Something, if only that it has another name now.
     Yes,
@@ -119,7 +128,11 @@ impl Extended {
     }
 
     /// Takes the certificates out again, of this bundle and of any that the step has made.
-    pub(crate) fn restore(&self, root: &Root) -> Touched {
+    ///
+    /// Files are changed in place, so that all their names and attributes stay. A program may have given pages of
+    /// them to its output (sendfile), and what is still to be read there changes too: an untouched copy is better
+    /// left as it is and removed.
+    pub(crate) fn restore(&self, root: &Root, untouched: Untouched) -> Touched {
         let mut touched = Touched::Yes;
         let mut done: Vec<PathBuf> = Vec::new();
         for place in [self.path()].into_iter().chain(PLACES.map(Path::new)) {
@@ -129,7 +142,7 @@ impl Extended {
             if done.contains(&path) {
                 continue;
             }
-            match self.clean(root, &path, file) {
+            match self.clean(root, &path, file, untouched) {
                 Ok(Touched::No) => touched = Touched::No,
                 Ok(Touched::Yes) => {}
                 Err(error) => {
@@ -141,7 +154,19 @@ impl Extended {
         touched
     }
 
-    fn clean(&self, root: &Root, path: &Path, file: File) -> io::Result<Touched> {
+    /// Makes the bundle in `root` what it was before anything was added to it.
+    pub(crate) fn put_back(&self, root: &Root) -> io::Result<()> {
+        let (_, file) = open(root, self.path(), OFlags::WRONLY)?;
+        self.bundle.put_back(&file)
+    }
+
+    fn clean(
+        &self,
+        root: &Root,
+        path: &Path,
+        file: File,
+        untouched: Untouched,
+    ) -> io::Result<Touched> {
         let bundle = &self.bundle;
         let stat = rustix::fs::fstat(&file)?;
         let content = read(file, LIMIT_AFTERWARDS)?.ok_or(io::ErrorKind::FileTooLarge)?;
@@ -149,13 +174,19 @@ impl Extended {
         if cleaned == content {
             return Ok(Touched::Yes);
         }
-        let (_, mut file) = open(root, path, OFlags::WRONLY)?;
         let is_ours = path == bundle.path && cleaned == bundle.content;
-        if is_ours && modified(&stat) == modified(&self.stat) {
-            bundle.put_back(&file)?;
-            let untouched = changed(&stat) == changed(&self.stat) && stat.st_nlink == 1;
-            return Ok(if untouched { Touched::No } else { Touched::Yes });
+        let is_longer = content.starts_with(&bundle.content);
+        if is_ours && is_longer && modified(&stat) == modified(&self.stat) {
+            let touched = match state(&stat) == state(&self.stat) {
+                true => Touched::No,
+                false => Touched::Yes,
+            };
+            if (touched, untouched) != (Touched::No, Untouched::Leave) {
+                self.put_back(root)?;
+            }
+            return Ok(touched);
         }
+        let (_, mut file) = open(root, path, OFlags::WRONLY)?;
         file.write_all(&cleaned)?;
         file.set_len(cleaned.len() as u64)?;
         rustix::fs::futimens(file.as_fd(), &times_of(&stat))?;
@@ -167,8 +198,11 @@ fn modified(stat: &Stat) -> (i64, u64) {
     (stat.st_mtime, stat.st_mtime_nsec)
 }
 
-fn changed(stat: &Stat) -> (i64, u64) {
-    (stat.st_ctime, stat.st_ctime_nsec)
+/// Everything that tells whether somebody did something to a file. The time of its last change would be enough,
+/// if clocks were finer.
+fn state(stat: &Stat) -> impl PartialEq + use<> {
+    let owner = (stat.st_uid, stat.st_gid, stat.st_mode);
+    (stat.st_ctime, stat.st_ctime_nsec, stat.st_nlink, owner)
 }
 
 /// Opens a regular file, wherever links inside the root filesystem lead; its path then is one without links.
