@@ -18,9 +18,6 @@ pub enum ProxyError {
         /// What was wrong.
         reason: String,
     },
-    /// A certificate to be trusted could not be read.
-    #[error("failed to read the certificates that the proxy is to trust: {0}")]
-    Roots(String),
     /// The HTTP client could not be made.
     #[error("failed to set up the proxy's HTTP client: {0}")]
     Client(String),

@@ -1,13 +1,10 @@
 //! The way from a proxy to the servers.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 
 use crate::ProxyError;
 
@@ -21,27 +18,9 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Trusts the machine's certificates, which takes a while to read, and those in `extra`, PEM text that may be
-    /// empty.
-    pub fn new(extra: &str) -> Result<Upstream, ProxyError> {
-        let mut roots = RootCertStore::empty();
-        let loaded = rustls_native_certs::load_native_certs();
-        for error in &loaded.errors {
-            tracing::debug!(%error, "a system certificate could not be read");
-        }
-        roots.add_parsable_certificates(loaded.certs);
-        for certificate in CertificateDer::pem_slice_iter(extra.as_bytes()) {
-            let certificate = certificate.map_err(|error| ProxyError::Roots(error.to_string()))?;
-            let added = roots.add(certificate);
-            added.map_err(|error| ProxyError::Roots(error.to_string()))?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| ProxyError::Client(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Upstream { tls })
+    /// Trusts whom `tls` does.
+    pub fn new(tls: ClientConfig) -> Upstream {
+        Upstream { tls }
     }
 
     /// A client with connections of its own, because servers may know a user by the connection. It passes on what

@@ -215,6 +215,11 @@ impl Client {
         self.shared.http.web(self.shared.timeouts.idle)
     }
 
+    /// Whom that client trusts, for whoever needs a client of another kind.
+    pub fn web_trust() -> Result<rustls::ClientConfig, RegistryError> {
+        TlsSettings::default().load()
+    }
+
     /// A client for web servers that are no registries, with the same way to names and through proxies. Redirects are
     /// not followed. With `silence`, a server that says nothing for so long is given up, also while it is sent
     /// something.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use kiln_executor::network::isolated_with_listener;
 use kiln_executor::{ExecRequest, Network};
-use kiln_proxy::{Authority, Proxy, ProxyError, Record, Rules, Upstream};
+use kiln_proxy::{Authority, Proxy, Record, Rules, Upstream};
+use kiln_registry::Client;
 use tokio::sync::OnceCell;
 
 use crate::engine::blocking;
@@ -27,7 +28,7 @@ impl StepProxies {
         let make = || {
             Ok(Shared {
                 authority: Arc::new(Authority::new().map_err(unavailable)?),
-                upstream: Upstream::new("").map_err(unavailable)?,
+                upstream: Upstream::new(Client::web_trust().map_err(unavailable)?),
             })
         };
         self.0.get_or_try_init(|| blocking(make)).await
@@ -80,6 +81,6 @@ impl WatchedNetwork {
     }
 }
 
-fn unavailable(error: ProxyError) -> BuildError {
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> BuildError {
     BuildError::wrap(Kind::Environment, error).context("no proxy for the network of steps")
 }

@@ -8,7 +8,9 @@ use kiln_engine::{
     BuildError, BuildRequest, Engine, EngineOptions, ExportRequest, ExportTarget, Frontend,
     StepNetwork,
 };
-use kiln_llb::build::{LocalOptions, MarshalOptions, Run, Settings, State};
+use kiln_llb::build::{
+    Constraints, Copy, FileActions, LocalOptions, MarshalOptions, Run, Settings, State,
+};
 use kiln_llb::pb::NetMode;
 use kiln_protocol::sourcepolicy::{Policy, PolicyAction, Rule, Selector, Update as Replacement};
 use kiln_session::progress::{Progress, Update};
@@ -87,8 +89,14 @@ impl World {
             }),
             ..Run::default()
         };
-        let state = State::local("rootfs", LocalOptions::default());
-        let state = state.dir("/").run(run).root;
+        // Copied, so that it is known by its content.
+        let mut actions = FileActions::new();
+        actions.copy(Copy {
+            contents_only: true,
+            ..Copy::new(State::local("rootfs", LocalOptions::default()), "/", "/")
+        });
+        let rootfs = State::scratch().file(actions, Constraints::new());
+        let state = rootfs.dir("/").run(run).root;
         let definition = state.marshal(&MarshalOptions::default()).unwrap();
         let session = Session {
             files: Arc::new(Directories {
@@ -161,7 +169,8 @@ fn rule(
 async fn what_steps_fetch_is_listed() {
     let world = World::new();
     let script = "ls /sys/class/net > /result; wget -q -O - URL/a >> /result; \
-                  wget -q -O - --post-data x URL/b >> /result";
+                  (printf 'POST URL/b HTTP/1.1\\r\\nHost: h\\r\\nContent-Length: 1\\r\\nConnection: close\\r\\n\\r\\nx'; sleep 1) \
+                  | nc 127.0.0.1 ${http_proxy##*:} | tail -n 1 >> /result";
     let built = world.run(script, |_| {}).await;
     assert_eq!(built.outcome.as_ref().unwrap(), "lo\n/a/b");
     let url = world.server.url("");

@@ -29,7 +29,7 @@ impl Fixture {
     pub(crate) fn with(trusted: &str, rules: Option<Arc<dyn Rules>>) -> Fixture {
         let authority = Arc::new(Authority::new().unwrap());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let upstream = Upstream::new(trusted).unwrap();
+        let upstream = Upstream::new(trusting(trusted));
         let proxy = Proxy::start(listener, Arc::clone(&authority), &upstream, rules).unwrap();
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(trusting(&authority.certificate_pem()))

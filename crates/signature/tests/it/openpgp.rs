@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use kiln_signature::{Expiry, SignatureError, verify_git, verify_openpgp};
 use kiln_testkit::keys::KeyRing;
+use proptest::prelude::*;
 use rstest::rstest;
 
 use crate::check;
@@ -158,4 +159,24 @@ fn what_cannot_be_read_is_named() {
     ] {
         check(verify(b"text", signature, keys), expected);
     }
+}
+
+#[test]
+fn damaged_text_is_no_reason_to_panic() {
+    let ring = KeyRing::new();
+    let key = ring.generate("ed25519", "cert", "never");
+    ring.gpg(&["--quick-add-key", &key, "rsa2048", "sign", "never"]);
+    let signature = ring.sign(&key, b"text", &[]);
+    let keys = ring.export(&key);
+    let damaged = |text: &str, at: usize, by: char| {
+        let mut text: Vec<char> = text.chars().collect();
+        let at = at % text.len();
+        text[at] = by;
+        text.into_iter().collect::<String>()
+    };
+    proptest!(ProptestConfig::with_cases(400), |(at: usize, by in "[A-Za-z0-9+/=\n-]")| {
+        let by = by.chars().next().unwrap_or('A');
+        let _ = verify(b"text", &damaged(&signature, at, by), &keys);
+        let _ = verify(b"text", &signature, &damaged(&keys, at, by));
+    });
 }

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::command::Reach;
 use super::error::GitError;
-use super::identifier::{GitDirectory, GitIdentifier, is_commit};
+use super::identifier::GitDirectory;
 use super::repository::{Repository, object_format, on_thread};
 use super::resolve::GitRevision;
 use super::task::Task;
@@ -65,18 +65,14 @@ pub(super) fn locator(
     }
 }
 
-impl GitIdentifier {
-    /// The full name of the commit in a bundle that this source gives: branches and tags keep theirs.
-    pub(super) fn name_in_bundle(&self) -> String {
-        match self.reference.as_str() {
-            "" => FALLBACK.to_owned(),
-            name if is_commit(name) => FALLBACK.to_owned(),
-            name if name.starts_with("refs/tags/") => name.to_owned(),
-            name => {
-                let name = name.strip_prefix("refs/").unwrap_or(name);
-                format!("refs/heads/{}", name.strip_prefix("heads/").unwrap_or(name))
-            }
+/// The full name of the commit in a bundle that a source gives: branches and tags keep theirs.
+fn name_in_bundle(revision: &GitRevision) -> String {
+    match revision.name() {
+        None => FALLBACK.to_owned(),
+        Some(name) if name.starts_with("refs/heads/") || name.starts_with("refs/tags/") => {
+            name.to_owned()
         }
+        Some(name) => format!("refs/heads/{}", name.strip_prefix("refs/").unwrap_or(name)),
     }
 }
 
@@ -175,7 +171,7 @@ impl Task<'_> {
         }
         let commit = repository.commit_of(&revision.checksum).await?;
         let file = tree.upper_dir().join(FILE);
-        let name = self.identifier.name_in_bundle();
+        let name = name_in_bundle(revision);
         repository.write_bundle(&file, &name, &commit).await?;
         Ok(tree)
     }

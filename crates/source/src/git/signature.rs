@@ -4,7 +4,6 @@ use kiln_llb::attr;
 use kiln_signature::{Expiry, verify_git};
 
 use super::error::GitError;
-use super::identifier::GitIdentifier;
 use super::source::GitObjects;
 
 /// How signatures of tags begin: they stand at the end of the message.
@@ -75,27 +74,27 @@ impl GitSignature {
     }
 }
 
-/// Checks that a revision is signed as its identifier demands.
+/// Checks that a revision of the repository `url` is signed as its identifier demands.
 pub(super) fn check(
-    identifier: &GitIdentifier,
+    url: &str,
     wanted: &GitSignature,
     objects: &GitObjects,
 ) -> Result<(), GitError> {
     let verify = |(signed, signature): (Vec<u8>, String), what: &'static str| {
         if signature.is_empty() {
-            let what = format!("{what} of {}", identifier.url());
+            let what = format!("{what} of {url}");
             return Err(GitError::NotSigned { what });
         }
         let verified = verify_git(&signed, &signature, &wanted.keys, wanted.expiry);
         verified.map_err(|source| GitError::Signature {
             what,
-            remote: identifier.url(),
+            remote: url.to_owned(),
             source,
         })
     };
     let of_tag = match (&objects.tag, wanted.tag) {
         (None, SignedTag::Required) => {
-            let remote = identifier.url();
+            let remote = url.to_owned();
             return Err(GitError::NoSignedTag { remote });
         }
         (None, _) | (_, SignedTag::Ignored) => None,

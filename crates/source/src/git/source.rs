@@ -85,7 +85,8 @@ impl GitSource {
             return Ok(());
         };
         let objects = self.objects(identifier, revision, sessions, log).await?;
-        Ok(signature::check(identifier, wanted, &objects)?)
+        let (wanted, url) = (wanted.clone(), identifier.url());
+        blocking(move || Ok(signature::check(&url, &wanted, &objects)?)).await
     }
 
     /// The files in a tree of their own.

@@ -93,7 +93,7 @@ async fn sources_are_bundles_if_that_is_wanted() {
             ("", "refs/heads/main", &second),
             ("#main", "refs/heads/main", &second),
             ("#refs/tags/v1", "refs/tags/v1", &first),
-            ("#v1", "refs/heads/v1", &first),
+            ("#v1", "refs/tags/v1", &first),
             (&format!("#{first}"), "refs/heads/main", &first),
         ] {
             let attributes = [("git.checkoutbundle", "true")];
@@ -183,16 +183,16 @@ async fn bundles_that_are_none_are_named() {
     let other = "0123456789".repeat(4);
     for (digest, checksum, expected) in [
         (
-            &good,
-            &other,
-            "not found in bundle of http://127.0.0.1:1/a.git",
-        ),
-        (
             &garbage,
             &first,
             "failed to import git bundle into http://127.0.0.1:1/a.git",
         ),
         (&absent, &first, "not found"),
+        (
+            &good,
+            &other,
+            "not found in bundle of http://127.0.0.1:1/a.git",
+        ),
     ] {
         let place = format!("docker-image+blob://{host}/bundles@{digest}");
         let attributes = [("git.bundle", place.as_str()), ("git.checksum", checksum)];

@@ -1,7 +1,8 @@
 //! Questions about repositories and files of web servers.
 
 use kiln_protocol::frontend::{
-    ResolveSourceGitRequest, ResolveSourceMetaRequest, ResolveSourceMetaResponse,
+    ChecksumRequest, ResolveSourceGitRequest, ResolveSourceHttpRequest, ResolveSourceMetaRequest,
+    ResolveSourceMetaResponse,
 };
 use kiln_protocol::pb;
 use kiln_testkit::git::{Repository, TIME};
@@ -77,4 +78,47 @@ async fn revisions_and_files_are_looked_up() {
         "sha256:982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
     );
     assert_eq!(known.last_modified.unwrap().seconds, TIME);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn further_checksums_are_of_the_file_and_what_follows_it() {
+    let world = World::new();
+    let server = WebServer::start().unwrap();
+    server.serve("/f", Page::new("text"));
+    let mut build = world.drive().await;
+    let request = |algo: i32, suffix: Vec<u8>| ResolveSourceMetaRequest {
+        source: Some(pb::SourceOp {
+            identifier: server.url("/f"),
+            ..pb::SourceOp::default()
+        }),
+        http: Some(ResolveSourceHttpRequest {
+            checksum_request: Some(ChecksumRequest {
+                algo,
+                suffix: suffix.into(),
+            }),
+        }),
+        ..ResolveSourceMetaRequest::default()
+    };
+    let known = build
+        .client
+        .resolve_source_meta(request(0, b"more".to_vec()));
+    let known = known.await.unwrap().into_inner().http.unwrap();
+    let checksum = known.checksum_response.unwrap();
+    assert_eq!(
+        checksum.digest,
+        "sha256:320bd03050cc6f4a0ad9bd63b8b44008b580b591e871990c459f2d4d8663299a"
+    );
+    assert_eq!(checksum.suffix, "more");
+    for (algo, suffix, expected) in [
+        (7, vec![], "unsupported checksum algorithm 7"),
+        (
+            0,
+            vec![0; 4097],
+            "http checksum request suffix exceeds max size 4096",
+        ),
+    ] {
+        let refused = build.client.resolve_source_meta(request(algo, suffix));
+        let error = refused.await.unwrap_err();
+        assert!(error.message().contains(expected), "{error:?}");
+    }
 }
