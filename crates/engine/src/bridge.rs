@@ -30,7 +30,7 @@ use crate::provenance::{FrontendRequest, ImageSource, Ledger, Origin, Trace};
 use crate::request::CacheEntry;
 use crate::source_policy::SourcePolicies;
 use crate::step::Step;
-use crate::step_network::StepNetwork;
+use crate::surroundings::Surroundings;
 use crate::tree;
 
 /// One frontend's access to the engine.
@@ -44,8 +44,8 @@ pub(crate) struct Bridge {
     pub(crate) entitlements: BTreeSet<Entitlement>,
     /// Which sources may be used.
     pub(crate) policies: SourcePolicies,
-    /// How steps reach the network.
-    pub(crate) network: StepNetwork,
+    /// What steps are done in.
+    pub(crate) surroundings: Surroundings,
     /// Caches that all solves may use, read when the first one begins.
     pub(crate) cache_imports: Vec<CacheEntry>,
     /// Caches that were read for this build.
@@ -61,7 +61,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) progress: ProgressSink,
     pub(crate) entitlements: BTreeSet<Entitlement>,
     pub(crate) policies: SourcePolicies,
-    pub(crate) network: StepNetwork,
+    pub(crate) surroundings: Surroundings,
     pub(crate) cache_imports: Vec<CacheEntry>,
     /// Who uses it.
     pub(crate) frontend: Option<FrontendRequest>,
@@ -100,7 +100,7 @@ impl Opening<'_> {
             progress,
             entitlements: self.entitlements,
             policies: self.policies,
-            network: self.network,
+            surroundings: self.surroundings,
             cache_imports: self.cache_imports,
             imports: Arc::new(Imports::new(facts.clone(), mounts)),
             ledger: Ledger::new(self.frontend),

@@ -24,7 +24,8 @@ pub(crate) async fn run(
     request: BuildRequest,
     facts: &Arc<FactBook>,
 ) -> Result<BuildOutcome, BuildError> {
-    let invocation = Invocation::begin();
+    let surroundings = request.surroundings();
+    let invocation = Invocation::begin(surroundings.compatibility);
     let policies = SourcePolicies::of(&request)?;
     let provenance = provenance::parse_options(&request.options)?;
     let mut exports = export::parse(request.exports, engine.unknown_keys)?;
@@ -45,7 +46,7 @@ pub(crate) async fn run(
         progress: request.progress,
         entitlements: request.entitlements,
         policies,
-        network: request.network,
+        surroundings,
         cache_imports: request.cache_imports,
         frontend: call.frontend.request(&call.options),
     };

@@ -62,6 +62,7 @@ mod observe;
 mod step;
 mod step_network;
 mod step_runner;
+mod surroundings;
 
 pub use cache::DatabaseKeys;
 pub use devices::{DeviceInfo, DeviceList, DeviceOptions};
@@ -89,3 +90,4 @@ pub use request::{
     Provenance, Recorded,
 };
 pub use step_network::StepNetwork;
+pub use surroundings::Compatibility;

@@ -13,7 +13,6 @@ use crate::devices;
 use crate::entitlement::Entitlement;
 use crate::error::{BuildError, Kind};
 use crate::ops::EngineOp;
-use crate::step_network::{self, StepNetwork};
 use crate::vertex_name;
 
 /// A definition ready to be solved.
@@ -34,7 +33,7 @@ pub(crate) async fn load(
     definition: &Definition,
 ) -> Result<Option<Loaded>, BuildError> {
     let (worker, entitlements) = (&bridge.engine.worker, &bridge.entitlements);
-    let realm = (bridge.network == StepNetwork::Proxied).then_some(step_network::REALM);
+    let realm = bridge.surroundings.realm();
     let graph = Graph::load(definition).map_err(|error| BuildError::wrap(Kind::Input, error))?;
     let devices = match devices::asks_for_judgement(&graph, entitlements) {
         true => Some(worker.devices().await?),
@@ -58,7 +57,7 @@ pub(crate) async fn load(
             Some(devices) => devices.bind(&vertex, entitlements)?,
             None => Cow::Borrowed(&vertex),
         };
-        let op = Arc::new(EngineOp::new(worker, &bound, &name, bridge.network)?);
+        let op = Arc::new(EngineOp::new(worker, &bound, &name, bridge.surroundings)?);
         drop(bound);
         vertices.push(kiln_solver::Vertex {
             digest: vertex.digest.clone(),

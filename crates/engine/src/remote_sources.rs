@@ -17,7 +17,7 @@ use crate::step::Step;
 
 /// A source that is asked for over the network and is no image.
 pub(crate) enum Remote {
-    Git(GitIdentifier),
+    Git(Box<GitIdentifier>),
     Http(HttpIdentifier),
 }
 
@@ -25,7 +25,9 @@ impl Remote {
     /// `None` if it is another kind of source.
     pub(crate) fn parse(source: &pb::SourceOp) -> Result<Option<Self>, BuildError> {
         let remote = match source.identifier.split_once("://") {
-            Some(("git", rest)) => GitIdentifier::parse(rest, &source.attrs).map(Self::Git),
+            Some(("git", rest)) => {
+                GitIdentifier::parse(rest, &source.attrs).map(|git| Self::Git(Box::new(git)))
+            }
             Some((scheme @ ("http" | "https"), rest)) => {
                 HttpIdentifier::parse(scheme, rest, &source.attrs).map(Self::Http)
             }

@@ -16,6 +16,7 @@ use crate::entitlement::Entitlement;
 use crate::history::TraceContext;
 use crate::late_exports::LateExports;
 use crate::step_network::StepNetwork;
+use crate::surroundings::{Compatibility, Surroundings};
 
 /// String options as they stand on command lines: key to value.
 pub type Attributes = BTreeMap<String, String>;
@@ -46,6 +47,8 @@ pub struct BuildRequest {
     pub session_policy: Option<Arc<dyn JudgeSources>>,
     /// How steps reach the network.
     pub network: StepNetwork,
+    /// Which behaviour digests depend on.
+    pub compatibility: Compatibility,
     /// What the client lends to the build.
     pub session: Session,
     /// Where progress goes.
@@ -57,6 +60,13 @@ pub struct BuildRequest {
 }
 
 impl BuildRequest {
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            network: self.network,
+            compatibility: self.compatibility,
+        }
+    }
+
     /// A request under a fresh id for nothing but `frontend`; fill in the
     /// fields that apply.
     pub fn new(frontend: Frontend, session: Session) -> Self {
@@ -73,6 +83,7 @@ impl BuildRequest {
             source_policy: None,
             session_policy: None,
             network: StepNetwork::default(),
+            compatibility: Compatibility::default(),
             session,
             progress: Arc::new(Silent),
             recorded: Recorded::default(),

@@ -66,7 +66,7 @@ impl KeyRing {
             .filter_map(|line| line.split_once("KEY_CREATED "));
         let fingerprint = created
             .filter_map(|(_, rest)| rest.split(' ').nth(1))
-            .last();
+            .next_back();
         fingerprint.expect("a fingerprint").to_owned()
     }
 

@@ -63,6 +63,7 @@ async fn build(
         source_policy: wanted.source_policy,
         session_policy,
         network: wanted.network,
+        compatibility: wanted.compatibility,
         session: session.map_or_else(Session::empty, |session| session.session()),
         progress,
         recorded: match wanted.is_internal {

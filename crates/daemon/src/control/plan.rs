@@ -41,6 +41,7 @@ pub(super) async fn plan(
         source_policy: wanted.source_policy,
         session_policy,
         network: wanted.network,
+        compatibility: wanted.compatibility,
         ..BuildRequest::new(wanted.frontend, session)
     };
     let plan = tokio::select! {

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_engine::{Attributes, CacheEntry, Definition, Entitlement, Frontend, StepNetwork};
+use kiln_engine::{
+    Attributes, CacheEntry, Compatibility, Definition, Entitlement, Frontend, StepNetwork,
+};
 use kiln_protocol::control::{CacheOptions, CacheOptionsEntry, Exporter, SolveRequest};
 use kiln_protocol::sourcepolicy::Policy;
 use tonic::Status;
@@ -16,11 +18,6 @@ pub(super) struct Terms {
     /// How their steps reach the network, unless they ask for a proxy themselves.
     pub(super) network: StepNetwork,
 }
-
-/// The behaviours that requests can ask for by number: 30 is that of BuildKit
-/// 0.31 and ours, 20 that of the versions before.
-const COMPATIBILITY: i64 = 30;
-const EARLIER_COMPATIBILITY: i64 = 20;
 
 /// A request that was found sound.
 pub(super) struct Wanted {
@@ -39,6 +36,8 @@ pub(super) struct Wanted {
     pub(super) policy_session: String,
     /// How steps reach the network.
     pub(super) network: StepNetwork,
+    /// Which behaviour digests depend on.
+    pub(super) compatibility: Compatibility,
     /// The client picks more of them once the result is there.
     pub(super) picks_exporters: bool,
     /// Not for the history.
@@ -49,7 +48,11 @@ impl Wanted {
     /// Checks a request.
     #[allow(deprecated)]
     pub(super) fn check(request: SolveRequest, terms: &Terms) -> Result<Self, Status> {
-        refuse_unsupported(&request)?;
+        if request.r#ref.is_empty() {
+            return Err(Status::invalid_argument("the build has no Ref to name it"));
+        }
+        let compatibility = Compatibility::of(request.compatibility_version);
+        let compatibility = compatibility.map_err(Status::invalid_argument)?;
         let entitlements = entitlements(&request.entitlements, &terms.allowed)?;
         // The name of a source whose time is wanted is for the frontend, which says what that is.
         let epoch = request.frontend_attrs.get("build-arg:SOURCE_DATE_EPOCH");
@@ -64,7 +67,10 @@ impl Wanted {
                 set_default(exporter, "source-date-epoch", &epoch);
             });
         }
-        if request.compatibility_version == EARLIER_COMPATIBILITY {
+        if compatibility == Compatibility::V10 {
+            exporters.iter().try_for_each(refuse_zstd)?;
+        }
+        if compatibility < Compatibility::V30 {
             let mut names = request.frontend_attrs.keys();
             let has_attestations = names.any(|name| name.starts_with("attest:"));
             exporters
@@ -91,6 +97,7 @@ impl Wanted {
             entitlements,
             source_policy: request.source_policy,
             policy_session: request.source_policy_session,
+            compatibility,
             network: match request.proxy_network {
                 true => StepNetwork::Proxied,
                 false => terms.network,
@@ -101,20 +108,16 @@ impl Wanted {
     }
 }
 
-fn refuse_unsupported(request: &SolveRequest) -> Result<(), Status> {
-    let refuse = |what: &str| Err(Status::unimplemented(format!("{what} not supported yet")));
-    if request.r#ref.is_empty() {
-        return Err(Status::invalid_argument("the build has no Ref to name it"));
-    }
-    match request.compatibility_version {
-        0 | EARLIER_COMPATIBILITY | COMPATIBILITY => Ok(()),
-        version @ 10 => refuse(&format!("compatibility-version {version} is")),
-        version if version > COMPATIBILITY => Err(Status::invalid_argument(format!(
-            "unsupported compatibility-version {version}: upgrade buildkit (max supported: {COMPATIBILITY})"
+/// Early versions had no layers compressed by zstd.
+fn refuse_zstd(exporter: &Exporter) -> Result<(), Status> {
+    let kind = exporter.r#type.as_str();
+    let compression = exporter.attrs.get("compression").map_or("", String::as_str);
+    match (kind, compression) {
+        ("image" | "oci" | "docker", "zstd") => Err(Status::unknown(format!(
+            "unsupported compatibility-version {} feature {kind} exporter compression=zstd",
+            Compatibility::V10.number()
         ))),
-        version => Err(Status::invalid_argument(format!(
-            "unsupported compatibility-version {version} (supported: [10 20 30])"
-        ))),
+        _ => Ok(()),
     }
 }
 

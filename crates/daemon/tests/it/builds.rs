@@ -215,6 +215,19 @@ async fn fields_that_cannot_be_honoured_are_refused_by_name() {
     )
     .await;
     check(
+        &|it| {
+            it.compatibility_version = 10;
+            it.exporters = vec![Exporter {
+                r#type: "oci".into(),
+                attrs: [("compression".to_owned(), "zstd".to_owned())].into(),
+                ..Exporter::default()
+            }];
+        },
+        Code::Unknown,
+        "unsupported compatibility-version 10 feature oci exporter compression=zstd",
+    )
+    .await;
+    check(
         &|it| it.compatibility_version = 5,
         wrong,
         "unsupported compatibility-version 5",

@@ -93,7 +93,7 @@ impl ExecOp {
         let mut digest = digest::exec(&self.op, &platform::to_pb(&self.platform));
         if self.is_proxied() {
             // Nothing is known of what the same step fetched without a proxy, nor whether it might have.
-            digest = digest_of(format!("{digest}{}", step_network::REALM));
+            digest = digest_of(format!("{digest}{}", step_network::SALT));
         }
         Ok(CacheMap {
             digest,

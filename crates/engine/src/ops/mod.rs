@@ -27,7 +27,8 @@ use oci_spec::image::{Descriptor, Digest};
 
 use crate::error::{BuildError, Kind};
 use crate::provenance::Material;
-use crate::step_network::{Seen, StepNetwork};
+use crate::step_network::Seen;
+use crate::surroundings::Surroundings;
 use crate::worker::Worker;
 
 pub(crate) use digest::keyed_cache_id;
@@ -87,19 +88,20 @@ impl EngineOp {
         worker: &Arc<Worker>,
         vertex: &kiln_llb::Vertex,
         name: &str,
-        network: StepNetwork,
+        surroundings: Surroundings,
     ) -> Result<Self, BuildError> {
         let inputs = vertex.inputs.len();
         let platform = worker.platform_of(&vertex.op);
         let action = match &vertex.op.op {
             Some(op::Op::Source(source)) => {
                 let opened = worker.opened.of(&vertex.digest);
-                Action::Source(Box::new(source::SourceOp::new(source, platform, opened)?))
+                let op = source::SourceOp::new(source, platform, opened)?;
+                Action::Source(Box::new(op.compatible_with(surroundings.compatibility)))
             }
             Some(op::Op::Exec(exec)) => {
                 let resources = vertex.metadata.linux_resources.clone();
                 let op = exec::ExecOp::new(exec, platform, inputs)?.with_resources(resources);
-                Action::Exec(Box::new(op.with_network(network)))
+                Action::Exec(Box::new(op.with_network(surroundings.network)))
             }
             Some(op::Op::File(file)) => Action::File(file::FileOp::new(file, inputs, name)),
             Some(op::Op::Merge(merge)) => Action::Merge(merge::MergeOp::new(merge, inputs, name)),

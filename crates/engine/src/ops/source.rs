@@ -9,7 +9,7 @@ use kiln_registry::Reference;
 use kiln_session::transfer::TransferError;
 use kiln_session::{LentDirectory, LentLayout, Session};
 use kiln_solver::{CacheMap, OpContext};
-use kiln_source::git::GitError;
+use kiln_source::git::{GitError, GitModes};
 use kiln_source::{
     BlobHome, BlobIdentifier, CacheKey, GitIdentifier, GitRevision, HttpFile, HttpIdentifier,
     Image, ImageIdentifier, LayoutIdentifier, LocalIdentifier, SourceError,
@@ -22,6 +22,7 @@ use super::transfer;
 use crate::error::{BuildError, Kind};
 use crate::provenance::{ImageSource, Material, RepositorySource};
 use crate::remote_sources::git_log;
+use crate::surroundings::Compatibility;
 use crate::worker::Worker;
 
 pub(super) struct SourceOp {
@@ -85,7 +86,7 @@ enum Identifier {
     Layout(LayoutIdentifier),
     Local(LocalIdentifier),
     Http(HttpIdentifier),
-    Git(GitIdentifier),
+    Git(Box<GitIdentifier>),
     Blob(BlobIdentifier),
 }
 
@@ -112,7 +113,9 @@ impl SourceOp {
             "http" | "https" => {
                 HttpIdentifier::parse(scheme, rest, &op.attrs).map(Identifier::Http)
             }
-            "git" => GitIdentifier::parse(rest, &op.attrs).map(Identifier::Git),
+            "git" => {
+                GitIdentifier::parse(rest, &op.attrs).map(|git| Identifier::Git(Box::new(git)))
+            }
             "docker-image+blob" => {
                 BlobIdentifier::in_registry(rest, &op.attrs).map(Identifier::Blob)
             }
@@ -126,6 +129,14 @@ impl SourceOp {
             identifier: identifier.map_err(source_error)?,
             opened,
         })
+    }
+
+    /// The same as an earlier version does it.
+    pub(super) fn compatible_with(mut self, compatibility: Compatibility) -> Self {
+        if let (Identifier::Git(git), Compatibility::V10) = (&mut self.identifier, compatibility) {
+            git.modes = GitModes::Open;
+        }
+        self
     }
 
     /// What it took in: an image is known once it was opened.
@@ -147,12 +158,16 @@ impl SourceOp {
                 digest: self.opened.file.get()?.digest.clone(),
             }),
             Identifier::Blob(blob) => Some(Material::Blob {
-                url: blob_url(blob),
+                url: blob_url(blob, &[("ref_type", "blob")]),
                 digest: blob.digest.clone(),
             }),
             Identifier::Git(git) => Some(Material::Repository(Box::new(RepositorySource {
                 url: git.url(),
                 commit: self.opened.revision.get()?.checksum.clone(),
+                bundle: git.bundle.as_ref().map(|bundle| {
+                    let url = blob_url(bundle, &[("ref_type", "bundle"), ("vcs_url", &git.url())]);
+                    (url, bundle.digest.clone())
+                }),
                 secrets: git.secrets().map(str::to_owned).collect(),
                 ssh_agent: git.agent().map(str::to_owned),
             }))),
@@ -306,12 +321,12 @@ impl SourceOp {
 }
 
 /// A blob as provenance names it.
-fn blob_url(blob: &BlobIdentifier) -> String {
+fn blob_url(blob: &BlobIdentifier, qualifiers: &[(&str, &str)]) -> String {
     let kind = match blob.home {
         BlobHome::Registry => PackageKind::Docker,
         BlobHome::Layout { .. } => PackageKind::Oci,
     };
-    package_url(kind, &blob.reference, None, &[("ref_type", "blob")])
+    package_url(kind, &blob.reference, None, qualifiers)
 }
 
 async fn blob_snapshot(

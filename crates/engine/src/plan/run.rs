@@ -31,6 +31,7 @@ use crate::source_policy::SourcePolicies;
 pub(crate) async fn run(engine: &Engine, request: BuildRequest) -> Result<Plan, BuildError> {
     provenance::parse_options(&request.options)?;
     let policies = SourcePolicies::of(&request)?;
+    let surroundings = request.surroundings();
     let kinds: Vec<_> = request.exports.iter().map(|it| it.kind.clone()).collect();
     let exports = export::parse(request.exports, engine.unknown_keys)?;
     let cache_exports = cache_transfer::parse_exports(&request.cache_exports, &engine.stores)?;
@@ -56,7 +57,7 @@ pub(crate) async fn run(engine: &Engine, request: BuildRequest) -> Result<Plan, 
         progress: request.progress,
         entitlements: request.entitlements,
         policies,
-        network: request.network,
+        surroundings,
         cache_imports: request.cache_imports,
         frontend: call.frontend.request(&call.options),
     };

@@ -90,6 +90,8 @@ pub(crate) struct RepositorySource {
     pub(crate) url: String,
     /// The commit or the annotated tag.
     pub(crate) commit: String,
+    /// The blob that it came from in place of the repository, by its package URL.
+    pub(crate) bundle: Option<(String, Digest)>,
     /// Ids of secrets that may have opened it.
     pub(crate) secrets: Vec<String>,
     /// The agent that may have.
@@ -199,6 +201,7 @@ impl Capture {
         if let Some(id) = source.ssh_agent {
             need(&mut self.ssh, id, true);
         }
+        self.blobs.extend(source.bundle);
         self.repositories.entry(source.url).or_insert(source.commit);
     }
 

@@ -23,6 +23,7 @@ use crate::error::{BuildError, Kind};
 use crate::frontend::{Built, BuiltPlatform};
 use crate::ops::Output;
 use crate::request::Provenance;
+use crate::surroundings::Compatibility;
 
 /// One run of a build: all its predicates agree on this.
 #[derive(Debug)]
@@ -30,15 +31,17 @@ pub(crate) struct Invocation {
     id: String,
     started: Timestamp,
     finished: OnceLock<Timestamp>,
+    compatibility: Compatibility,
 }
 
 impl Invocation {
     /// A build that begins now.
-    pub(crate) fn begin() -> Arc<Self> {
+    pub(crate) fn begin(compatibility: Compatibility) -> Arc<Self> {
         Arc::new(Self {
             id: SessionId::random().to_string(),
             started: Timestamp::now(),
             finished: OnceLock::new(),
+            compatibility,
         })
     }
 
@@ -164,6 +167,7 @@ impl Finding {
             capture: &self.capture,
             options: &self.options,
             invocation: self.invocation.id.clone(),
+            compatibility: self.invocation.compatibility,
             started: self.invocation.started,
             finished,
             platform: kiln_llb::platform::format(&self.engine.worker.platform),

@@ -9,9 +9,7 @@ use serde::Serialize;
 use super::capture::Capture;
 use super::predicate::{DigestSet, of_commit, of_digest};
 use crate::request::Attributes;
-
-/// BuildKit's number for the behaviour of its version 0.31 and later, which Kiln's is.
-const COMPATIBILITY_VERSION: u32 = 30;
+use crate::surroundings::Compatibility;
 
 /// Options that only concern the machine.
 const OF_THE_MACHINE: [&str; 4] = [
@@ -71,7 +69,7 @@ struct Local {
 }
 
 impl Asked {
-    pub(super) fn new(capture: &Capture) -> Self {
+    pub(super) fn new(capture: &Capture, compatibility: Compatibility) -> Self {
         let request = capture.request.as_ref();
         let mut args = request.map_or_else(Attributes::new, |it| shown(&it.options));
         let config = ConfigSource::take(&mut args).found_in(capture);
@@ -90,7 +88,7 @@ impl Asked {
             secrets: lent(&capture.secrets),
             ssh: lent(&capture.ssh),
             locals: locals.map(|name| Local { name }).collect(),
-            compatibility_version: COMPATIBILITY_VERSION,
+            compatibility_version: compatibility.number(),
         };
         Self {
             config,

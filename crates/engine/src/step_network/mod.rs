@@ -10,8 +10,8 @@ pub(crate) use record::{Seen, show};
 pub(crate) use rules::BuildRules;
 pub(crate) use watched::{StepProxies, WatchedNetwork};
 
-/// Keeps steps behind a proxy apart from the same steps with a network of their own, wherever they would be one.
-pub(crate) const REALM: &str = "-proxy-network";
+/// What makes cache keys of steps behind a proxy others than those of the same steps with a network of their own.
+pub(crate) const SALT: &str = "-proxy-network";
 
 /// How steps reach the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

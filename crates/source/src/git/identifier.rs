@@ -34,6 +34,8 @@ pub struct GitIdentifier {
     pub submodules: Submodules,
     /// `git.mtime`.
     pub times: GitTimes,
+    /// Not an attribute: whoever builds may want those of earlier times.
+    pub modes: GitModes,
     /// `git.authtokensecret`: the secret that is a token.
     pub token_secret: String,
     /// `git.authheadersecret`: the secret that is an `Authorization` header.
@@ -76,6 +78,16 @@ pub enum GitTimes {
     Checkout,
     /// When it was committed.
     Commit,
+}
+
+/// Modes of what is checked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GitModes {
+    /// As git has them: 0644 and 0755.
+    #[default]
+    Usual,
+    /// Everybody may write to files that are no programs, as with BuildKit before 0.15.
+    Open,
 }
 
 impl GitIdentifier {
@@ -232,6 +244,9 @@ impl GitIdentifier {
         }
         if self.git_directory == GitDirectory::Bundled {
             key += "(bundle)";
+        }
+        if self.modes == GitModes::Open {
+            key += "(modes=open)";
         }
         key
     }

@@ -19,12 +19,13 @@ mod checkout;
 mod submodules;
 mod times;
 
+mod modes;
 mod signature;
 mod source;
 mod task;
 
 pub use error::GitError;
-pub use identifier::{GitDirectory, GitIdentifier, GitTimes, Submodules};
+pub use identifier::{GitDirectory, GitIdentifier, GitModes, GitTimes, Submodules};
 pub use output::GitLog;
 pub use resolve::GitRevision;
 pub use signature::{GitSignature, SignedTag};

@@ -15,7 +15,8 @@ use super::bundle::Bundles;
 use super::checkout::{Checkout, move_up, real_directory};
 use super::command::Git;
 use super::error::GitError;
-use super::identifier::{GitDirectory, GitIdentifier, GitTimes, Submodules};
+use super::identifier::{GitDirectory, GitIdentifier, GitModes, GitTimes, Submodules};
+use super::modes;
 use super::output::GitLog;
 use super::repository::Repository;
 use super::resolve::GitRevision;
@@ -92,12 +93,15 @@ impl Task<'_> {
         part: &Part,
     ) -> Result<Repository<'g>, SourceError> {
         let repository = Repository::open(self.store, git, &address.url, &part.object).await?;
-        match self.bundle_file().await? {
-            Some(file) if part.depth == 0 => repository.unbundle(&file, &part.object).await?,
-            _ => {
-                let name = part.name.as_deref();
-                repository.bring(&address.url, &part.object, name).await?;
-            }
+        // Submodules have repositories of their own.
+        let bundle = match part.depth {
+            0 => self.bundle_file().await?,
+            _ => None,
+        };
+        let name = part.name.as_deref();
+        match bundle {
+            Some(file) => repository.unbundle(&file, &part.object).await?,
+            None => repository.bring(&address.url, &part.object, name).await?,
         }
         Ok(repository)
     }
@@ -118,6 +122,11 @@ impl Task<'_> {
                 committed
             }
         };
+        if self.identifier.modes == GitModes::Open {
+            let root = root.clone();
+            self.on_disk("set modes", move || modes::open_all(&root))
+                .await?;
+        }
         if let Some(time) = committed {
             self.on_disk("set times", move || times::set_all(&root, time))
                 .await?;

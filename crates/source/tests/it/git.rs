@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use kiln_session::{Secrets, Session, SessionError};
+use kiln_source::git::GitModes;
 use kiln_source::{GitIdentifier, GitLog, GitRevision, GitSource, SourceError};
 use kiln_store::Ref;
 use kiln_testkit::git::{Repository, TIME};
@@ -493,6 +494,29 @@ async fn attributes_are_checked() {
         !file.unwrap().remote.starts_with("file:"),
         "no protocol but those of the network"
     );
+}
+
+#[tokio::test]
+async fn modes_may_be_those_of_earlier_times() {
+    let user = User::new();
+    let repository = user.repository("a.git");
+    std::fs::write(repository.path().join("program"), "").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(repository.path().join("program"), mode).unwrap();
+    repository.commit(&[("sub/f", "text")]);
+    let usual = user.identifier("git/a.git", &[]).unwrap();
+    let open = GitIdentifier {
+        modes: GitModes::Open,
+        ..usual.clone()
+    };
+    for (identifier, expected) in [(&usual, 0o644), (&open, 0o666)] {
+        let got = user.get_as(identifier).await.unwrap();
+        let mode = |name| got.path(name).metadata().unwrap().mode() & 0o7777;
+        assert_eq!(
+            (mode("sub/f"), mode("program"), mode("sub")),
+            (expected, 0o755, 0o755)
+        );
+    }
 }
 
 /// The header of [`TOKEN`].

@@ -68,7 +68,8 @@ pub(super) async fn run(
     };
     let mut prepared = Prepared::new(setting, &[output]).await?;
     let mut request = program.request(bridge, &mut prepared)?;
-    let _network = match bridge.network == StepNetwork::Proxied && request.network != Network::None
+    let _network = match bridge.surroundings.network == StepNetwork::Proxied
+        && request.network != Network::None
     {
         false => None,
         true => {

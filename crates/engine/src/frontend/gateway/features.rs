@@ -34,42 +34,23 @@ const API: [&str; 27] = [
     "statfile",
 ];
 
-/// Beginnings of the names of what is not there yet. They are announced as
-/// switched off, which clients report better than a name that is missing.
-const MISSING: [&str; 9] = [
-    "exec.meta.cdi",
-    "exec.meta.network.proxy",
-    "source.buildop",
-    "source.git.bundle",
-    "source.git.checkoutbundle",
-    "source.git.signatureverify",
-    "source.http.signatureverify",
-    "source.imageblob",
-    "source.policy",
-];
-
-/// The same of this API.
-const MISSING_API: [&str; 3] = [
-    "solve.inlinereturn",
-    "source.metaresolver.http.checksumrequest",
-    "source.metaresolver.image.attestations",
-];
+/// What is not there yet. It is announced as switched off, which clients report better than a name that is missing.
+const MISSING: [&str; 1] = ["solve.inlinereturn"];
 
 /// The capabilities of this API.
 pub(super) fn api() -> Vec<ApiCap> {
-    let caps = API.iter().map(|name| cap(name, &MISSING_API));
-    caps.collect()
+    API.iter().map(|name| cap(name)).collect()
 }
 
-/// The capabilities of LLB.
+/// The capabilities of LLB: all that there are.
 pub(super) fn llb() -> Vec<ApiCap> {
     let mut names = caps::ALL.to_vec();
     names.sort_unstable();
-    names.into_iter().map(|name| cap(name, &MISSING)).collect()
+    names.into_iter().map(cap).collect()
 }
 
-fn cap(name: &str, missing: &[&str]) -> ApiCap {
-    let is_missing = missing.iter().any(|start| name.starts_with(start));
+fn cap(name: &str) -> ApiCap {
+    let is_missing = MISSING.contains(&name);
     ApiCap {
         id: name.to_owned(),
         enabled: !is_missing,

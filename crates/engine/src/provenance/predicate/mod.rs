@@ -17,6 +17,7 @@ use super::layers::Layers;
 use super::options::{Mode, ProvenanceOptions, Version};
 use super::request::Asked;
 use super::steps::{BuildConfig, SourceMap};
+use crate::surroundings::Compatibility;
 
 /// Everything a predicate says.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(super) struct Facts<'a> {
     pub(super) capture: &'a Capture,
     pub(super) options: &'a ProvenanceOptions,
     pub(super) invocation: String,
+    pub(super) compatibility: Compatibility,
     pub(super) started: Timestamp,
     pub(super) finished: Timestamp,
     /// The platform of the machine.
@@ -38,7 +40,7 @@ pub(super) struct Facts<'a> {
 impl Facts<'_> {
     /// The predicate as JSON.
     pub(super) fn into_predicate(self) -> Bytes {
-        let mut asked = Asked::new(self.capture);
+        let mut asked = Asked::new(self.capture, self.compatibility);
         let is_reduced = self.options.mode == Mode::Min && asked.parameters.reduce();
         let claims = Claims {
             request: !asked.parameters.frontend.is_empty() && !is_reduced,

@@ -411,8 +411,11 @@ async fn a_client_learns_what_there_is() {
         ("exec.mount.cache", true),
         ("source.git", true),
         ("source.git.mtime", true),
-        ("source.git.bundle", false),
+        ("source.git.bundle", true),
         ("source.http.checksum", true),
+        ("exec.meta.cdi", true),
+        ("source.metaresolver.image.attestations", true),
+        ("solve.inlinereturn", false),
     ] {
         assert_eq!(enabled(name), expected, "{name}");
     }

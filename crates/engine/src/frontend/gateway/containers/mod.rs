@@ -172,7 +172,7 @@ async fn container(
     request.hostname = wanted.hostname.clone();
     request.extra_hosts = extra_hosts(&wanted.extra_hosts)?;
     request.network = network(wanted.network)?;
-    let watched = match bridge.network.is_proxied(wanted.network) {
+    let watched = match bridge.surroundings.network.is_proxied(wanted.network) {
         false => None,
         true => {
             let (worker, rules) = (&bridge.engine.worker, Arc::downgrade(bridge));
