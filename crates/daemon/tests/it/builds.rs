@@ -220,7 +220,6 @@ async fn fields_that_cannot_be_honoured_are_refused_by_name() {
             it.exporters = vec![Exporter {
                 r#type: "oci".into(),
                 attrs: [("compression".to_owned(), "zstd".to_owned())].into(),
-                ..Exporter::default()
             }];
         },
         Code::Unknown,
