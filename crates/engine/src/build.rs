@@ -13,7 +13,7 @@ use crate::export::{self, Export};
 use crate::frontend::{self, Built, Call, FrontendResult};
 use crate::late_exports;
 use crate::lost::{Losses, Need};
-use crate::provenance::{self, Invocation, ProvenanceOptions};
+use crate::provenance::{self, Invocation, ProvenanceOptions, UsageWanted};
 use crate::request::{BuildOutcome, BuildRequest};
 use crate::source_policy::SourcePolicies;
 
@@ -25,9 +25,10 @@ pub(crate) async fn run(
     facts: &Arc<FactBook>,
 ) -> Result<BuildOutcome, BuildError> {
     let surroundings = request.surroundings();
-    let invocation = Invocation::begin(surroundings.compatibility);
     let policies = SourcePolicies::of(&request)?;
     let provenance = provenance::parse_options(&request.options)?;
+    let usage = UsageWanted::by(engine, provenance.as_ref());
+    let invocation = Invocation::begin(surroundings.compatibility, usage);
     let mut exports = export::parse(request.exports, engine.unknown_keys)?;
     let cache_exports = cache_transfer::parse_exports(&request.cache_exports, &engine.stores)?;
     cache_transfer::parse_imports(&request.cache_imports, &engine.stores)?;
@@ -52,6 +53,9 @@ pub(crate) async fn run(
     };
     let open = opening.bridge(engine, facts)?;
     let bridge = &open.bridge;
+    if usage == UsageWanted::Yes {
+        engine.worker.jobs.measure(bridge.job.id());
+    }
     let mut result = frontend::run(bridge, call).await?;
     if result.is_answer() {
         return Ok(BuildOutcome::answer(result.metadata));

@@ -24,6 +24,8 @@ struct Client {
     progress: ProgressSink,
     facts: Arc<dyn Notebook>,
     scrutiny: Scrutiny,
+    /// Whether it wants to know what steps use.
+    is_measured: bool,
     /// The way back to the engine, for steps that are builds themselves.
     builder: Option<Weak<dyn Builder>>,
     revisions: Arc<Revisions>,
@@ -104,6 +106,7 @@ impl Jobs {
             progress,
             facts,
             scrutiny: Scrutiny::None,
+            is_measured: false,
             builder: None,
             revisions: Arc::default(),
             mounts: Arc::default(),
@@ -136,6 +139,21 @@ impl Jobs {
         if let Some(client) = self.lock().get_mut(id) {
             client.scrutiny = Scrutiny::Inspected;
         }
+    }
+
+    /// From now on what steps of a build use is noted.
+    pub(crate) fn measure(&self, id: &JobId) {
+        if let Some(client) = self.lock().get_mut(id) {
+            client.is_measured = true;
+        }
+    }
+
+    /// Whether one of the builds that want a vertex now wants to know what it uses.
+    pub(crate) fn are_measured(&self, cx: &OpContext) -> bool {
+        let clients = self.lock();
+        let live = cx.jobs.list();
+        let mut live = live.iter().filter_map(|id| clients.get(id));
+        live.any(|client| client.is_measured)
     }
 
     /// Whether one of the builds that want a vertex now may look into what it

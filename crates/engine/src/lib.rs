@@ -54,6 +54,7 @@ mod source_policy;
 mod sources;
 mod tree;
 mod upkeep;
+mod usage;
 mod worker;
 mod worker_filter;
 

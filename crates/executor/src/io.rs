@@ -4,6 +4,8 @@ use bytes::Bytes;
 use tokio::io::AsyncRead;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::usage::StepSample;
+
 /// Streams and control of one step. A stream that is absent is `/dev/null`.
 ///
 /// The senders should be bounded: a full channel stops reading and so, through the pipe, the process.
@@ -20,6 +22,9 @@ pub struct ExecIo {
     pub control: Option<mpsc::Receiver<Control>>,
     /// Told once the process has been started.
     pub started: Option<oneshot::Sender<()>>,
+    /// Told at the end what the step used. Only the built-in executor knows it, of steps with a cgroup v2 of their own:
+    /// for others this is dropped.
+    pub usage: Option<oneshot::Sender<Vec<StepSample>>>,
 }
 
 /// A wish about a running process.

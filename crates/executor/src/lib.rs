@@ -20,6 +20,8 @@ pub mod network;
 
 pub mod rootless;
 
+pub mod usage;
+
 mod run;
 
 mod view;

@@ -17,6 +17,7 @@ use crate::checksums::Selector;
 use crate::error::{BuildError, Detail, FailedStep, Kind};
 use crate::jobs::Lenders;
 use crate::step_network::{self, BuildRules, Seen, StepNetwork, WatchedNetwork};
+use crate::usage::StepUsage;
 use crate::worker::Worker;
 
 pub(super) struct ExecOp {
@@ -28,7 +29,12 @@ pub(super) struct ExecOp {
     network: StepNetwork,
     /// What the last run fetched by its proxy.
     record: Mutex<Option<Arc<Record>>>,
+    /// What the last run used, if somebody wanted to know.
+    usage: Mutex<Option<StepUsage>>,
 }
+
+/// How a process ended, and what it used.
+type Ran = (Result<ExitStatus, ExecError>, Option<StepUsage>);
 
 /// How mounts use one input.
 #[derive(Clone, Default)]
@@ -56,6 +62,7 @@ impl ExecOp {
             inputs,
             network: StepNetwork::Direct,
             record: Mutex::default(),
+            usage: Mutex::default(),
         })
     }
 
@@ -69,6 +76,12 @@ impl ExecOp {
 
     fn is_proxied(&self) -> bool {
         self.network.is_proxied(self.op.network)
+    }
+
+    /// What it used, if it ran and somebody wanted to know.
+    pub(super) fn usage(&self) -> Option<StepUsage> {
+        let usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        usage.clone()
     }
 
     /// What is known of its requests to the network.
@@ -136,10 +149,11 @@ impl ExecOp {
         };
         let mut prepared = Prepared::new(setting, &inputs).await?;
         let request = exec_io::request(self, worker, cx, &mut prepared).await?;
-        let status = match self.is_proxied() {
+        let (status, used) = match self.is_proxied() {
             false => exec_io::run(worker, cx, request).await,
             true => self.run_watched(worker, cx, request).await?,
         };
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = used;
         match self.check(status) {
             Ok(()) => prepared.commit(),
             Err(error) if worker.jobs.are_inspected(cx) => {
@@ -155,15 +169,15 @@ impl ExecOp {
         worker: &Worker,
         cx: &OpContext,
         mut request: ExecRequest,
-    ) -> Result<Result<ExitStatus, ExecError>, BuildError> {
+    ) -> Result<Ran, BuildError> {
         let rules = BuildRules::Live(worker.jobs.clone(), cx.clone());
         let network = WatchedNetwork::start(worker, rules, &mut request).await?;
-        let status = exec_io::run(worker, cx, request).await;
+        let ran = exec_io::run(worker, cx, request).await;
         let record = Arc::new(network.stop().await);
         step_network::show(&worker.jobs.reporter(cx), &record);
         let mut slot = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(record);
-        Ok(status)
+        Ok(ran)
     }
 
     /// What a failed run leaves, for those who look into it.

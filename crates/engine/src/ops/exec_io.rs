@@ -1,6 +1,7 @@
 //! Turns an exec op into an execution request and follows its run.
 
 use bytes::Bytes;
+use kiln_executor::usage::CpuTimes;
 use kiln_executor::{
     ExecError, ExecIo, ExecRequest, ExitStatus, HostAddress, Mount, Network, Resources, Rlimit,
     Security, StubRemoval,
@@ -8,7 +9,7 @@ use kiln_executor::{
 use kiln_llb::pb::{self, NetMode, SecurityMode};
 use kiln_session::SessionId;
 use kiln_solver::OpContext;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::exec::ExecOp;
 use super::exec_mounts::{Prepared, find_secret};
@@ -16,6 +17,7 @@ use crate::devices::Injection;
 use crate::engine::blocking;
 use crate::error::{BuildError, Kind};
 use crate::jobs::{Lenders, Reporter};
+use crate::usage::StepUsage;
 use crate::worker::Worker;
 
 /// What a process finds in `PATH` if nothing sets it.
@@ -225,19 +227,26 @@ pub(crate) fn security(mode: i32) -> Result<Security, BuildError> {
     }
 }
 
-/// Runs the request; its output goes to whoever watches the vertex.
+/// Runs the request; its output goes to whoever watches the vertex. What it used is told if that is known and wanted.
 pub(super) async fn run(
     worker: &Worker,
     cx: &OpContext,
     request: ExecRequest,
-) -> Result<ExitStatus, ExecError> {
-    let executor = worker.executor.get()?;
+) -> (Result<ExitStatus, ExecError>, Option<StepUsage>) {
+    let executor = match worker.executor.get() {
+        Ok(executor) => executor,
+        Err(error) => return (Err(error), None),
+    };
+    let is_measured = worker.jobs.are_measured(cx);
+    let (usage, mut used) = is_measured.then(oneshot::channel).unzip();
+    let before = CpuTimes::now();
     let reporter = worker.jobs.reporter(cx);
     let (stdout, from_stdout) = mpsc::channel(OUTPUT_QUEUE);
     let (stderr, from_stderr) = mpsc::channel(OUTPUT_QUEUE);
     let io = ExecIo {
         stdout: Some(stdout),
         stderr: Some(stderr),
+        usage,
         ..ExecIo::default()
     };
     let (status, (), ()) = tokio::join!(
@@ -245,7 +254,12 @@ pub(super) async fn run(
         forward(&reporter, 1, from_stdout),
         forward(&reporter, 2, from_stderr),
     );
-    status
+    let samples = used.as_mut().and_then(|used| used.try_recv().ok());
+    let used = samples.map(|samples| StepUsage {
+        samples,
+        system: CpuTimes::now() - before,
+    });
+    (status, used)
 }
 
 async fn forward(reporter: &Reporter, stream: u8, mut chunks: mpsc::Receiver<Bytes>) {

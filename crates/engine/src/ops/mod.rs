@@ -29,6 +29,7 @@ use crate::error::{BuildError, Kind};
 use crate::provenance::Material;
 use crate::step_network::Seen;
 use crate::surroundings::Surroundings;
+use crate::usage::StepUsage;
 use crate::worker::Worker;
 
 pub(crate) use digest::keyed_cache_id;
@@ -73,6 +74,14 @@ impl EngineOp {
     /// What the vertex is called.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What a step used, if that is known.
+    pub(crate) fn usage(&self) -> Option<StepUsage> {
+        match &self.action {
+            Action::Exec(op) => op.usage(),
+            _ => None,
+        }
     }
 
     /// What is known of the requests of a step to the network.

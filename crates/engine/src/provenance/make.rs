@@ -24,6 +24,25 @@ use crate::frontend::{Built, BuiltPlatform};
 use crate::ops::Output;
 use crate::request::Provenance;
 use crate::surroundings::Compatibility;
+use crate::usage::SystemWatch;
+
+/// Whether anybody wants to know what a build uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UsageWanted {
+    Yes,
+    No,
+}
+
+impl UsageWanted {
+    /// Records of builds always say it.
+    pub(crate) fn by(engine: &Engine, options: Option<&ProvenanceOptions>) -> Self {
+        let is_asked_for = options.is_some_and(|options| options.capture_usage);
+        match is_asked_for || engine.history().wants_provenance() {
+            true => Self::Yes,
+            false => Self::No,
+        }
+    }
+}
 
 /// One run of a build: all its predicates agree on this.
 #[derive(Debug)]
@@ -32,16 +51,19 @@ pub(crate) struct Invocation {
     started: Timestamp,
     finished: OnceLock<Timestamp>,
     compatibility: Compatibility,
+    /// Whoever wants to know what the machine did.
+    system: Option<SystemWatch>,
 }
 
 impl Invocation {
     /// A build that begins now.
-    pub(crate) fn begin(compatibility: Compatibility) -> Arc<Self> {
+    pub(crate) fn begin(compatibility: Compatibility, usage: UsageWanted) -> Arc<Self> {
         Arc::new(Self {
             id: SessionId::random().to_string(),
             started: Timestamp::now(),
             finished: OnceLock::new(),
             compatibility,
+            system: (usage == UsageWanted::Yes).then(SystemWatch::start),
         })
     }
 
@@ -159,10 +181,15 @@ impl Finding {
             }
             _ => BTreeMap::new(),
         };
-        let (config, source) = match steps {
-            Some(Steps { config, source, .. }) => (Some(config), source),
-            None => (None, None),
-        };
+        let says_usage = self.options.capture_usage;
+        let (mut config, mut source) = (None, None);
+        if let Some(mut steps) = steps {
+            if let Some(trace) = self.trace.as_deref().filter(|_| says_usage) {
+                steps.config.add_usage(trace, &steps.numbers);
+            }
+            (config, source) = (Some(steps.config), steps.source);
+        }
+        let system = self.invocation.system.as_ref().filter(|_| says_usage);
         let facts = Facts {
             capture: &self.capture,
             options: &self.options,
@@ -175,6 +202,7 @@ impl Finding {
             config,
             source,
             layers,
+            system: system.map_or_else(Vec::new, SystemWatch::samples),
         };
         Ok(facts.into_predicate())
     }

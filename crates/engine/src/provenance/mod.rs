@@ -24,5 +24,5 @@ pub(crate) use capture::{Material, RepositorySource};
 pub use environment::ProvenanceEnvironment;
 pub(crate) use images::ImageSource;
 pub(crate) use ledger::{FrontendRequest, Ledger, Origin, Trace};
-pub(crate) use make::{Invocation, attest, for_history};
+pub(crate) use make::{Invocation, UsageWanted, attest, for_history};
 pub(crate) use options::{ProvenanceOptions, parse as parse_options};

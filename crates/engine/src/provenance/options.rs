@@ -38,6 +38,8 @@ pub(crate) struct ProvenanceOptions {
     pub(crate) inline_only: bool,
     /// Whether the build fails if not everything that went into it is known.
     pub(crate) complete_materials: bool,
+    /// Whether it says what steps and the machine used.
+    pub(crate) capture_usage: bool,
 }
 
 /// How much provenance says.
@@ -76,6 +78,7 @@ impl Default for ProvenanceOptions {
             reproducible: false,
             inline_only: false,
             complete_materials: false,
+            capture_usage: false,
         }
     }
 }
@@ -85,6 +88,7 @@ impl ProvenanceOptions {
     pub(crate) fn for_history(asked: Option<&Self>) -> Self {
         Self {
             builder_id: asked.map_or_else(String::new, |asked| asked.builder_id.clone()),
+            capture_usage: true,
             ..Self::default()
         }
     }
@@ -131,12 +135,7 @@ fn parse_provenance(value: &str) -> Result<Option<ProvenanceOptions>, BuildError
             "complete-materials" => options.complete_materials = switch(&key, &value)?,
             "disabled" => disabled = switch(&key, &value)?,
             "type" if value == "provenance" => {}
-            "capture-usage" => {
-                if switch(&key, &value)? {
-                    let message = "attest:provenance key \"capture-usage\" is not supported yet";
-                    return Err(input(message).hint("leave capture-usage out"));
-                }
-            }
+            "capture-usage" => options.capture_usage = switch(&key, &value)?,
             _ => return Err(unknown_key(&key)),
         }
     }
@@ -237,10 +236,11 @@ mod tests {
             filename: "p.json".into(),
             reproducible: true,
             complete_materials: true,
+            capture_usage: true,
             ..default()
         };
         check(
-            "attest:provenance=version=v0.2,filename=p.json,reproducible=1,complete-materials=T,capture-usage=false",
+            "attest:provenance=version=v0.2,filename=p.json,reproducible=1,complete-materials=T,capture-usage=true",
             Some(all),
         );
     }
@@ -267,10 +267,6 @@ mod tests {
         check(
             "attest:provenance=reproducible=yes",
             "failed to parse reproducible flag \"yes\" of attest:provenance; use reproducible=true or reproducible=false",
-        );
-        check(
-            "attest:provenance=capture-usage=true",
-            "attest:provenance key \"capture-usage\" is not supported yet; leave capture-usage out",
         );
         check(
             "attest:provenance=filename=a/..",

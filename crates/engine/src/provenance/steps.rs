@@ -12,6 +12,7 @@ use oci_spec::image::Digest;
 use serde::Serialize;
 
 use super::ledger::Trace;
+use crate::usage::StepUsage;
 
 /// Attributes of sources that only concern one build.
 const OF_THE_SESSION: [&str; 2] = ["local.session", "local.unique"];
@@ -30,11 +31,26 @@ pub(super) struct BuildConfig {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Step {
     id: String,
     op: OrderedJson,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     inputs: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_usage: Option<StepUsage>,
+}
+
+impl BuildConfig {
+    /// Adds what steps used, as far as that is known.
+    pub(super) fn add_usage(&mut self, trace: &Trace, numbers: &Numbers) {
+        for (vertex, op) in &trace.vertices {
+            let step = numbers.get(&vertex.digest);
+            if let Some(step) = step.and_then(|number| self.definition.get_mut(*number)) {
+                step.resource_usage = op.usage();
+            }
+        }
+    }
 }
 
 /// Source files and the places in them that steps came from.
@@ -101,6 +117,7 @@ fn build_config<'a>(
             id: name(number),
             op: op_value(&vertex.op),
             inputs: inputs.collect(),
+            resource_usage: None,
         });
         numbers.insert(vertex.digest.clone(), number);
     }
@@ -110,6 +127,7 @@ fn build_config<'a>(
             id: name(number),
             op: op_value(&pb::Op::default()),
             inputs: vec![reference(&numbers, root)],
+            resource_usage: None,
         });
         numbers.insert(terminal.clone(), number);
     }

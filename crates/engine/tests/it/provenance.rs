@@ -302,3 +302,25 @@ async fn what_is_refused() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_used_is_said_if_wanted() {
+    let bench = Bench::new("FROM scratch\nCOPY busybox /bin/sh\nRUN echo > /f\n");
+    std::fs::copy("/bin/busybox", bench.context().join("busybox")).unwrap();
+    for (options, is_said) in [("capture-usage=true", true), ("mode=max", false)] {
+        let options = [("attest:provenance", options)];
+        let predicate = bench.predicate(Frontend::Dockerfile, &options).await;
+        let said = &predicate["runDetails"]["metadata"]["buildkit_metadata"]["sysUsage"];
+        assert_eq!(said.is_array(), is_said);
+        if is_said {
+            let last = said.as_array().unwrap().last().unwrap();
+            assert!(last["cpuStat"]["user"].as_f64().unwrap() > 0.0, "{last}");
+            assert!(last["memoryStat"]["total"].as_u64().unwrap() > 0, "{last}");
+            assert!(
+                last["procStat"]["processCreated"].as_u64().unwrap() > 0,
+                "{last}"
+            );
+            assert!(last["timestamp"].is_string());
+        }
+    }
+}

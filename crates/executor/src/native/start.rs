@@ -1,5 +1,7 @@
 //! Starting a step's process ourselves, and waiting for it.
 
+use std::os::fd::OwnedFd;
+
 use rustix::process::{DumpableBehavior, Signal, pidfd_send_signal};
 use tokio::sync::oneshot;
 
@@ -8,6 +10,7 @@ use crate::cgroup::{Slot, Wanted};
 use crate::kernel::spawn;
 use crate::run::Settings;
 use crate::run::step::{Leftovers, Life, Started, Stdio, Step, kernel, wait};
+use crate::usage::{StepSample, Watch};
 use crate::{ExecError, ExecRequest, ExitStatus};
 
 /// Runs `step` in the namespaces that the calling thread is in, which becomes confined to the step's root
@@ -25,6 +28,7 @@ pub(crate) fn start_and_wait(
         stdio,
         life,
         started,
+        usage,
     } = step;
     let cgroups = settings.cgroups_of(&request);
     // The worker's own cgroups are children of the executor's parent.
@@ -46,6 +50,7 @@ pub(crate) fn start_and_wait(
             (plan::Streams::Terminal(streams), Some(master))
         }
     };
+    let own = cgroup.into.as_ref().and_then(|dir| dir.try_clone().ok());
     let mut plan = plan::plan(settings, &request, &view, cgroup, stdio)?;
     plan.old_root = Some(assemble::enter_root(&view)?);
     let running = Running {
@@ -53,7 +58,7 @@ pub(crate) fn start_and_wait(
         request: &request,
         life: &life,
     };
-    running.spawn_and_wait(plan, Started { terminal }, started)
+    running.spawn_and_wait(plan, Started { terminal }, (started, usage.zip(own)))
 }
 
 /// Runs a process in the namespaces of a step that the calling thread has joined.
@@ -88,8 +93,11 @@ pub(crate) fn join_and_wait(
         request: &request,
         life: &life,
     };
-    running.spawn_and_wait(plan, Started { terminal }, started)
+    running.spawn_and_wait(plan, Started { terminal }, (started, None))
 }
+
+/// Who wants to know what a step uses, and the step's cgroup.
+type Watched = (oneshot::Sender<Vec<StepSample>>, OwnedFd);
 
 /// A process about to be started.
 struct Running<'a> {
@@ -104,7 +112,7 @@ impl Running<'_> {
         &self,
         plan: spawn::Plan,
         told: Started,
-        started: oneshot::Sender<Started>,
+        (started, watched): (oneshot::Sender<Started>, Option<Watched>),
     ) -> Result<ExitStatus, ExecError> {
         let Self {
             settings,
@@ -128,7 +136,11 @@ impl Running<'_> {
         }
         let _ = started.send(told);
 
+        let watch = watched.and_then(|(tell, cgroup)| Some((tell, Watch::start(cgroup).ok()?)));
         let status = wait(&process);
+        if let Some((tell, watch)) = watch {
+            let _ = tell.send(watch.finish());
+        }
         life.end();
         begun.map_err(|error| kernel("watch the process", error))?;
         if life.is_cancelled() {

@@ -32,6 +32,7 @@ pub(crate) fn start_and_wait(
         stdio,
         life,
         started,
+        usage: _,
     } = step;
     let rootfs = Rootfs::mount(settings, &request, &mut leftovers.aside)?;
     let (cgroup, step_cgroup) = settings.cgroups_of(&request).runtime_step(&request.id);

@@ -270,6 +270,7 @@ impl Runner {
             stdio,
             life: Arc::clone(&life.0),
             started,
+            usage: io.usage.take(),
         };
         self.workers.submit(Job { step, done })?;
 
@@ -390,8 +391,10 @@ mod tests {
         let rootfs = vec![Mount::bind(dir.path().join("rootfs"))];
         let request = ExecRequest::new("step", rootfs, ["/bin/sh", "-c", script]);
         let (stdout, mut received) = mpsc::channel(8);
+        let (usage, mut used) = oneshot::channel();
         let io = ExecIo {
             stdout: Some(stdout),
+            usage: Some(usage),
             ..ExecIo::default()
         };
         let print = async {
@@ -408,5 +411,8 @@ mod tests {
             "read-only\ncat: can't open '/tmp/disk': Operation not permitted\n",
         );
         assert!(text.starts_with(start) && text.ends_with(end), "{text}");
+        let used = used.try_recv().unwrap();
+        let cpu = used.last().unwrap().cpu_stat.as_ref().unwrap();
+        assert!(cpu.get("usageNanos").unwrap() > 0, "{used:?}");
     }
 }

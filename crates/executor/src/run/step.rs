@@ -18,6 +18,7 @@ use super::aside::Aside;
 use super::{Settings, Starter};
 use crate::cgroup::{Slot, StepCgroup, kill_all};
 use crate::kernel::calls;
+use crate::usage::StepSample;
 use crate::view::hosts::DEFAULT_HOSTNAME;
 use crate::{ExecError, ExecRequest, ExitCause, ExitStatus, Network, native, oci};
 
@@ -29,6 +30,7 @@ pub(crate) struct Step {
     pub(crate) stdio: Stdio,
     pub(crate) life: Arc<Life>,
     pub(crate) started: oneshot::Sender<Started>,
+    pub(crate) usage: Option<oneshot::Sender<Vec<StepSample>>>,
 }
 
 /// Which namespaces a process runs in.

@@ -6,6 +6,7 @@ mod v1;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use kiln_executor::usage::SystemSample;
 use kiln_llb::json::to_go_json_pretty;
 use kiln_session::progress::Timestamp;
 use oci_spec::image::Digest;
@@ -35,6 +36,8 @@ pub(super) struct Facts<'a> {
     pub(super) config: Option<BuildConfig>,
     pub(super) source: Option<SourceMap>,
     pub(super) layers: Layers,
+    /// What the machine did meanwhile.
+    pub(super) system: Vec<SystemSample>,
 }
 
 impl Facts<'_> {
@@ -145,6 +148,8 @@ struct Extra {
     source: Option<SourceMap>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     layers: Layers,
+    #[serde(rename = "sysUsage", skip_serializing_if = "Vec::is_empty")]
+    system: Vec<SystemSample>,
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<Network>,
 }

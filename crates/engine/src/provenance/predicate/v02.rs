@@ -101,6 +101,7 @@ impl Predicate {
                     source: facts.source,
                     network,
                     layers: facts.layers,
+                    system: facts.system,
                 },
                 hermetic: claims.hermetic,
             },

@@ -101,6 +101,7 @@ impl Predicate {
                         source: facts.source,
                         network,
                         layers: facts.layers,
+                        system: facts.system,
                     },
                     buildkit_hermetic: claims.hermetic,
                     buildkit_completeness: Completeness {

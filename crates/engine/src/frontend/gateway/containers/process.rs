@@ -161,6 +161,7 @@ fn streams(init: &InitMessage) -> (ExecIo, Handle, Ends) {
         stderr,
         control: Some(wishes),
         started: Some(tell),
+        usage: None,
     };
     let handle = Handle {
         stdin: to_stdin,
