@@ -37,12 +37,10 @@ pub enum SignatureError {
         issuer: String,
     },
     /// Its key is known, but did not sign this.
-    #[error("signature by {issuer}: openpgp: invalid signature: {reason}")]
+    #[error("signature by {issuer}: openpgp: invalid signature: something else was signed")]
     Wrong {
         /// Id or fingerprint of the key.
         issuer: String,
-        /// What does not fit.
-        reason: String,
     },
     /// The key, or the signature, was good for a time only.
     #[error("signature by {issuer}: openpgp: {what} expired")]

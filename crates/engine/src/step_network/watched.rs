@@ -8,6 +8,8 @@ use kiln_proxy::{Authority, Proxy, Record, Rules, Upstream};
 use kiln_registry::Client;
 use tokio::sync::OnceCell;
 
+use super::{BuildRules, StepNetwork};
+use crate::bridge::Bridge;
 use crate::engine::blocking;
 use crate::error::{BuildError, Kind};
 use crate::worker::Worker;
@@ -41,6 +43,20 @@ pub(crate) struct WatchedNetwork {
 }
 
 impl WatchedNetwork {
+    /// Gives the container of a frontend such a network, if its build wants that.
+    pub(crate) async fn of_frontend(
+        bridge: &Arc<Bridge>,
+        request: &mut ExecRequest,
+    ) -> Result<Option<Self>, BuildError> {
+        let is_direct = bridge.surroundings.network == StepNetwork::Direct;
+        if is_direct || request.network == Network::None {
+            return Ok(None);
+        }
+        let rules = BuildRules::One(Arc::downgrade(bridge));
+        let started = Self::start(&bridge.engine.worker, rules, request);
+        started.await.map(Some)
+    }
+
     /// Gives a request such a network, and makes its programs trust and use the proxy.
     pub(crate) async fn start(
         worker: &Worker,

@@ -23,7 +23,7 @@ use crate::ops::exec_io;
 use crate::ops::exec_mounts::{Prepared, Setting};
 use crate::request::Attributes;
 use crate::step::Step;
-use crate::step_network::{BuildRules, StepNetwork, WatchedNetwork};
+use crate::step_network::WatchedNetwork;
 
 /// Where a frontend finds the definition of its own image.
 const OWN_DEFINITION: &str = "/run/config/buildkit/metadata/frontend.bin";
@@ -68,16 +68,7 @@ pub(super) async fn run(
     };
     let mut prepared = Prepared::new(setting, &[output]).await?;
     let mut request = program.request(bridge, &mut prepared)?;
-    let _network = match bridge.surroundings.network == StepNetwork::Proxied
-        && request.network != Network::None
-    {
-        false => None,
-        true => {
-            let (worker, rules) = (&bridge.engine.worker, Arc::downgrade(bridge));
-            let rules = BuildRules::One(rules);
-            Some(WatchedNetwork::start(worker, rules, &mut request).await?)
-        }
-    };
+    let _network = WatchedNetwork::of_frontend(bridge, &mut request).await?;
     let (gateway, _ending) = Gateway::open(bridge.clone(), inputs);
     let (connection, ends) = stdio::connect();
     let service = LlbBridgeService::new(gateway.clone());

@@ -26,7 +26,7 @@ use crate::lost::Need;
 use crate::ops::Output;
 use crate::ops::exec_io::{self, extra_hosts, network};
 use crate::ops::exec_mounts::{Prepared, Setting};
-use crate::step_network::{BuildRules, WatchedNetwork};
+use crate::step_network::WatchedNetwork;
 use crate::tree;
 
 pub(super) use conversation::converse;
@@ -172,14 +172,7 @@ async fn container(
     request.hostname = wanted.hostname.clone();
     request.extra_hosts = extra_hosts(&wanted.extra_hosts)?;
     request.network = network(wanted.network)?;
-    let watched = match bridge.surroundings.network.is_proxied(wanted.network) {
-        false => None,
-        true => {
-            let (worker, rules) = (&bridge.engine.worker, Arc::downgrade(bridge));
-            let rules = BuildRules::One(rules);
-            Some(WatchedNetwork::start(worker, rules, &mut request).await?)
-        }
-    };
+    let watched = WatchedNetwork::of_frontend(bridge, &mut request).await?;
     Ok(Container {
         request,
         targets: mounts
