@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::command::Reach;
 use super::error::GitError;
-use super::identifier::GitDirectory;
+use super::identifier::{GitDirectory, is_commit};
 use super::repository::{Repository, object_format, on_thread};
 use super::resolve::GitRevision;
 use super::task::Task;
@@ -65,14 +65,22 @@ pub(super) fn locator(
     }
 }
 
-/// The full name of the commit in a bundle that a source gives: branches and tags keep theirs.
-fn name_in_bundle(revision: &GitRevision) -> String {
-    match revision.name() {
-        None => FALLBACK.to_owned(),
-        Some(name) if name.starts_with("refs/heads/") || name.starts_with("refs/tags/") => {
+/// The full name that a commit has in a bundle, found by this reference: branches and tags keep theirs.
+fn name_in_bundle(reference: &str) -> String {
+    match reference {
+        commit if commit.is_empty() || is_commit(commit) => FALLBACK.to_owned(),
+        name if name.starts_with("refs/heads/") || name.starts_with("refs/tags/") => {
             name.to_owned()
         }
-        Some(name) => format!("refs/heads/{}", name.strip_prefix("refs/").unwrap_or(name)),
+        name => format!("refs/heads/{}", name.strip_prefix("refs/").unwrap_or(name)),
+    }
+}
+
+/// What tells bundles with a commit apart from other forms of it, and from each other, in cache keys.
+pub(super) fn key(reference: &str) -> String {
+    match name_in_bundle(reference) {
+        usual if usual == FALLBACK => "(bundle)".to_owned(),
+        name => format!("(bundle)#{name}"),
     }
 }
 
@@ -171,7 +179,7 @@ impl Task<'_> {
         }
         let commit = repository.commit_of(&revision.checksum).await?;
         let file = tree.upper_dir().join(FILE);
-        let name = name_in_bundle(revision);
+        let name = name_in_bundle(&revision.reference);
         repository.write_bundle(&file, &name, &commit).await?;
         Ok(tree)
     }

@@ -243,7 +243,7 @@ impl GitIdentifier {
             key += "(mtime=commit)";
         }
         if self.git_directory == GitDirectory::Bundled {
-            key += "(bundle)";
+            key += &bundle::key(reference);
         }
         if self.modes == GitModes::Open {
             key += "(modes=open)";

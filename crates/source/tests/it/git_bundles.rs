@@ -101,7 +101,11 @@ async fn sources_are_bundles_if_that_is_wanted() {
                 .get(&world.url(fragment), &attributes, &[])
                 .await
                 .unwrap();
-            assert_eq!(key, format!("{commit}(bundle)"));
+            let suffix = match name {
+                "refs/heads/main" => "(bundle)",
+                _ => "(bundle)#refs/tags/v1",
+            };
+            assert_eq!(key, format!("{commit}{suffix}"));
             let names: Vec<_> = std::fs::read_dir(&tree).unwrap().collect();
             assert_eq!(names.len(), 1);
             let bundle = tree.join("bundle").display().to_string();
