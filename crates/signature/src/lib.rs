@@ -17,6 +17,9 @@ pub use ssh::verify_ssh;
 /// What SSH signatures of git's commits and tags are made for.
 const GIT: &str = "git";
 
+/// How the signatures begin that [`verify_git`] knows: git has those of tags at the end of the message.
+pub const GIT_SIGNATURES: [&str; 2] = [openpgp::SIGNATURE, ssh::SIGNATURE];
+
 /// What becomes of signatures by keys that have expired since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Expiry {

@@ -143,9 +143,10 @@ impl GitIdentifier {
                     }
                 }
             }
-            _ => {
-                GitSignature::set(&mut self.signature, name, value)?;
+            name if GitSignature::ATTRIBUTES.contains(&name) => {
+                self.signature.get_or_insert_default().set(name, value)?;
             }
+            _ => {}
         }
         Ok(())
     }
@@ -187,7 +188,7 @@ impl GitIdentifier {
         if self.git_directory == GitDirectory::Bundled && !self.subdir.is_empty() {
             return Err(GitError::BundleContradiction("git.subdir"));
         }
-        let is_named = is_commit(&self.reference) || !self.reference.is_empty();
+        let is_named = !self.reference.is_empty();
         match (&self.bundle, self.checksum.as_str()) {
             (None, _) => Ok(()),
             (Some(_), "") => Err(GitError::BundleWithoutChecksum),

@@ -1,16 +1,10 @@
 //! Signatures that commits and tags must have.
 
 use kiln_llb::attr;
-use kiln_signature::{Expiry, verify_git};
+use kiln_signature::{Expiry, GIT_SIGNATURES, verify_git};
 
 use super::error::GitError;
 use super::source::GitObjects;
-
-/// How signatures of tags begin: they stand at the end of the message.
-const BEGINS: [&[u8]; 2] = [
-    b"-----BEGIN PGP SIGNATURE-----",
-    b"-----BEGIN SSH SIGNATURE-----",
-];
 
 /// `git.sig.*`: who must have signed a revision.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,41 +30,33 @@ pub enum SignedTag {
 }
 
 impl GitSignature {
-    /// Takes in an attribute; whether it is one.
-    pub(super) fn set(
-        signature: &mut Option<Self>,
-        name: &str,
-        value: &str,
-    ) -> Result<bool, GitError> {
+    /// Attributes that each ask for a signature by being there.
+    pub(super) const ATTRIBUTES: [&str; 4] = [
+        attr::GIT_SIGNATURE_KEYS,
+        attr::GIT_SIGNATURE_REJECT_EXPIRED,
+        attr::GIT_SIGNATURE_REQUIRE_TAG,
+        attr::GIT_SIGNATURE_IGNORE_TAG,
+    ];
+
+    /// Takes in one of [`Self::ATTRIBUTES`].
+    pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), GitError> {
         let is_true = value == "true";
-        let keys = attr::GIT_SIGNATURE_KEYS;
-        let switches = [
-            attr::GIT_SIGNATURE_REJECT_EXPIRED,
-            attr::GIT_SIGNATURE_REQUIRE_TAG,
-            attr::GIT_SIGNATURE_IGNORE_TAG,
-        ];
-        if name != keys && !switches.contains(&name) {
-            return Ok(false);
+        match name {
+            attr::GIT_SIGNATURE_KEYS => value.clone_into(&mut self.keys),
+            attr::GIT_SIGNATURE_REJECT_EXPIRED if is_true => self.expiry = Expiry::Now,
+            attr::GIT_SIGNATURE_REQUIRE_TAG if is_true => self.set_tag(SignedTag::Required)?,
+            attr::GIT_SIGNATURE_IGNORE_TAG if is_true => self.set_tag(SignedTag::Ignored)?,
+            _ => {}
         }
-        let signature = signature.get_or_insert_default();
-        let tag = match name {
-            attr::GIT_SIGNATURE_REQUIRE_TAG if is_true => SignedTag::Required,
-            attr::GIT_SIGNATURE_IGNORE_TAG if is_true => SignedTag::Ignored,
-            attr::GIT_SIGNATURE_REJECT_EXPIRED if is_true => {
-                signature.expiry = Expiry::Now;
-                return Ok(true);
-            }
-            name if name == keys => {
-                value.clone_into(&mut signature.keys);
-                return Ok(true);
-            }
-            _ => return Ok(true),
-        };
-        if signature.tag != SignedTag::Preferred {
+        Ok(())
+    }
+
+    fn set_tag(&mut self, tag: SignedTag) -> Result<(), GitError> {
+        if self.tag != SignedTag::Preferred {
             return Err(GitError::SignedTagContradiction);
         }
-        signature.tag = tag;
-        Ok(true)
+        self.tag = tag;
+        Ok(())
     }
 }
 
@@ -152,10 +138,14 @@ enum Place {
 
 /// A tag as it was signed, and its signature: all from the last line that begins one, as for git itself.
 fn split_tag(object: &[u8]) -> (Vec<u8>, String) {
+    let is_begin = |line: &[u8]| {
+        let mut known = GIT_SIGNATURES.iter();
+        known.any(|text| line.starts_with(text.as_bytes()))
+    };
     let mut at = 0;
     let mut begin = object.len();
     for line in object.split_inclusive(|byte| *byte == b'\n') {
-        if BEGINS.iter().any(|text| line.starts_with(text)) {
+        if is_begin(line) {
             begin = at;
         }
         at += line.len();
