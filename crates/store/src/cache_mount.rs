@@ -287,14 +287,15 @@ impl Store {
                 let tree = store.mount(&seed.mounts()?)?;
                 copy_tree(tree.path(), &dir)?;
             }
+            // Shared before it is called ready: whoever finds a ready directory locked takes it for one in use.
+            if sharing == Sharing::Shared {
+                lock.lock(Purpose::Work, row, Mode::Shared)?;
+            }
             store.database().transact(|transaction| {
                 transaction
                     .prepare_cached("UPDATE cache_dirs SET ready = 1 WHERE owner = ?1")?
                     .execute([row])
             })?;
-            if sharing == Sharing::Shared {
-                lock.lock(Purpose::Work, row, Mode::Shared)?;
-            }
             Ok(lock)
         };
         match spawn_blocking(work).await {

@@ -116,12 +116,17 @@ async fn a_cache_begins_with_its_seed() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_make_one_shared_directory() {
     let rig = Rig::new();
-    let takes = (0..20).map(|_| take(&rig.store, "x", Sharing::Shared));
-    let all = futures::future::join_all(takes).await;
-    assert!(all.iter().all(|cache| cache.id() == all[0].id()));
+    for round in 0..30 {
+        let users = (0..8).map(|_| {
+            let (store, id) = (rig.store.clone(), round.to_string());
+            tokio::spawn(async move { take(&store, &id, Sharing::Shared).await })
+        });
+        let all = futures::future::try_join_all(users).await.unwrap();
+        assert!(all.iter().all(|cache| cache.id() == all[0].id()));
+    }
 }
 
 #[tokio::test]
