@@ -172,8 +172,9 @@ impl Bridge {
         definition: &Definition,
         caches: &[Cache<Output>],
     ) -> Result<Solution, BuildError> {
-        let definition = &*self.govern(definition).await?;
-        let loaded = load::load(self, definition).await?;
+        let not_loaded = |error: BuildError| error.context("failed to load LLB");
+        let definition = &*self.govern(definition).await.map_err(not_loaded)?;
+        let loaded = load::load(self, definition).await.map_err(not_loaded)?;
         let Some(Loaded {
             graph,
             edge,

@@ -16,6 +16,7 @@ use crate::lost::{Losses, Need};
 use crate::provenance::{self, Invocation, ProvenanceOptions, UsageWanted};
 use crate::request::{BuildOutcome, BuildRequest};
 use crate::source_policy::SourcePolicies;
+use crate::wanted_platforms::WantedPlatforms;
 
 /// Runs one build: frontend, solver, exporters and caches. What is wrong with
 /// the request is found before anything runs.
@@ -34,6 +35,7 @@ pub(crate) async fn run(
     cache_transfer::parse_imports(&request.cache_imports, &engine.stores)?;
     let sbom = frontend::sbom_options(&request.options)?;
     let is_fresh = request.options.contains_key("no-cache");
+    let wanted = WantedPlatforms::of(&request.options, &engine.worker.platform);
 
     let call = Call {
         frontend: request.frontend,
@@ -73,6 +75,7 @@ pub(crate) async fn run(
     let delivery = Delivery {
         bridge,
         result: &result,
+        wanted: &wanted,
         invocation: &invocation,
         provenance: provenance.as_ref(),
         cache_exports: &cache_exports,
@@ -88,6 +91,7 @@ pub(crate) async fn run(
 struct Delivery<'a> {
     bridge: &'a Arc<Bridge>,
     result: &'a FrontendResult,
+    wanted: &'a WantedPlatforms,
     invocation: &'a Arc<Invocation>,
     provenance: Option<&'a ProvenanceOptions>,
     cache_exports: &'a [CacheExport],
@@ -130,7 +134,10 @@ impl Delivery<'_> {
             engine.worker.caretaker.make_room().await;
         }
         let (session, progress) = (&bridge.session, &bridge.progress);
-        let (exported, pushes) = export::run(engine, (session, progress), &input, exports).await?;
+        let results: Vec<_> = built.platforms.iter().map(|it| &it.platform).collect();
+        let warnings = self.wanted.compare(&results, built.shape);
+        let exported = export::run(engine, (session, progress), &input, exports, &warnings);
+        let (exported, pushes) = exported.await?;
         let pushes = try_join_all(pushes.into_iter().map(|push| push.run(engine, session)));
         let solved = built.solved();
         let caches = self.cache_exports;

@@ -154,6 +154,8 @@ pub enum Detail {
     FrontendCap(String),
     /// A request that the frontend does not know.
     Subrequest(String),
+    /// The code that the step's process ended with.
+    Exit(u32),
     /// Why the client's source policy denies a source.
     Denial(Vec<String>),
     /// The gRPC code that another program gave the error.
@@ -176,9 +178,10 @@ pub struct FailedStep {
     pub(crate) description: BTreeMap<String, String>,
     /// For a file op: which of its actions failed.
     pub(crate) file_action: Option<i64>,
-    /// For an exec op: what its mounts showed, in their order.
+    /// For an exec op: what its mounts showed, in their order. For a file op: its inputs.
     pub(crate) inputs: Vec<Output>,
-    /// For an exec op: what its mounts were like when it failed.
+    /// For an exec op: what its mounts were like when it failed. For a file op: one for each action, empty but for
+    /// the tree that the failed one was working on.
     pub(crate) mounts: Vec<Output>,
 }
 

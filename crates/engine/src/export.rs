@@ -117,17 +117,19 @@ pub(crate) struct PendingPush {
     step: Step,
 }
 
-/// Runs all exports side by side. Pushes are left to be done, because they
+/// Runs all exports side by side; the first one shows the warnings. Pushes are left to be done, because they
 /// can go on beside cache exports.
 pub(crate) async fn run(
     engine: &Engine,
     (session, progress): (&Session, &ProgressSink),
     input: &ExportInput,
     exports: Vec<Export>,
+    warnings: &[String],
 ) -> Result<(BuildOutcome, Vec<PendingPush>), BuildError> {
-    let exports = exports
-        .into_iter()
-        .map(|export| run_one(engine, (session, progress), input, export));
+    let exports = exports.into_iter().enumerate().map(|(index, export)| {
+        let warnings = if index == 0 { warnings } else { &[] };
+        run_one(engine, (session, progress), input, export, warnings)
+    });
     let mut outcome = BuildOutcome::default();
     let mut pushes = Vec::new();
     for (index, (answer, push)) in try_join_all(exports).await?.into_iter().enumerate() {
@@ -154,8 +156,12 @@ async fn run_one(
     (session, progress): (&Session, &ProgressSink),
     input: &ExportInput,
     export: Export,
+    warnings: &[String],
 ) -> Result<(Attributes, Option<PendingPush>), BuildError> {
     let step = Step::start(progress, export.output.title());
+    for warning in warnings {
+        step.reporter.warn(warning);
+    }
     for error in &export.unknown {
         step.reporter.warn(&format!("{error}; it has no effect"));
     }

@@ -41,6 +41,7 @@ mod provenance;
 mod remote_sources;
 mod revisions;
 mod vertex_name;
+mod wanted_platforms;
 pub mod wire_error;
 
 mod cache;

@@ -5,6 +5,8 @@ use kiln_dockerfile::{Location, LowerError, Source, SyntaxError};
 use kiln_llb::build::SourceMap;
 use kiln_llb::pb;
 
+use crate::door::DoorError;
+
 /// A request or a Dockerfile that is wrong.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
@@ -116,6 +118,12 @@ pub(crate) fn file(filename: &str, data: Bytes) -> pb::SourceInfo {
     }
 }
 
+/// The same error, said to have happened while doing `what`.
+pub(crate) fn within<E: DoorError>(what: &str, error: E) -> E {
+    let message = format!("{what}: {error}");
+    error.told_as(Failure::new(message))
+}
+
 /// The text of an error and its causes in one line. Causes whose text the
 /// outer error shows already are not repeated.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
@@ -123,11 +131,18 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error.source();
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
+        if !says(&text, &inner_text) {
             text.push_str(": ");
             text.push_str(&inner_text);
         }
         cause = inner.source();
     }
     text
+}
+
+/// Whether a text says what a cause says; messages of the field tell the system's errors in lower case and without
+/// their numbers.
+fn says(text: &str, cause: &str) -> bool {
+    let words = cause.split(" (os error ").next().unwrap_or(cause);
+    text.contains(cause) || text.to_lowercase().contains(&words.to_lowercase())
 }

@@ -5,7 +5,7 @@ use kiln_dockerfile::{Answer, Known, Question};
 use kiln_llb::{Definition, pb};
 
 use crate::door::{Door, DoorError as _, SourceMeta};
-use crate::failure::Failure;
+use crate::failure::{Failure, within};
 
 /// More rounds of questions than any build needs: contexts that name each
 /// other end here.
@@ -75,9 +75,16 @@ async fn answer<D: Door>(
         } => {
             let definition = Definition::decode(definition.clone());
             let definition = definition.map_err(|error| Failure::wrap(&error))?;
-            let result = door.solve(&definition).await?;
-            let file = door.read_file(&result, path, *limit).await?;
-            Ok(Ok(Answer::File(file)))
+            let file = async {
+                let result = door.solve(&definition).await?;
+                door.read_file(&result, path, *limit).await
+            };
+            match (file.await, limit) {
+                (Ok(file), _) => Ok(Ok(Answer::File(file))),
+                // Only of downloads is it enough to see how they begin.
+                (Err(error), Some(_)) => Err(within("failed to read downloaded context", error)),
+                (Err(error), None) => Err(error),
+            }
         }
         Question::SourceTime {
             identifier,

@@ -15,7 +15,7 @@ use kiln_llb::{Definition, pb};
 use oci_spec::image::Platform;
 
 use crate::door::Door;
-use crate::failure::{Failure, file};
+use crate::failure::{Failure, file, within};
 use crate::questions::{MAX_ROUNDS, Told, too_many_rounds};
 use crate::syntax::{self, Wanted};
 use crate::{answers, caps, sbom, warnings};
@@ -202,11 +202,13 @@ async fn read_dockerfile<D: Door>(
     definition: &Definition,
     filename: &str,
 ) -> Result<Found, D::Error> {
-    let result = door.solve(definition).await?;
-    let mut text = door.read_file(&result, filename, None).await?;
+    let failed = |error| within("failed to read dockerfile", error);
+    let result = door.solve(definition).await.map_err(failed)?;
+    let read = async |name: &str| door.read_file(&result, name, None).await.map_err(failed);
+    let mut text = read(filename).await?;
     if text.is_none() && filename.rsplit('/').next() == Some("Dockerfile") {
         let lower_case = format!("{}dockerfile", filename.trim_end_matches("Dockerfile"));
-        text = door.read_file(&result, &lower_case, None).await?;
+        text = read(&lower_case).await?;
     }
     let text = text.ok_or_else(|| {
         let message = format!("failed to read dockerfile: open {filename}: no such file or directory");
@@ -215,7 +217,7 @@ async fn read_dockerfile<D: Door>(
         )
     })?;
     let ignore = format!("{filename}.dockerignore");
-    let ignore = door.read_file(&result, &ignore, None).await?;
+    let ignore = read(&ignore).await?;
     Ok(Found {
         name: filename.to_owned(),
         text,

@@ -12,7 +12,7 @@ pub mod layers;
 mod combine;
 mod compare;
 mod entry;
-mod expand;
+mod moved;
 mod mutable;
 mod origins;
 

@@ -58,9 +58,9 @@ impl Snapshots {
         self.home(row).join("unfinished")
     }
 
-    /// The tree with its opaque directories spelled out.
-    pub(crate) fn expanded(&self, row: Row) -> PathBuf {
-        self.home(row).join("expanded")
+    /// The tree for use on top of something else.
+    pub(crate) fn moved(&self, row: Row) -> PathBuf {
+        self.home(row).join("moved")
     }
 
     /// A directory that is always empty.

@@ -198,7 +198,7 @@ pub(super) fn platforms(
         && references.len() > 1
     {
         return Err(wrong(
-            "unable to export multiple refs, missing platforms mapping",
+            "build result contains multiple refs without platforms mapping",
         ));
     }
     let platform = match result.metadata.get(IMAGE_CONFIG) {

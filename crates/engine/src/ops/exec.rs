@@ -201,7 +201,10 @@ impl ExecOp {
         };
         match status {
             Ok(status) if self.is_success(status) => Ok(()),
-            Ok(status) => Err(failed(Kind::Input, status.to_string())),
+            Ok(status) => {
+                let exit = Detail::Exit(status.code);
+                Err(failed(Kind::Input, status.to_string()).detail(exit))
+            }
             Err(error) => Err(failed(exec_io::kind(&error), crate::error::chain(&error))),
         }
     }

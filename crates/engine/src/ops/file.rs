@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use kiln_llb::pb::file_action::Action;
 use kiln_llb::{digest_of, pb};
-use kiln_solver::{CacheDep, CacheMap};
+use kiln_solver::{CacheDep, CacheMap, OpContext};
 use kiln_store::checksum::ChecksumOptions;
 
 use super::content::dedupe_paths;
-use super::{Output, digest, file_actions};
+use super::file_actions::{self, Debris, Run};
+use super::{Output, digest};
 use crate::checksums::Selector;
 use crate::error::{BuildError, Kind};
 use crate::tree::store_error;
@@ -68,12 +69,17 @@ impl FileOp {
     pub(super) async fn execute(
         &self,
         worker: &Arc<Worker>,
+        cx: &OpContext,
         inputs: Vec<Output>,
     ) -> Result<Vec<Output>, BuildError> {
         for input in inputs.iter().flatten() {
             input.materialize().await.map_err(store_error)?;
         }
-        let run = file_actions::Run::new(worker.clone(), inputs, self.name.clone());
+        let debris = match worker.jobs.are_inspected(cx) {
+            true => Debris::Kept,
+            false => Debris::Discarded,
+        };
+        let run = Run::new(worker.clone(), inputs, self.name.clone(), debris);
         let actions = self.op.actions.clone();
         let task = tokio::task::spawn_blocking(move || run.actions(&actions));
         task.await

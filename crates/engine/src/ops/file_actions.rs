@@ -31,8 +31,18 @@ pub(super) fn absolute(path: &str) -> String {
 pub(super) struct Run {
     worker: Arc<Worker>,
     name: String,
+    debris: Debris,
     /// The op's inputs, then one slot per action performed so far.
     slots: Vec<Slot>,
+}
+
+/// What becomes of the tree that a failed action was working on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Debris {
+    /// It comes with the error, for those who look into it.
+    Kept,
+    /// It is gone.
+    Discarded,
 }
 
 /// What an index names.
@@ -43,6 +53,15 @@ enum Slot {
     Open(Box<OpenMutable>),
     /// Taken over by a later action.
     Taken,
+}
+
+impl Slot {
+    fn output(&self) -> Output {
+        match self {
+            Self::Done(output) => output.clone(),
+            Self::Open(_) | Self::Taken => None,
+        }
+    }
 }
 
 /// A mutable ref, open for writing.
@@ -68,26 +87,38 @@ impl OpenMutable {
 }
 
 impl Run {
-    pub(super) fn new(worker: Arc<Worker>, inputs: Vec<Output>, name: String) -> Self {
+    pub(super) fn new(
+        worker: Arc<Worker>,
+        inputs: Vec<Output>,
+        name: String,
+        debris: Debris,
+    ) -> Self {
         Self {
             worker,
             name,
+            debris,
             slots: inputs.into_iter().map(Slot::Done).collect(),
         }
     }
 
     /// Performs all actions and returns the op's outputs. Blocks.
     pub(super) fn actions(mut self, actions: &[pb::FileAction]) -> Result<Vec<Output>, BuildError> {
-        let first = self.slots.len();
+        let inputs: Vec<Output> = self.slots.iter().map(Slot::output).collect();
+        let first = inputs.len();
         let mut outputs = std::collections::BTreeMap::new();
         for (position, action) in actions.iter().enumerate() {
             let uses = uses(actions, (first + position) as i64);
-            let done = self.perform(action).map_err(|error| {
-                error.detail(Detail::Step(Arc::new(FailedStep {
-                    file_action: i64::try_from(position).ok(),
-                    ..FailedStep::default()
-                })))
-            })?;
+            let mut step = FailedStep {
+                file_action: i64::try_from(position).ok(),
+                ..FailedStep::default()
+            };
+            let done = self
+                .result(action, |target| {
+                    step.inputs = inputs.clone();
+                    step.mounts = vec![None; actions.len()];
+                    step.mounts[position] = Some(target);
+                })
+                .map_err(|error| error.detail(Detail::Step(Arc::new(step))))?;
             let is_output = action.output >= 0;
             let slot = if is_output || uses.must_be_finished() {
                 Slot::Done(Some(done.commit()?))
@@ -114,8 +145,24 @@ impl Run {
         }
     }
 
-    fn perform(&mut self, action: &pb::FileAction) -> Result<OpenMutable, BuildError> {
+    /// The tree with one action performed on it. `keep` gets it as a failed action left it, if anybody wants it.
+    fn result(
+        &mut self,
+        action: &pb::FileAction,
+        keep: impl FnOnce(Ref),
+    ) -> Result<OpenMutable, BuildError> {
         let target = self.target(action.input)?;
+        match (self.perform(action, &target), self.debris) {
+            (Ok(()), _) => Ok(target),
+            (Err(error), Debris::Kept) => {
+                keep(target.commit()?);
+                Err(error)
+            }
+            (Err(error), Debris::Discarded) => Err(error),
+        }
+    }
+
+    fn perform(&self, action: &pb::FileAction, target: &OpenMutable) -> Result<(), BuildError> {
         match &action.action {
             Some(Action::Copy(copy)) => {
                 let source = self.read(action.secondary_input)?;
@@ -166,7 +213,7 @@ impl Run {
                 ));
             }
         }
-        Ok(target)
+        Ok(())
     }
 
     /// The tree to write to: the unfinished one that `input` names, or a new

@@ -213,7 +213,7 @@ impl Op for EngineOp {
                 .await
                 .map(|output| vec![output]),
             Action::Exec(op) => op.execute(&self.worker, cx, inputs).await,
-            Action::File(op) => op.execute(&self.worker, inputs).await,
+            Action::File(op) => op.execute(&self.worker, cx, inputs).await,
             Action::Merge(op) => op.execute(&self.worker, &inputs),
             Action::Diff(op) => op.execute(&self.worker, &inputs),
             Action::Build(op) => op.execute(&self.worker, cx, &inputs).await,

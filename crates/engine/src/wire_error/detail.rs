@@ -108,6 +108,7 @@ pub(super) fn encode(detail: &Detail, hold: impl Fn(&Output) -> String) -> Optio
         ),
         Detail::FrontendCap(name) => any(FRONTEND_CAP, &Named { name: name.clone() }),
         Detail::Subrequest(name) => any(SUBREQUEST, &Named { name: name.clone() }),
+        Detail::Exit(code) => Some(exit(*code)),
         Detail::Denial(reasons) => denial(reasons),
         Detail::Code(_) => None,
         Detail::Foreign { type_url, value } => Some(Any {

@@ -165,7 +165,7 @@ impl TreeEntry {
             }
         }
         let size = match kind {
-            EntryKind::File => {
+            EntryKind::File | EntryKind::Link(_) => {
                 u64::try_from(stat.size).map_err(|_| refused("its size is negative"))?
             }
             _ => 0,

@@ -4,6 +4,7 @@ mod inherit;
 mod unpack;
 mod whiteout;
 
+use std::ffi::CStr;
 use std::io;
 use std::path::PathBuf;
 
@@ -21,6 +22,24 @@ pub enum Whiteouts {
     OverlayTrusted,
     /// Overlayfs marks with `user.overlay.opaque` (mounts with `userxattr`, without root).
     OverlayUser,
+}
+
+impl Whiteouts {
+    /// The mark of a directory that hides the one below it.
+    fn opaque(self) -> &'static CStr {
+        match self {
+            Self::OverlayTrusted => c"trusted.overlay.opaque",
+            Self::OverlayUser => c"user.overlay.opaque",
+        }
+    }
+
+    /// The mark of a directory with deletions in it: without, overlayfs lists them where nothing lies below.
+    fn origin(self) -> &'static CStr {
+        match self {
+            Self::OverlayTrusted => c"trusted.overlay.origin",
+            Self::OverlayUser => c"user.overlay.origin",
+        }
+    }
 }
 
 /// Whose the unpacked files are.

@@ -67,7 +67,10 @@ pub(super) fn mark(
                 return Ok(());
             };
             match spot.dir.find(&spot.name)? {
-                None => spot.dir.make_node(&spot.name, FileKind::CharDevice, 0),
+                None => {
+                    spot.dir.make_node(&spot.name, FileKind::CharDevice, 0)?;
+                    spot.dir.set_xattr(c".", whiteouts.origin(), b"")
+                }
                 // This layer brought a directory: it shall hide the one below, not join it.
                 Some(existing) if existing.is_dir() => make_opaque(&spot, whiteouts),
                 Some(_) => Ok(()),
@@ -78,9 +81,5 @@ pub(super) fn mark(
 
 /// Hides what the layers below have in a directory.
 pub(super) fn make_opaque(spot: &Spot, whiteouts: Whiteouts) -> io::Result<()> {
-    let key = match whiteouts {
-        Whiteouts::OverlayTrusted => c"trusted.overlay.opaque",
-        Whiteouts::OverlayUser => c"user.overlay.opaque",
-    };
-    spot.dir.set_xattr(&spot.name, key, b"y")
+    spot.dir.set_xattr(&spot.name, whiteouts.opaque(), b"y")
 }

@@ -91,4 +91,7 @@ CREATE TABLE kept_blobs (
     PRIMARY KEY (owner, digest)
 ) WITHOUT ROWID;
 ",
+    "
+ALTER TABLE refs DROP COLUMN opaque;
+",
 ];

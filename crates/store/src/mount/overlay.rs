@@ -1,5 +1,6 @@
 //! Overlay mounts: their options, and how they are performed on new and old kernels.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -60,11 +61,13 @@ impl OverlayFlavor {
         }
     }
 
-    /// The name of the attribute that makes a directory hide what lies below it.
-    pub(crate) fn opaque_attribute(self) -> &'static str {
+    /// The name of the attribute of directories that may hold whiteouts though they hide nothing. The kernel looks
+    /// for whiteouts only where it merges directories and where it finds this; elsewhere it would list them. Empty,
+    /// it says "copied up from an unknown place".
+    pub(crate) fn origin_attribute(self) -> &'static CStr {
         match self {
-            OverlayFlavor::Trusted => "trusted.overlay.opaque",
-            OverlayFlavor::User => "user.overlay.opaque",
+            OverlayFlavor::Trusted => c"trusted.overlay.origin",
+            OverlayFlavor::User => c"user.overlay.origin",
         }
     }
 

@@ -11,6 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use super::entry::{find_attribute, names, repeat_dir, repeat_file, repeat_times, whiteout};
 use crate::disk::{AtPath, DiskError};
+use crate::mount::OverlayFlavor;
 
 /// The two trees.
 pub(super) struct Comparison<'a> {
@@ -20,6 +21,8 @@ pub(super) struct Comparison<'a> {
     pub(super) upper: &'a Path,
     /// The directories the upper tree is mounted from, topmost first: files are linked from there.
     pub(super) upper_layers: &'a [PathBuf],
+    /// What the layer is mounted with.
+    pub(super) flavor: OverlayFlavor,
 }
 
 /// The layer being written.
@@ -57,7 +60,7 @@ impl Writer<'_> {
             .filter(|name| after.binary_search(name).is_err())
         {
             self.parents(path)?;
-            whiteout(&self.target.join(path).join(name))?;
+            whiteout(&self.target.join(path).join(name), self.trees.flavor)?;
         }
         for name in &after {
             self.entry(&path.join(name), before.binary_search(name).is_ok())?;

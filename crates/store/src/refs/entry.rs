@@ -13,6 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::disk::{AtPath, DiskError};
+use crate::mount::OverlayFlavor;
 
 /// Overlayfs's own attributes: they describe the tree they lie in and must not be repeated in another.
 const OVERLAY_PREFIXES: [&str; 2] = ["trusted.overlay.", "user.overlay."];
@@ -89,9 +90,15 @@ pub(crate) fn copy_tree(source: &Path, target: &Path) -> Result<(), DiskError> {
     repeat_times(source, target)
 }
 
-/// Marks `target` as deleted for whoever looks through an overlay.
-pub(super) fn whiteout(target: &Path) -> Result<(), DiskError> {
-    mknodat(CWD, target, FileType::CharacterDevice, Mode::empty(), 0).at("create whiteout", target)
+/// Marks `target` as deleted for whoever looks through an overlay, also where nothing lies below its directory.
+pub(super) fn whiteout(target: &Path, flavor: OverlayFlavor) -> Result<(), DiskError> {
+    mknodat(CWD, target, FileType::CharacterDevice, Mode::empty(), 0)
+        .at("create whiteout", target)?;
+    let Some(directory) = target.parent() else {
+        return Ok(());
+    };
+    let origin = flavor.origin_attribute();
+    lsetxattr(directory, origin, b"", XattrFlags::empty()).at("set attributes of", directory)
 }
 
 fn copy_content(source: &Path, target: &Path) -> Result<(), DiskError> {
@@ -196,9 +203,4 @@ pub(super) fn names(directory: &Path) -> Result<Vec<std::ffi::OsString>, DiskErr
         .at("list", directory)?;
     names.sort_unstable();
     Ok(names)
-}
-
-/// Whether an entry of an upper directory stands for a deleted one.
-pub(super) fn is_whiteout(metadata: &Metadata) -> bool {
-    metadata.file_type().is_char_device() && metadata.rdev() == 0
 }

@@ -102,6 +102,7 @@ impl Ref {
             lower: lower_path,
             upper: upper_path,
             upper_layers,
+            flavor: store.flavor(),
         }
         .write(&target)?;
         self.arrived(Files::Written)

@@ -83,8 +83,7 @@ impl Ref {
     /// Whether the layer lies on what it was made on. `lower` is the position of the layer below.
     fn position(&self, below: &[Ref], lower: Position) -> Position {
         let is_own = match (self.parents().first(), below.last()) {
-            // With nothing below there is nothing to hide.
-            (_, None) => true,
+            (parent, None) => parent.is_none() || self.inner.record.kind != Kind::Layer,
             (Some(parent), Some(last)) if parent.row() == last.row() => lower == Position::Own,
             (Some(parent), Some(_)) => parent
                 .mounted_stack()
@@ -100,16 +99,16 @@ impl Ref {
         }
     }
 
-    /// The directory of this layer. Opaque directories written by a build step mean "these entries of what was
-    /// below are deleted", and are exported so: on top of something else they must not hide more than that.
+    /// The directory of this layer. One that a build step wrote says more than what the step changed: on top of
+    /// something else it is used without that, as it is exported.
     fn dir_at(&self, position: Position) -> Result<PathBuf, StoreError> {
         let tree = self.inner.store.snapshots().tree(self.row());
         let can_differ = position == Position::Moved
             && self.inner.record.kind == Kind::Layer
             && !self.parents().is_empty()
             && self.files()? == Files::Written;
-        if can_differ && self.has_opaque_dirs()? {
-            self.expanded_dir()
+        if can_differ {
+            self.moved_dir()
         } else {
             Ok(tree)
         }

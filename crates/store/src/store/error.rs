@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::content::ContentError;
 use crate::database::DatabaseError;
+use crate::diff::DiffError;
 use crate::disk::{DiskCause, DiskError};
 use crate::mount::MountError;
 use crate::refs::FetchError;
@@ -77,6 +78,9 @@ pub enum StoreError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// A layer cannot be compared with what it was made on.
+    #[error(transparent)]
+    Diff(#[from] DiffError),
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -115,6 +119,7 @@ impl StoreError {
             | StoreError::Fetch { .. }
             | StoreError::Database(_)
             | StoreError::Interrupted { .. }
+            | StoreError::Diff(_)
             | StoreError::Disk(_) => StoreErrorKind::Environment,
             StoreError::Lazy { .. } | StoreError::Mounts { .. } => StoreErrorKind::Internal,
         }

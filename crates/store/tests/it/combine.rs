@@ -218,6 +218,55 @@ async fn opaque_directories_hide_only_what_they_hid_before() {
 }
 
 #[tokio::test]
+async fn what_a_step_left_as_it_was_is_no_part_of_a_diff() {
+    let rig = Rig::new();
+    let base = rig.layer(None, |tree| {
+        write(tree, "dir/kept", "kept");
+        write(tree, "dir/linked", "linked");
+        write(tree, "touched/old", "old");
+    });
+    // Each of these copies something up.
+    let top = rig.layer(Some(&base), |tree| {
+        let mode = fs::metadata(tree.join("touched")).unwrap().permissions();
+        fs::set_permissions(tree.join("touched"), mode).unwrap();
+        fs::hard_link(tree.join("dir/linked"), tree.join("name")).unwrap();
+        write(tree, "new", "new");
+    });
+    let changes = diff(&rig, Some(&base), Some(&top)).await.unwrap();
+    let expected = expect(&[("name", "linked"), ("new", "new")]);
+    assert_eq!(files(&rig.store, &changes), expected);
+
+    let other = rig.layer(None, |tree| write(tree, "dir/linked", "other"));
+    let merged = merge(&rig, &[Some(other), Some(changes)]).unwrap();
+    let expected = [
+        ("dir", "dir"),
+        ("dir/linked", "other"),
+        ("name", "linked"),
+        ("new", "new"),
+    ];
+    assert_eq!(files(&rig.store, &merged), expect(&expected));
+}
+
+#[tokio::test]
+async fn deletions_over_nothing_do_not_show() {
+    let rig = Rig::new();
+    let lower = rig.layer(None, |tree| {
+        write(tree, "dir/sub/gone", "gone");
+        write(tree, "dir/deep/gone/er", "gone");
+    });
+    let strangers = rig.layer(None, |tree| write(tree, "dir/sub/new", "new"));
+    let built_on_it = rig.layer(Some(&lower), |tree| {
+        fs::remove_dir_all(tree.join("dir")).unwrap();
+        write(tree, "dir/sub/new", "new");
+    });
+    for upper in [strangers, built_on_it] {
+        let changes = diff(&rig, Some(&lower), Some(&upper)).await.unwrap();
+        let expected = [("dir", "dir"), ("dir/sub", "dir"), ("dir/sub/new", "new")];
+        assert_eq!(files(&rig.store, &changes), expect(&expected));
+    }
+}
+
+#[tokio::test]
 async fn trees_are_made_on_top_of_merges_and_diffs() {
     let rig = Rig::new();
     let a = rig.layer(None, |tree| write(tree, "a", "a"));

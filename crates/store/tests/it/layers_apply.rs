@@ -99,7 +99,10 @@ fn unpack(dest: &Path, members: &str) -> Result<Unpacked, String> {
     "f f 644 x trusted.a=1 trusted.overlay.opaque=y user.overlay.opaque=y user.b=2",
     "f f 644 x\nx f user.b 2"
 )]
-#[case::whiteout("f a/.wh.gone 0 \\", "d a 755\nc a/gone 600 0:0")]
+#[case::whiteout(
+    "f a/.wh.gone 0 \\",
+    "d a 755\nx a trusted.overlay.origin \\e\nc a/gone 600 0:0"
+)]
 #[case::opaque(
     "d a 700\nf a/.wh..wh..opq 0 \\\nf a/f 644 x",
     "d a 700\nx a trusted.overlay.opaque y\nf a/f 644 x"

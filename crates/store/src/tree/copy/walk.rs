@@ -263,7 +263,12 @@ impl Walk<'_, '_, '_> {
             ..
         } = &self.levels[level];
         let attributes = match (made, existing) {
-            (Made::New, _) => self.dir_attributes(source, name, metadata),
+            // What is put into it changes its time, and the field's copies leave it at that: with another time, a
+            // layer would have another digest.
+            (Made::New, _) => Attributes {
+                times: None,
+                ..self.dir_attributes(source, name, metadata)
+            },
             (Made::Existing, Existing::Overwrite) => Attributes {
                 mode: Some(metadata.mode),
                 ..Attributes::default()
