@@ -57,7 +57,7 @@ pub struct TreeEntry {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Bytes, of a file.
+    /// Bytes, of a file; each of its names has them.
     pub size: u64,
     /// When it was changed, in nanoseconds since 1970.
     pub mtime: i64,

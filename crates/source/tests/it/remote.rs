@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use futures::StreamExt as _;
 use kiln_session::transfer::{
-    Announced, DirectoryRequest, Link, OutgoingTree, Owners, RemoteDirectory, Sockets, StopFlag,
-    send,
+    Announced, DirectoryRequest, EntryKind, Link, OutgoingTree, Owners, RemoteDirectory, Sockets,
+    StopFlag, TreeEntry, send,
 };
 use kiln_source::{Differ, LocalIdentifier, LocalSource, SourceError};
 use kiln_store::Ref;
@@ -346,7 +346,14 @@ async fn metadata_alone() {
             "dir/link",
             "z",
         ];
-        assert_eq!(listed(&listing), expected);
+        let listed = listed(&listing);
+        let paths = listed
+            .iter()
+            .map(|entry| String::from_utf8_lossy(&entry.path));
+        assert_eq!(paths.collect::<Vec<_>>(), expected);
+        let link = &listed[3];
+        assert_eq!(link.kind, EntryKind::Link(b"also-b".to_vec()));
+        assert_eq!(link.size, 2, "as every name of the file");
     }
     let again = snapshot(&fixture, &client, &identifier)
         .await
@@ -365,16 +372,14 @@ async fn metadata_alone() {
     assert_eq!(paths(&changed), paths(&made));
 }
 
-/// Paths in a list of announcements: each has its length in front, and the path as first field.
-fn listed(mut listing: &[u8]) -> Vec<String> {
-    let mut paths = Vec::new();
+/// The entries of a list of announcements: each has its length in front.
+fn listed(mut listing: &[u8]) -> Vec<TreeEntry> {
+    let mut entries = Vec::new();
     while let Some((length, rest)) = listing.split_first_chunk::<4>() {
         let (announcement, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
-        assert_eq!(announcement[0], 0x0a);
-        let path = &announcement[2..2 + usize::from(announcement[1])];
-        paths.push(String::from_utf8_lossy(path).into_owned());
+        entries.push(TreeEntry::from_bytes(announcement).expect("an entry"));
         listing = rest;
     }
     assert!(listing.is_empty());
-    paths
+    entries
 }

@@ -250,6 +250,14 @@ fn times_are_kept_or_set() {
     for path in ["kept", "kept/deep", "kept/deep/x", "kept/dir"] {
         assert_eq!(time(path), (1_000_000, 5), "{path}");
     }
+    // A directory that only comes along for what is in it is as old as that entry of it.
+    pair.copy(&CopyRequest {
+        include: vec!["src/deep/x".to_owned()],
+        ..copy("/", "/along/")
+    })
+    .unwrap();
+    assert_eq!(time("along/src/deep/x"), (1_000_000, 5));
+    assert!(time("along/src/deep").0 > 1_000_000);
     for path in [
         "set",
         "set/a",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use kiln_engine::{BuildRequest, Frontend, Kind};
+use kiln_llb::build::{Constraints, FileActions, MakeFile, MarshalOptions, State};
 use kiln_protocol::frontend::{
     EvaluateRequest, FileRange, InputsRequest, PingRequest, ReadDirRequest, ReadFileRequest, Ref,
     ResolveImageConfigRequest, ResolveSourceMetaRequest, Result as WireResult, ReturnRequest,
@@ -281,6 +282,7 @@ async fn a_failed_step_is_told_with_its_place() {
         serde_json::from_slice::<serde_json::Value>(&found.value).unwrap()
     };
     assert!(detail("errdefs.Vertex+json")["digest"].is_string());
+    assert_eq!(detail("gatewayapi.ExitMessage+json")["Code"], 7);
     let solve = detail("errdefs.Solve+json");
     assert_eq!(
         solve["op"]["exec"]["meta"]["args"][2],
@@ -295,6 +297,43 @@ async fn a_failed_step_is_told_with_its_place() {
             .await
             .contains("no such file")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_file_action_worked_on_can_be_looked_at() {
+    let world = World::new();
+    let make = |paths: &[&str]| {
+        let mut actions = FileActions::new();
+        for path in paths {
+            actions.make_file(MakeFile {
+                path: (*path).to_owned(),
+                data: (*path).to_owned().into(),
+                mode: 0o644,
+                ..MakeFile::default()
+            });
+        }
+        actions
+    };
+    let state = State::scratch()
+        .file(make(&["/made"]), Constraints::new())
+        .file(make(&["/second", "/no/such/directory"]), Constraints::new());
+    let definition = state.marshal(&MarshalOptions::default()).unwrap();
+    let mut build = world.drive().await;
+    let request = SolveRequest {
+        evaluate: true,
+        ..solve(&definition)
+    };
+    let status = build.client.solve(request).await.unwrap_err();
+    let details: rpc::Status = prost::Message::decode(status.details()).unwrap();
+    let mut details = details.details.iter();
+    let told = details.find(|it| it.type_url.ends_with("errdefs.Solve+json"));
+    let told: serde_json::Value = serde_json::from_slice(&told.unwrap().value).unwrap();
+    assert_eq!(told["file"]["index"], "1");
+    let (input, mounts) = (told["inputIDs"][0].as_str().unwrap(), &told["mountIDs"]);
+    assert_eq!(mounts[0], "");
+    let mount = mounts[1].as_str().unwrap();
+    assert_eq!(read(&mut build, input, "made", None).await, "/made");
+    assert_eq!(read(&mut build, mount, "second", None).await, "/second");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -239,6 +239,7 @@ fn outgoing(
             EntryKind::File
         }
         Kind::File => {
+            size = stamp.size;
             let first = stamp
                 .is_linked()
                 .then(|| names.entry((stamp.device, stamp.inode)));
@@ -248,7 +249,6 @@ fn outgoing(
                     if let Some(first) = first {
                         first.insert_entry(path.clone());
                     }
-                    size = stamp.size;
                     content = Content::File { root: 0, skip: 0 };
                     EntryKind::File
                 }
