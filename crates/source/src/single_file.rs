@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kiln_store::MutableRef;
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use kiln_store::{MutableRef, owner};
+use rustix::fs::{Mode, OFlags};
 
 /// A file's mode unless the build says otherwise.
 const MODE: u32 = 0o600;
@@ -37,8 +37,7 @@ impl SingleFile {
     /// Gives it its attributes, once it is written.
     pub(crate) fn finish(&self, file: &File) -> io::Result<()> {
         if (self.uid, self.gid) != (0, 0) {
-            let owner = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-            rustix::fs::fchown(file, Some(owner.0), Some(owner.1))?;
+            rustix::fs::fchown(file, owner::uid(self.uid), owner::gid(self.gid))?;
         }
         let mode = if self.mode == 0 { MODE } else { self.mode };
         rustix::fs::fchmod(file, Mode::from_raw_mode(mode & 0o7777))?;

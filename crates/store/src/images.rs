@@ -82,11 +82,35 @@ impl Core {
 
     /// The digests of everything that named images consist of.
     pub(crate) fn image_blobs(&self) -> Result<HashSet<String>, StoreError> {
-        let mut found = HashSet::new();
+        let mut parts = Parts::default();
         for image in self.images()? {
-            collect(&self.content, image.target.digest().clone(), &mut found);
+            parts.collect(&self.content, image.target.digest().clone());
         }
-        Ok(found)
+        Ok(parts.all)
+    }
+
+    /// Forgets the names of images of which a layer is no ref's any more: their blobs would never go.
+    pub(crate) fn forget_broken_images(&self) -> Result<(), StoreError> {
+        let images = self.images()?;
+        let owned = self.database.query(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT digest FROM ref_blobs UNION SELECT digest FROM ref_attachments",
+            )?;
+            let digests = query.query_map([], |row| row.get(0))?;
+            digests.collect::<rusqlite::Result<HashSet<String>>>()
+        })?;
+        for image in images {
+            let mut parts = Parts::default();
+            parts.collect(&self.content, image.target.digest().clone());
+            if !parts.layers.is_subset(&owned) {
+                self.database.transact(|transaction| {
+                    transaction
+                        .prepare_cached("DELETE FROM images WHERE name = ?1 AND updated = ?2")?
+                        .execute((&image.name, nanoseconds(image.updated)))
+                })?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -147,30 +171,41 @@ impl Store {
     }
 }
 
-/// Adds `root` and all below it. What is not here cannot be removed either, so it is passed over.
-fn collect(content: &ContentStore, root: Digest, found: &mut HashSet<String>) {
-    let mut pending = vec![root];
-    while let Some(digest) = pending.pop() {
-        if !found.insert(digest.to_string()) {
-            continue;
+/// Digests of what images consist of.
+#[derive(Default)]
+struct Parts {
+    all: HashSet<String>,
+    /// Those of layers of files; what is said of images are layers, too, but no ref has them.
+    layers: HashSet<String>,
+}
+
+impl Parts {
+    /// Adds `root` and all below it. What is not here cannot be removed either, so it is passed over.
+    fn collect(&mut self, content: &ContentStore, root: Digest) {
+        let mut pending = vec![root];
+        while let Some(digest) = pending.pop() {
+            if !self.all.insert(digest.to_string()) {
+                continue;
+            }
+            let Ok(bytes) = content.read(&digest, MAX_MANIFEST) else {
+                continue;
+            };
+            let Ok(references) = serde_json::from_slice::<References>(&bytes) else {
+                continue;
+            };
+            let layers = references.layers.unwrap_or_default();
+            let of_files = layers
+                .iter()
+                .filter(|it| !it.media_type.contains("in-toto"));
+            self.layers.extend(of_files.map(|it| it.digest.to_string()));
+            let leaves = references.config.into_iter().chain(layers);
+            let (nested, leaves): (Vec<Reference>, Vec<Reference>) = leaves
+                .chain(references.manifests.into_iter().flatten())
+                .partition(|reference| is_manifest(&reference.media_type));
+            self.all
+                .extend(leaves.into_iter().map(|it| it.digest.to_string()));
+            pending.extend(nested.into_iter().map(|reference| reference.digest));
         }
-        let Ok(bytes) = content.read(&digest, MAX_MANIFEST) else {
-            continue;
-        };
-        let Ok(references) = serde_json::from_slice::<References>(&bytes) else {
-            continue;
-        };
-        let layers = references.layers.into_iter().flatten();
-        let leaves = references.config.into_iter().chain(layers);
-        let (nested, leaves): (Vec<Reference>, Vec<Reference>) = leaves
-            .chain(references.manifests.into_iter().flatten())
-            .partition(|reference| is_manifest(&reference.media_type));
-        found.extend(
-            leaves
-                .into_iter()
-                .map(|reference| reference.digest.to_string()),
-        );
-        pending.extend(nested.into_iter().map(|reference| reference.digest));
     }
 }
 

@@ -12,6 +12,7 @@ pub mod lease;
 
 mod path;
 
+pub mod owner;
 pub mod tar;
 pub mod tree;
 pub mod user;

@@ -299,8 +299,9 @@ fn own(dir: impl AsFd, name: &OsStr, device: &devices::Node) -> io::Result<()> {
     if (device.uid, device.gid) == (0, 0) {
         return Ok(());
     }
-    let owner = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::chownat(dir, name, Some(owner.0), Some(owner.1), flags)?;
+    let is_given = |number: &u32| *number != u32::MAX;
+    let uid = Some(device.uid).filter(is_given).map(Uid::from_raw);
+    let gid = Some(device.gid).filter(is_given).map(Gid::from_raw);
+    rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(())
 }

@@ -19,6 +19,9 @@ pub(crate) struct Identity {
     pub(crate) home: String,
 }
 
+/// What is said of numbers that nobody has.
+const OUT_OF_RANGE: &str = "uids and gids must be in range 0-2147483647";
+
 /// Resolves `user[:group]`, names or numbers; empty is root.
 pub(crate) fn resolve(
     root: &Root,
@@ -44,6 +47,10 @@ pub(crate) fn resolve(
     );
     if !groups.contains(&gid) {
         groups.insert(0, gid);
+    }
+    // To the kernel this number is nobody's: who asks to become it stays what they are.
+    if [uid, gid].iter().chain(&groups).any(|id| *id == u32::MAX) {
+        return Err(InvalidRequest::User(OUT_OF_RANGE.to_owned()));
     }
     let home = lines(passwd)
         .map(Account::parse)
@@ -135,7 +142,7 @@ fn numeric(text: &str) -> Result<Option<u32>, String> {
     }
     match text.parse::<i64>() {
         Ok(id) if (0..=i64::from(i32::MAX)).contains(&id) => Ok(u32::try_from(id).ok()),
-        _ => Err("uids and gids must be in range 0-2147483647".to_owned()),
+        _ => Err(OUT_OF_RANGE.to_owned()),
     }
 }
 

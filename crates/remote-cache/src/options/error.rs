@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
     /// No such cache type.
-    #[error("unknown cache {direction}er {kind:?}; the types are {known}")]
+    #[error("unknown cache {direction}er: {kind:?}; the types are {known}")]
     UnknownType {
         /// `export` or `import`.
         direction: &'static str,

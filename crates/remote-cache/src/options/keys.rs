@@ -168,15 +168,12 @@ impl Keys {
             .map_err(|error| wrong("ref", text, error.to_string()))
     }
 
+    /// How much is exported. An inline cache has the layers of its image and no others, whatever is asked for.
     pub(super) fn mode(&mut self, destination: &Destination) -> Result<ExportMode, OptionError> {
         let value = self.text("mode");
         match value.as_deref() {
             None | Some("min") => Ok(ExportMode::Min),
-            Some("max") if *destination == Destination::Inline => Err(wrong(
-                "mode",
-                "max",
-                "does not fit into an image: an inline cache has its layers only; use min",
-            )),
+            Some("max") if *destination == Destination::Inline => Ok(ExportMode::Min),
             Some("max") => Ok(ExportMode::Max),
             Some(other) => Err(wrong("mode", other, "is neither min nor max")),
         }

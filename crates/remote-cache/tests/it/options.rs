@@ -9,7 +9,7 @@ use crate::fixture::attributes;
 #[rstest]
 #[case("local", &[], "local cache exporter requires dest")]
 #[case("registry", &[], "registry cache exporter requires ref")]
-#[case("gopher", &[], "unknown cache exporter \"gopher\"; the types are local, registry, inline, s3, azblob, gcs, gha, http")]
+#[case("gopher", &[], "unknown cache exporter: \"gopher\"; the types are local, registry, inline, s3, azblob, gcs, gha, http")]
 #[case("local", &[("dest", "d"), ("mod", "max")], "unknown key \"mod\" for cache export type=local; did you mean \"mode\"?")]
 #[case("inline", &[("dest", "d")], "unknown key \"dest\" for cache export type=inline")]
 #[case("local", &[("dest", "d"), ("mode", "most")], "failed to parse mode: \"most\" is neither min nor max")]
@@ -28,7 +28,7 @@ fn refused_exports(#[case] kind: &str, #[case] keys: &[(&str, &str)], #[case] ex
 #[rstest]
 #[case("local", &[], "local cache importer requires src")]
 #[case("local", &[("src", "d"), ("digest", "x")], "failed to parse digest: \"x\" is no digest")]
-#[case("inline", &[], "unknown cache importer \"inline\"; the types are local, registry, s3, azblob, gcs, gha, http")]
+#[case("inline", &[], "unknown cache importer: \"inline\"; the types are local, registry, s3, azblob, gcs, gha, http")]
 #[case("registry", &[("ref", "a"), ("tag", "b")], "unknown key \"tag\" for cache import type=registry")]
 fn refused_imports(#[case] kind: &str, #[case] keys: &[(&str, &str)], #[case] expected: &str) {
     let error = ImportOptions::parse(kind, &attributes(keys))

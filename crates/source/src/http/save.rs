@@ -35,10 +35,11 @@ impl Saving {
         remote: &Remote,
         progress: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<(Ref, Digest), SourceError> {
-        if response.status() != StatusCode::OK {
+        let status = response.status();
+        if !status.is_success() || status == StatusCode::PARTIAL_CONTENT {
             return Err(SourceError::DownloadStatus {
                 url: self.url,
-                status: response.status().as_u16(),
+                status: status.as_u16(),
                 reason: "is no whole file",
             });
         }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_session::{LentLayout, Session};
@@ -29,7 +30,8 @@ impl ImageSource {
         file(&self.store, identifier).await
     }
 
-    /// Brings a blob of a registry's repository into the content store.
+    /// Brings a blob of a registry's repository into the content store. Also if it is there the registry is asked:
+    /// whoever knows its digest may still not be allowed to read it.
     pub(crate) async fn keep_blob(
         &self,
         identifier: &BlobIdentifier,
@@ -38,16 +40,18 @@ impl ImageSource {
     ) -> Result<(), SourceError> {
         let authority = Arc::new(SessionAuthority(session.clone()));
         let repository = self.client.repository(&identifier.reference, authority);
-        if !is_here(&self.store, identifier).await? {
-            let found = repository.describe_blob(&identifier.digest).await?;
-            match found {
-                Some(descriptor) => {
-                    let place = Place::Registry(repository);
-                    bring(&self.store, place, &descriptor, progress).await?;
-                }
-                // Manifests are no blobs to a registry.
-                None => {
-                    let descriptor = repository.resolve(&identifier.reference).await?;
+        let found = repository.describe_blob(&identifier.digest).await?;
+        let is_here = is_here(&self.store, identifier).await?;
+        match found {
+            Some(_) if is_here => {}
+            Some(descriptor) => {
+                let place = Place::Registry(repository);
+                bring(&self.store, place, &descriptor, progress).await?;
+            }
+            // Manifests are no blobs to a registry.
+            None => {
+                let descriptor = repository.resolve(&identifier.reference).await?;
+                if !is_here {
                     let manifest = repository.manifest(&descriptor).await?;
                     let content = self.store.content().clone();
                     blocking(move || content.put(&manifest).map_err(store_error)).await?;
@@ -70,29 +74,31 @@ impl LayoutSource {
         file(&self.store, identifier).await
     }
 
-    /// Brings a blob of a layout into the content store.
+    /// Brings a blob of a layout into the content store. Also if it is there the layout has to have it.
     pub(crate) async fn keep_blob(
         &self,
         identifier: &BlobIdentifier,
         layout: &LentLayout,
         progress: PullProgress,
     ) -> Result<(), SourceError> {
+        let missing = |path: PathBuf| SourceError::Layout {
+            path,
+            reason: format!("blob {} is not in the layout", identifier.digest),
+        };
+        let (place, size) = match layout {
+            LentLayout::Here(path) => {
+                let blob = blob_path(path, &identifier.digest);
+                let blob = tokio::fs::metadata(blob).await;
+                let size = blob.map_err(|_| missing(path.clone()))?.len();
+                (Place::Layout(path.clone()), size)
+            }
+            LentLayout::Remote(store) => {
+                let size = store.size(&identifier.digest).await?;
+                let size = size.ok_or_else(|| missing(store.name().into()))?;
+                (Place::Client(store.clone()), size)
+            }
+        };
         if !is_here(&self.store, identifier).await? {
-            let (place, size) = match layout {
-                LentLayout::Here(path) => {
-                    let blob = blob_path(path, &identifier.digest);
-                    let size = tokio::fs::metadata(blob).await.map(|it| it.len());
-                    (Place::Layout(path.clone()), size.unwrap_or_default())
-                }
-                LentLayout::Remote(store) => {
-                    let size = store.size(&identifier.digest).await?;
-                    let size = size.ok_or_else(|| SourceError::Layout {
-                        path: store.name().into(),
-                        reason: format!("blob {} is not in the layout", identifier.digest),
-                    })?;
-                    (Place::Client(store.clone()), size)
-                }
-            };
             let kind = MediaType::Other("application/octet-stream".into());
             let descriptor = Descriptor::new(kind, size, identifier.digest.clone());
             bring(&self.store, place, &descriptor, progress).await?;

@@ -7,23 +7,19 @@ use bytes::Bytes;
 use kiln_containerd::Containerd;
 use kiln_registry::{
     Authority, AuthorityError, Client, Credential, Reference, Repository, Token, TokenRequest,
-    detect_manifest_media_type,
 };
 use kiln_session::Session;
 use kiln_store::refs::LazyLayer;
 use kiln_store::{RecordType, Ref, Store};
-use oci_spec::image::{Descriptor, Digest, MediaType};
+use oci_spec::image::{Descriptor, Digest};
 
 use super::cache_key::{layers_key, manifest_key};
 use super::fetch::{ImageFetch, PullProgress};
 use super::identifier::{ImageIdentifier, ResolveMode};
 use super::manifest::{self, Manifest};
-use super::origin::{Origin, Place, store_error};
+use super::origin::{Origin, Place};
 use crate::CacheKey;
-use crate::blocking::blocking;
 use crate::error::SourceError;
-
-const MAX_MANIFEST: u64 = 8 << 20;
 
 /// Finds images that were built here and given a name.
 pub type ImageLookup = Arc<dyn Fn(&Reference) -> Option<Descriptor> + Send + Sync>;
@@ -145,18 +141,14 @@ impl ImageSource {
         Ok((origin, root))
     }
 
-    /// The descriptor the reference stands for, and where the rest is. A digest that is in the store needs nobody.
+    /// The descriptor the reference stands for, and where the rest is. The registry is asked also for a digest whose
+    /// image is here: it may be another repository's, which who asks may not read.
     async fn find(
         &self,
         identifier: &ImageIdentifier,
         repository: Repository,
     ) -> Result<(Descriptor, Place), SourceError> {
         let reference = &identifier.reference;
-        if let Some(digest) = reference.digest()
-            && let Some(descriptor) = self.stored(digest).await?
-        {
-            return Ok((descriptor, self.place(repository)));
-        }
         if identifier.resolve_mode == ResolveMode::Local
             && let Some(found) = self.find_local(reference, &repository).await?
         {
@@ -208,25 +200,6 @@ impl ImageSource {
             }
         }
         Ok(None)
-    }
-
-    async fn stored(&self, digest: &Digest) -> Result<Option<Descriptor>, SourceError> {
-        let (content, digest) = (self.store.content().clone(), digest.clone());
-        blocking(move || {
-            if !content.exists(&digest).map_err(store_error)? {
-                return Ok(None);
-            }
-            let bytes = content.read(&digest, MAX_MANIFEST).map_err(store_error)?;
-            let Ok((_, media_type)) = detect_manifest_media_type(&bytes) else {
-                return Ok(None);
-            };
-            Ok(Some(Descriptor::new(
-                MediaType::from(media_type.as_str()),
-                bytes.len() as u64,
-                digest,
-            )))
-        })
-        .await
     }
 }
 

@@ -119,6 +119,15 @@ async fn what_has_not_changed_is_compared_with_the_checksum() {
 }
 
 #[tokio::test]
+async fn what_is_compressed_for_the_way_is_decompressed() {
+    let world = World::new();
+    let compressed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff\x2b\x49\xad\x28\x01\x00\xc7\xa7\x8b\x3b\x04\x00\x00\x00";
+    let page = Page::new(&compressed[..]).header("Content-Encoding", "gzip");
+    world.server.serve("/f", page);
+    world.check(&[("http.checksum", DIGEST)], "text").await;
+}
+
+#[tokio::test]
 async fn further_checksums_are_made() {
     let world = World::new();
     world.server.serve("/f", Page::new("text"));

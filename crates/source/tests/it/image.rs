@@ -207,35 +207,33 @@ async fn the_platform_selects() {
 }
 
 #[tokio::test]
-async fn a_digest_that_is_here_needs_no_network() {
+async fn a_digest_that_is_here_is_asked_for_where_it_is_said_to_be() {
     let fixture = Fixture::new();
     let source = source(&fixture);
-    let (pinned, name) = {
-        let registry = Registry::start().expect("docker-registry");
-        registry
-            .push_rootfs(layer(&fixture, "one", &[("a", "1")]), "test/image:v1")
-            .expect("push");
-        let wanted = identifier(&registry, "test/image:v1", amd64());
-        let resolved = source
-            .resolve_config(&wanted, &Session::empty())
-            .await
-            .expect("resolve");
-        assert_eq!(resolved.reference.digest(), Some(&resolved.digest));
-        (
-            ImageIdentifier::new(resolved.reference.clone(), amd64()),
-            wanted,
-        )
+    let registry = Registry::start().expect("docker-registry");
+    registry
+        .push_rootfs(layer(&fixture, "one", &[("a", "1")]), "test/image:v1")
+        .expect("push");
+    let wanted = identifier(&registry, "test/image:v1", amd64());
+    let resolved = source.resolve_config(&wanted, &Session::empty()).await;
+    let resolved = resolved.expect("resolve");
+    let at = |repository: &str| {
+        let name = format!("{}/{repository}@{}", registry.host(), resolved.digest);
+        ImageIdentifier::new(Reference::parse(&name).expect("reference"), amd64())
     };
-    // The registry is gone.
     let again = source
-        .resolve_config(&pinned, &Session::empty())
-        .await
-        .expect("resolve");
-    assert_eq!(Some(&again.digest), pinned.reference.digest());
-    source
-        .resolve_config(&name, &Session::empty())
-        .await
-        .expect_err("a tag needs the registry");
+        .resolve_config(&at("test/image"), &Session::empty())
+        .await;
+    assert_eq!(again.expect("resolve").digest, resolved.digest);
+    // Who knows a digest may still not be allowed to read what it names.
+    for mode in [ResolveMode::Default, ResolveMode::Local, ResolveMode::Pull] {
+        let elsewhere = ImageIdentifier {
+            resolve_mode: mode,
+            ..at("test/other")
+        };
+        let refused = source.resolve_config(&elsewhere, &Session::empty()).await;
+        refused.expect_err("another repository");
+    }
 }
 
 #[tokio::test]

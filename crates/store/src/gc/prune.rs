@@ -22,7 +22,7 @@ const BATCH: usize = 64;
 pub struct PruneOptions {
     /// Filters in containerd's syntax, of which one must match.
     pub filters: Vec<String>,
-    /// Also internal records, frontends, and what named images share.
+    /// Also internal records, frontends, and what named images share. An image that loses a layer is forgotten.
     pub all: bool,
     /// Keep what was used this recently.
     pub keep_duration: Duration,
@@ -46,7 +46,10 @@ impl Store {
         super::sweep::leftovers(core, &AtomicBool::new(false))?;
         let mut census = Census::take(core)?;
         census.measure(core)?;
-        let total = census.private_size();
+        let total = match options.all {
+            true => census.size(),
+            false => census.private_size(),
+        };
         let free = if options.min_free_space > 0 {
             disk::free(&core.root)?
         } else {
@@ -64,6 +67,9 @@ impl Store {
             given_up: HashSet::new(),
         };
         if pruning.run(removed)? {
+            if options.all {
+                core.forget_broken_images()?;
+            }
             remove_unneeded_blobs(core)?;
         }
         Ok(())
@@ -208,7 +214,7 @@ impl Pruning<'_> {
                 *count -= 1;
             }
         }
-        if !entry.record.shared {
+        if self.options.all || !entry.record.shared {
             self.total = self.total.saturating_sub(entry.record.size);
         }
         Some(entry)

@@ -47,13 +47,13 @@ impl Store {
         Census::take(self.core())?.unaccounted(self.core())
     }
 
-    /// All bytes that the store takes but those that named images share. Sizes not known yet are measured.
+    /// All bytes that the store takes but those of the manifests of named images. Sizes not known yet are measured.
     pub fn space_used(&self) -> Result<u64, StoreError> {
         let core = self.core();
         let mut census = Census::take(core)?;
         let unaccounted = census.unaccounted(core)?;
         census.measure(core)?;
-        Ok(census.private_size() + unaccounted)
+        Ok(census.size() + unaccounted)
     }
 }
 
@@ -176,6 +176,11 @@ impl Census {
             }
         }
         Ok(bytes)
+    }
+
+    /// The bytes of measured records.
+    pub(super) fn size(&self) -> u64 {
+        self.entries.values().map(|entry| entry.record.size).sum()
     }
 
     /// The bytes of measured records that no named image shares.

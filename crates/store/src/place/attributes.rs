@@ -5,10 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
-    fsetxattr, fstat, futimens, utimensat,
+    AtFlags, Mode, Stat, Timespec, Timestamps, XattrFlags, chownat, fchmod, fchown, fsetxattr,
+    fstat, futimens, utimensat,
 };
 
+use crate::owner;
 use crate::walk::xattr;
 
 /// Attributes that a file or directory is to have.
@@ -33,8 +34,8 @@ impl Attributes {
     pub fn apply(&self, fd: BorrowedFd<'_>, now: &Stat) -> io::Result<()> {
         let same_owner = (now.st_uid, now.st_gid) == self.owner;
         if !same_owner {
-            let (uid, gid) = (Uid::from_raw(self.owner.0), Gid::from_raw(self.owner.1));
-            fchown(fd, Some(uid), Some(gid))?;
+            let (uid, gid) = (owner::uid(self.owner.0), owner::gid(self.owner.1));
+            fchown(fd, uid, gid)?;
         }
         if now.st_mode & 0o7777 != self.mode || !same_owner {
             fchmod(fd, Mode::from_raw_mode(self.mode))?;
@@ -60,9 +61,9 @@ impl Attributes {
     /// # Errors
     /// One is refused.
     pub fn apply_unopened(&self, directory: impl AsFd, name: &CString) -> io::Result<()> {
-        let (uid, gid) = (Uid::from_raw(self.owner.0), Gid::from_raw(self.owner.1));
+        let (uid, gid) = (owner::uid(self.owner.0), owner::gid(self.owner.1));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        chownat(&directory, name, Some(uid), Some(gid), flags)?;
+        chownat(&directory, name, uid, gid, flags)?;
         utimensat(directory, name, &self.times(), flags)?;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 
-use rustix::fs::{self, Gid, Mode, RawMode, Uid, XattrFlags};
+use rustix::fs::{self, Mode, RawMode, XattrFlags};
 use rustix::io::Errno;
 
 use super::copy::CopyRequest;
@@ -73,8 +73,8 @@ impl Attributes {
         if let Some(owner) = self.owner {
             fs::fchown(
                 file,
-                Some(Uid::from_raw(owner.uid)),
-                Some(Gid::from_raw(owner.gid)),
+                crate::owner::uid(owner.uid),
+                crate::owner::gid(owner.gid),
             )?;
         }
         if let Some(mode) = self.mode {

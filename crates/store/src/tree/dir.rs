@@ -7,8 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    self, AtFlags, FileType, Gid, Mode, OFlags, RawDir, RawMode, Timespec, Timestamps, Uid,
-    XattrFlags,
+    self, AtFlags, FileType, Mode, OFlags, RawDir, RawMode, Timespec, Timestamps, XattrFlags,
 };
 
 use super::metadata::{FileKind, Metadata, Owner};
@@ -181,12 +180,12 @@ impl Dir {
 
     /// Sets the owner of an entry.
     pub(crate) fn set_owner(&self, name: &CStr, owner: Owner) -> io::Result<()> {
-        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+        let (uid, gid) = (crate::owner::uid(owner.uid), crate::owner::gid(owner.gid));
         Ok(fs::chownat(
             &self.0,
             name,
-            Some(uid),
-            Some(gid),
+            uid,
+            gid,
             AtFlags::SYMLINK_NOFOLLOW,
         )?)
     }

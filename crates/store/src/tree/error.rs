@@ -82,6 +82,11 @@ pub enum TreeError {
 }
 
 impl TreeError {
+    /// Whether a directory is where a file was wanted.
+    pub fn is_a_directory(&self) -> bool {
+        matches!(self, Self::Os { source, .. } if source.kind() == io::ErrorKind::IsADirectory)
+    }
+
     /// Whether nothing is at the path.
     pub fn is_not_found(&self) -> bool {
         match self {

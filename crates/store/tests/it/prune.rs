@@ -277,11 +277,11 @@ fn internal_and_shared_records_go_only_with_all() {
     rig.store.settle();
     assert_eq!(rig.usage().iter().filter(|record| record.shared).count(), 2);
     assert_eq!(rig.prune(&PruneOptions::default()), []);
+    assert!(rig.store.content().exists(&layer.digest).unwrap());
+    assert!(rig.store.image("a").unwrap().is_some());
     assert_eq!(rig.prune_all().len(), 4);
-    assert!(
-        rig.store.content().exists(&layer.digest).unwrap(),
-        "the image itself stays"
-    );
+    assert!(!rig.store.content().exists(&layer.digest).unwrap());
+    assert_eq!(rig.store.images().unwrap(), [], "nothing is left of it");
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_session::transfer::TreeEntry;
+use kiln_store::owner;
 use kiln_store::walk::{WalkRoot, xattr};
 use kiln_store::{MutableOptions, MutableRef, RecordType, Store};
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, Mode, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::error::SourceError;
@@ -137,10 +138,10 @@ pub(super) fn times_of(entry: &TreeEntry) -> Timestamps {
 
 /// Owner, mode and time of an open file or directory. Without privilege, everything stays ours.
 pub(super) fn finish_open(file: impl AsFd, entry: &TreeEntry) -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-    let ours = rustix::process::geteuid() == uid && rustix::process::getegid() == gid;
-    if !ours {
-        let _ = rustix::fs::fchown(&file, Some(uid), Some(gid));
+    let (uid, gid) = (owner::uid(entry.uid), owner::gid(entry.gid));
+    let ours = (rustix::process::geteuid(), rustix::process::getegid());
+    if (uid, gid) != (Some(ours.0), Some(ours.1)) {
+        let _ = rustix::fs::fchown(&file, uid, gid);
     }
     rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))?;
     rustix::fs::futimens(file, &times_of(entry))
@@ -153,9 +154,9 @@ pub(super) fn finish_unopened(
     entry: &TreeEntry,
     has_mode: bool,
 ) -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+    let (uid, gid) = (owner::uid(entry.uid), owner::gid(entry.gid));
     let flags = AtFlags::SYMLINK_NOFOLLOW;
-    let _ = rustix::fs::chownat(directory, name, Some(uid), Some(gid), flags);
+    let _ = rustix::fs::chownat(directory, name, uid, gid, flags);
     if has_mode {
         let mode = Mode::from_raw_mode(entry.mode);
         rustix::fs::chmodat(directory, name, mode, AtFlags::empty())?;
