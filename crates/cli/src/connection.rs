@@ -15,10 +15,16 @@ pub(crate) async fn connect(
 ) -> Result<Client, Failure> {
     let options = ConnectOptions {
         tls: tls(arguments)?,
-        timeout: (arguments.timeout > 0).then(|| Duration::from_secs(arguments.timeout)),
+        timeout: timeout(arguments),
         wait: arguments.wait,
     };
     Ok(Client::connect(address, &options).await?)
+}
+
+/// How long connecting may take.
+pub(crate) fn timeout(arguments: &DaemonArguments) -> Option<Duration> {
+    let seconds = u64::try_from(arguments.timeout).ok();
+    seconds.filter(|it| *it > 0).map(Duration::from_secs)
 }
 
 /// TLS is used if any certificate is given.

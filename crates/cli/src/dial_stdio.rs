@@ -1,15 +1,13 @@
 //! `buildctl dial-stdio`: standard input and output as a connection to the
 //! daemon's socket, for clients on the other side of `docker exec` or `ssh`.
 
-use std::time::Duration;
-
 use kiln_client::Address;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
 use crate::arguments::DaemonArguments;
 use crate::failure::Failure;
-use crate::{root, target};
+use crate::{connection, root, target};
 
 pub(crate) fn run(arguments: &DaemonArguments) -> Result<(), Failure> {
     let address = target::daemon_of(arguments)?;
@@ -21,9 +19,9 @@ pub(crate) fn run(arguments: &DaemonArguments) -> Result<(), Failure> {
     root::block_on(async {
         let failed = |error: std::io::Error| Failure::usage(format!("{address}: {error}"));
         let connect = UnixStream::connect(socket);
-        let stream = match arguments.timeout {
-            0 => connect.await,
-            seconds => tokio::time::timeout(Duration::from_secs(seconds), connect)
+        let stream = match connection::timeout(arguments) {
+            None => connect.await,
+            Some(timeout) => tokio::time::timeout(timeout, connect)
                 .await
                 .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())),
         };

@@ -34,6 +34,15 @@ pub(crate) fn split(value: &str) -> Result<Vec<String>, FieldError> {
     Ok(record.iter().map(str::to_owned).collect())
 }
 
+/// A truth value as Go writes it.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 /// The `key=value` pairs of one value; keys are lower-case.
 pub(crate) fn pairs(value: &str) -> Result<Vec<(String, String)>, FieldError> {
     let pairs = split(value)?

@@ -24,16 +24,16 @@ mod table;
 mod template;
 mod usage_table;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
-
-use clap::Parser as _;
 
 use arguments::{Arguments, Command, LogFormat};
 use context::Context;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::of_process();
     init_logging(&arguments);
+    progress::warn_of_colors();
     let open_files = kiln_engine::raise_open_files();
     match Context::prepare(arguments, open_files).and_then(|context| run(&context)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,9 +67,16 @@ fn init_logging(arguments: &Arguments) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(logs_are_colored())
         .with_writer(std::io::stderr);
     let _ = match arguments.log_format {
         LogFormat::Text => logs.try_init(),
         LogFormat::Json => logs.json().try_init(),
     };
+}
+
+/// Files and pipes get no escape codes, and neither does who says so by `NO_COLOR`.
+fn logs_are_colored() -> bool {
+    let refuses = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refuses && std::io::stderr().is_terminal()
 }

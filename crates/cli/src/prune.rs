@@ -108,15 +108,25 @@ fn megabytes(megabytes: f64) -> i64 {
     (megabytes * 1e6) as i64
 }
 
-/// Durations as Go writes them: `1h30m`, `48h`, `1.5s`.
+/// Durations as Go writes them: `1h30m`, `48h`, `1.5s`, `-1s`. Nothing is newer than a negative
+/// one, so it keeps as much as none at all.
 fn duration(text: &str) -> Result<Duration, Failure> {
     let bad = || {
         Failure::usage(format!(
             "invalid --keep-duration {text:?}: write it like 48h, 30m or 1h30m"
         ))
     };
+    let (is_negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return Err(bad());
+    }
     let mut total = 0.0;
-    let mut rest = text;
     while !rest.is_empty() {
         let digits = rest
             .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -129,7 +139,8 @@ fn duration(text: &str) -> Result<Duration, Failure> {
         total += value * seconds_of(&after[..unit_end]).ok_or_else(bad)?;
         rest = &after[unit_end..];
     }
-    Duration::try_from_secs_f64(total).map_err(|_| bad())
+    let total = Duration::try_from_secs_f64(total).map_err(|_| bad())?;
+    Ok(if is_negative { Duration::ZERO } else { total })
 }
 
 fn seconds_of(unit: &str) -> Option<f64> {
@@ -161,7 +172,10 @@ mod tests {
         check("1h30m", 5400.0);
         check("1.5s", 1.5);
         check("100ms", 0.1);
-        for bad in ["5", "h", "1d", "1h-"] {
+        check("+1s", 1.0);
+        check("-1h30m", 0.0);
+        check("0", 0.0);
+        for bad in ["", "-", "5", "h", "1d", "1h-", "--1h"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

@@ -26,7 +26,7 @@ pub enum Question {
         /// How many bytes of it matter, if not all.
         limit: Option<usize>,
     },
-    /// When a source last changed: a commit's time, a `Last-Modified` header, the newest file of an archive.
+    /// When a source last changed: a commit's time, or a `Last-Modified` header.
     SourceTime {
         /// Identifier of the source op.
         identifier: String,

@@ -45,9 +45,14 @@ pub fn source_info(info: &pb::SourceInfo) -> impl Serialize + use<> {
 #[serde(transparent)]
 pub struct OrderedJson(Value);
 
-/// An op with the keys of Go's struct tags, as provenance has it.
+/// An op with the keys of Go's struct tags, as provenance and `debug dump-llb` have it.
 pub fn go_op(op: &pb::Op) -> OrderedJson {
     OrderedJson(op::op(op, Style::Go))
+}
+
+/// What is said of an op, with the keys of Go's struct tags.
+pub fn go_op_metadata(metadata: &pb::OpMetadata) -> OrderedJson {
+    OrderedJson(metadata::op_metadata(metadata, Style::Go))
 }
 
 /// The places that an op came from, as provenance has them.

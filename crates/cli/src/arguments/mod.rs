@@ -4,10 +4,11 @@ mod build;
 mod debug;
 mod explain;
 mod store;
+mod words;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub(crate) use build::BuildArguments;
 pub(crate) use debug::{
@@ -19,7 +20,7 @@ pub(crate) use store::{PruneArguments, UsageArguments};
 
 /// build utility
 #[derive(Debug, Parser)]
-#[command(name = "buildctl", version, arg_required_else_help = true)]
+#[command(name = "buildctl", version, disable_version_flag = true)]
 pub(crate) struct Arguments {
     /// Enable debug output in logs
     #[arg(long, global = true)]
@@ -53,6 +54,20 @@ pub(crate) struct Arguments {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+
+    /// Print version
+    #[arg(long, short = 'v', short_alias = 'V', action = ArgAction::Version)]
+    version: Option<bool>,
+}
+
+impl Arguments {
+    /// Reads the command line of this process. Ends the process if it asks for help, or makes no
+    /// sense.
+    pub(crate) fn of_process() -> Self {
+        let mut command = Self::command();
+        command.build();
+        Self::parse_from(words::canonical(std::env::args_os(), &command))
+    }
 }
 
 /// How to reach a daemon.
@@ -83,9 +98,9 @@ pub(crate) struct DaemonArguments {
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) tlsdir: Option<PathBuf>,
 
-    /// Timeout backend connection after value seconds
+    /// Timeout backend connection after value seconds; never if that is not more than 0
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 5)]
-    pub(crate) timeout: u64,
+    pub(crate) timeout: i64,
 
     /// Block until the connection becomes available
     #[arg(long, global = true)]

@@ -8,6 +8,8 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 use kiln_registry::{Client, ClientOptions, Hosts, ProxySettings};
 use kiln_session::{Credential, Credentials, LoginIdentity, SessionError, Token, TokenRequest};
 
+use crate::fields;
+
 /// How Docker Hub is spelt in configuration files.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
@@ -37,7 +39,7 @@ impl DockerConfig {
     /// the logins themselves.
     pub(super) fn token_seeds(&self) -> Option<PathBuf> {
         let value = std::env::var("BUILDKIT_NO_CLIENT_TOKEN").unwrap_or_default();
-        let is_off = matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True");
+        let is_off = fields::boolean(&value) == Some(true);
         self.folder.clone().filter(|_| !is_off)
     }
 }

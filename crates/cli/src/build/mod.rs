@@ -43,7 +43,9 @@ pub(crate) fn run(context: &Context, build: &BuildArguments) -> Result<(), Failu
         metadata::write_atomically(file, id.as_str().as_bytes())?;
     }
     let outcome = outcome?;
-    if let Some(file) = &build.metadata_file {
+    if let Some(file) = &build.metadata_file
+        && !outcome.response.is_empty()
+    {
         metadata::write(file, &outcome.response)?;
     }
     print_answer(&outcome.answer);

@@ -79,14 +79,17 @@ impl BuildPlan {
 fn read_definition(no_cache: bool) -> Result<Definition, Failure> {
     use std::io::{IsTerminal as _, Read as _};
     let mut stdin = std::io::stdin();
-    if stdin.is_terminal() {
+    let mut bytes = Vec::new();
+    if !stdin.is_terminal() {
+        let read = stdin.read_to_end(&mut bytes);
+        read.map_err(|error| Failure::usage(format!("standard input: {error}")))?;
+    }
+    if bytes.is_empty() {
         return Err(Failure::usage(
-            "please specify --frontend or pipe LLB definition to stdin",
+            "please specify --frontend or pipe LLB definition to stdin\n\
+             hint: --frontend dockerfile.v0 builds a Dockerfile",
         ));
     }
-    let mut bytes = Vec::new();
-    let read = stdin.read_to_end(&mut bytes);
-    read.map_err(|error| Failure::usage(format!("standard input: {error}")))?;
     let mut definition = Definition::decode(bytes.into())
         .map_err(|error| Failure::usage(format!("failed to parse input: {error}")))?;
     if definition.ops.is_empty() {

@@ -78,13 +78,8 @@ impl Entry {
 }
 
 fn flag(value: &str) -> Result<bool, Failure> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(Failure::usage(format!(
-            "{FLAG}: invalid value for 'insecure': {value}"
-        ))),
-    }
+    fields::boolean(value)
+        .ok_or_else(|| Failure::usage(format!("{FLAG}: invalid value for 'insecure': {value}")))
 }
 
 #[cfg(test)]

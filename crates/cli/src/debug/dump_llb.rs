@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Read as _, Write as _};
 
 use kiln_llb::pb::{file_action::Action, op};
-use kiln_llb::{Definition, pb};
+use kiln_llb::{Definition, json, pb};
 
 use crate::arguments::DumpArguments;
 use crate::failure::Failure;
@@ -13,7 +13,7 @@ pub(crate) fn run(arguments: &DumpArguments) -> Result<(), Failure> {
     let definition = Definition::decode(bytes.into()).map_err(Failure::usage)?;
     let text = match arguments.dot {
         true => dot(&definition)?,
-        false => lines(&definition).map_err(Failure::usage)?,
+        false => lines(&definition)?,
     };
     let written = std::io::stdout().write_all(text.as_bytes());
     written.map_err(|error| Failure::usage(format!("standard output: {error}")))
@@ -42,38 +42,33 @@ fn read(arguments: &DumpArguments) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// One op a line: itself, its digest and what is said about it.
-fn lines(definition: &Definition) -> serde_json::Result<String> {
-    use serde_json::{Map, Value, json};
-    const BESIDE: [&str; 3] = ["inputs", "platform", "constraints"];
-    let dump: Value = serde_json::from_str(&kiln_llb::json::to_json(definition))?;
+/// One op a line: itself, its digest and what is said about it, in the form of upstream's.
+fn lines(definition: &Definition) -> Result<String, Failure> {
+    let unsaid = pb::OpMetadata::default();
     let mut text = String::new();
-    for (digest, _) in definition.digests() {
+    for (digest, bytes) in definition.digests() {
         let digest = digest.to_string();
-        let fields = dump["def"][&digest]
-            .as_object()
-            .cloned()
-            .unwrap_or_default();
-        let (beside, action): (Map<_, _>, Map<_, _>) = fields
-            .into_iter()
-            .partition(|(key, _)| BESIDE.contains(&key.as_str()));
-        let mut op = beside;
-        op.insert("Op".into(), Value::Object(action));
-        let metadata = &dump["metadata"][&digest];
-        text.push_str(&json!({"Op": op, "Digest": digest, "OpMetadata": metadata}).to_string());
-        text.push('\n');
+        let metadata = definition.metadata.get(&digest).unwrap_or(&unsaid);
+        let op = json::to_go_json(&json::go_op(&decode(bytes)?));
+        let metadata = json::to_go_json(&json::go_op_metadata(metadata));
+        text.push_str(&format!(
+            "{{\"Op\":{op},\"Digest\":\"{digest}\",\"OpMetadata\":{metadata}}}\n"
+        ));
     }
     Ok(text)
 }
 
+fn decode(op: &[u8]) -> Result<pb::Op, Failure> {
+    use prost::Message as _;
+    pb::Op::decode(op).map_err(|error| Failure::usage(format!("failed to parse op: {error}")))
+}
+
 /// The graph for Graphviz.
 fn dot(definition: &Definition) -> Result<String, Failure> {
-    use prost::Message as _;
     let mut nodes = String::new();
     let mut edges = String::new();
     for (digest, bytes) in definition.digests() {
-        let op = pb::Op::decode(bytes.clone())
-            .map_err(|error| Failure::usage(format!("failed to parse op: {error}")))?;
+        let op = decode(bytes)?;
         let digest = digest.to_string();
         let (label, shape) = describe(&digest, &op);
         nodes.push_str(&format!(

@@ -180,6 +180,15 @@ impl Record {
     }
 }
 
+/// Says what is wrong with `$BUILDKIT_COLORS`; like upstream whatever the command is, since who
+/// set the variable may never look at a live view.
+pub(crate) fn warn_of_colors() {
+    let (_, complaints) = terminal_colors::Colors::of_process();
+    for complaint in complaints {
+        eprintln!("warning: BUILDKIT_COLORS: {complaint}");
+    }
+}
+
 fn view(mode: Mode, stream: Stream) -> Box<dyn View> {
     match mode {
         Mode::Quiet => Box::new(summary::Quiet::default()),

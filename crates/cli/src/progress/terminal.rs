@@ -61,10 +61,7 @@ struct Line {
 impl Terminal {
     pub(super) fn new(out: console::Term) -> Self {
         let variable = |name| std::env::var(name).ok();
-        let colors = Colors::new(
-            variable("NO_COLOR").as_deref(),
-            variable("BUILDKIT_COLORS").as_deref(),
-        );
+        let (colors, _) = Colors::of_process();
         let log_lines = variable("BUILDKIT_TTY_LOG_LINES").and_then(|lines| lines.parse().ok());
         let log_lines = log_lines.filter(|lines| *lines > 0);
         Self {

@@ -83,6 +83,9 @@ fn a_broken_import_is_a_miss() {
     assert_eq!(outcome(&progress, "RUN cat"), "DONE");
     let progress = world.must_build(&["--import-cache", "type=local,src=missing"]);
     assert_has(&progress, "missing");
+    // Builds of strangers have none of the variables that lead to a CI system's cache.
+    let progress = world.must_build(&["--import-cache", "type=s3"]);
+    assert_has(&progress, "s3 cache importer requires");
 }
 
 #[test]

@@ -70,6 +70,17 @@ fn definitions_come_by_standard_input_and_can_be_dumped() {
     assert_has(&dot.stdout, "mkfile{path=/hello}");
 }
 
+/// What upstream's `buildctl` 0.32 prints for a definition that its library made.
+#[test]
+fn dumps_are_those_of_upstream() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/definitions");
+    let definition = format!("{folder}/many-ops.llb");
+    let expected = std::fs::read_to_string(format!("{folder}/many-ops.jsonl")).unwrap();
+    let dumped = World::new().run(&["debug", "dump-llb", &definition, "ignored"]);
+    assert!(dumped.success, "{}", dumped.stderr);
+    assert_eq!(dumped.stdout, expected);
+}
+
 /// LLB that makes one file.
 pub(crate) fn kiln_llb_definition() -> Vec<u8> {
     use kiln_llb::pb;
@@ -114,4 +125,115 @@ fn the_root_may_stand_behind_the_command() {
     assert!(built.success, "{}", built.stderr);
     assert!(world.exists("elsewhere"));
     assert_eq!(world.read("ref").len(), 25);
+}
+
+#[test]
+fn the_command_line_is_as_loose_as_upstreams() {
+    let world = World::new();
+    world.dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    let built = world.build(&[
+        "--progress=tty",
+        "-progress",
+        "quiet",
+        "--ref-file",
+        "first",
+        "--ref-file=second",
+        "--no-cache=false",
+        "-output",
+        "type=local,dest=files",
+        "extra",
+        "words",
+    ]);
+    assert!(built.success, "{}", built.stderr);
+    assert_eq!(built.stderr, "");
+    assert!(world.exists("files/Dockerfile"));
+    assert!(world.exists("second") && !world.exists("first"));
+    let check = |arguments: &[&str], expected: &str| {
+        let ran = world.run(arguments);
+        assert!(ran.success, "{arguments:?}: {}", ran.stderr);
+        assert_has(&ran.stdout, expected);
+    };
+    check(&["du", "--verbose=false", "extra"], "RECLAIMABLE");
+    check(&["du", "-verbose=1"], "Reclaimable:");
+    check(
+        &["prune", "--all=false", "--keep-duration", "-1s"],
+        "Total:",
+    );
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let world = World::new();
+    let check = |arguments: &[&str], expected: &str| {
+        let ran = ran(world.bare_command().args(arguments).output().unwrap());
+        assert!(ran.success, "{arguments:?}: {}", ran.stderr);
+        assert_eq!(ran.stderr, "", "{arguments:?}");
+        assert_has(&ran.stdout, expected);
+    };
+    check(&[], "Usage: buildctl ");
+    check(&["debug"], "Usage: buildctl debug ");
+    check(&["h"], "Usage: buildctl ");
+    check(&["help", "du"], "Usage: buildctl du ");
+    check(&["du", "-help"], "Usage: buildctl du ");
+    for flag in ["-v", "-V", "--version", "-version"] {
+        check(&[flag], concat!("buildctl ", env!("CARGO_PKG_VERSION")));
+    }
+    let wrong = world.run(&["build", "-progess", "plain"]);
+    assert!(!wrong.success);
+    assert_has(&wrong.stderr, "'--progress'");
+}
+
+#[test]
+fn logs_have_no_colors_in_a_pipe() {
+    let world = World::new();
+    let ran = ran(world
+        .bare_command()
+        .args([
+            "--debug",
+            "--wait",
+            "--timeout=1",
+            "--addr=unix:///nosuch",
+            "du",
+        ])
+        .output()
+        .unwrap());
+    assert_has(&ran.stderr, "DEBUG");
+    assert!(!ran.stderr.contains('\x1b'), "{}", ran.stderr);
+}
+
+#[test]
+fn metadata_is_only_written_if_there_is_some() {
+    let world = World::new();
+    world.dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    world.must_build(&["--metadata-file", "metadata"]);
+    assert!(!world.exists("metadata"));
+    world.must_build(&["--metadata-file", "metadata", "--output", "type=oci,dest=o"]);
+    assert_has(&world.read("metadata"), "containerimage.digest");
+}
+
+#[test]
+fn builds_of_nothing_say_what_to_give() {
+    let world = World::new();
+    let ran = world.run(&["build"]);
+    assert!(!ran.success);
+    assert_has(
+        &ran.stderr,
+        "please specify --frontend or pipe LLB definition to stdin",
+    );
+}
+
+#[test]
+fn wrong_colors_are_told() {
+    let world = World::new();
+    let mut command = world.command(&["du"]);
+    let ran = ran(command
+        .env("BUILDKIT_COLORS", "step=red:run=nonsense")
+        .output()
+        .unwrap());
+    assert!(ran.success, "{}", ran.stderr);
+    assert_has(
+        &ran.stderr,
+        "warning: BUILDKIT_COLORS: unknown name \"step\"",
+    );
+    assert_has(&ran.stderr, "unknown color \"nonsense\"");
 }

@@ -64,6 +64,8 @@ fn exports() {
         options.compression,
         attributes(&[("compression", "zstd"), ("force-compression", "")])
     );
+    let inline = ExportOptions::parse("inline", &attributes(&[("mode", "max")]));
+    assert_eq!(inline.unwrap().mode, ExportMode::Min, "it has no others");
     let options = ExportOptions::parse(
         "registry",
         &attributes(&[("ref", "a"), ("oci-mediatypes", "false")]),
