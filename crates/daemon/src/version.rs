@@ -5,7 +5,7 @@
 pub(crate) const BUILDKIT: &str = concat!("v0.32.0+kiln.", env!("CARGO_PKG_VERSION"));
 
 /// The Dockerfile frontend's version.
-pub(crate) const DOCKERFILE: &str = "1.26.0";
+pub(crate) const DOCKERFILE: &str = kiln_engine::DOCKERFILE_VERSION;
 
 /// The program.
 pub(crate) const PACKAGE: &str = "kiln";

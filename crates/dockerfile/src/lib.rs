@@ -4,6 +4,9 @@
 //! text becomes a [`Dockerfile`] ([`parse()`]), whose words are expanded ([`shell`]) and whose habits are judged ([`lint`])
 //! while it is lowered to LLB.
 
+/// The version of the Dockerfile language, as BuildKit counts them, that this is.
+pub const LANGUAGE_VERSION: &str = "1.26.0";
+
 pub mod position;
 
 pub mod directive;

@@ -63,8 +63,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) policies: SourcePolicies,
     pub(crate) surroundings: Surroundings,
     pub(crate) cache_imports: Vec<CacheEntry>,
-    /// Who uses it.
-    pub(crate) frontend: Option<FrontendRequest>,
+    /// Who uses it, and for what.
+    pub(crate) request: FrontendRequest,
 }
 
 /// A way to the engine. The build goes on for as long as this lives.
@@ -103,7 +103,7 @@ impl Opening<'_> {
             surroundings: self.surroundings,
             cache_imports: self.cache_imports,
             imports: Arc::new(Imports::new(facts.clone(), mounts)),
-            ledger: Ledger::new(self.frontend),
+            ledger: Ledger::new(self.request),
         });
         let builder: Weak<Bridge> = Arc::downgrade(&bridge);
         worker.jobs.lend(bridge.job.id(), builder);
@@ -172,9 +172,9 @@ impl Bridge {
         definition: &Definition,
         caches: &[Cache<Output>],
     ) -> Result<Solution, BuildError> {
-        let not_loaded = |error: BuildError| error.context("failed to load LLB");
-        let definition = &*self.govern(definition).await.map_err(not_loaded)?;
-        let loaded = load::load(self, definition).await.map_err(not_loaded)?;
+        let governed = self.govern(definition).await;
+        let definition = &*governed.map_err(load::not_loaded)?;
+        let loaded = load::load(self, definition).await?;
         let Some(Loaded {
             graph,
             edge,

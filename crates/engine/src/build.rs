@@ -51,7 +51,7 @@ pub(crate) async fn run(
         policies,
         surroundings,
         cache_imports: request.cache_imports,
-        frontend: call.frontend.request(&call.options),
+        request: call.request(engine),
     };
     let open = opening.bridge(engine, facts)?;
     let bridge = &open.bridge;

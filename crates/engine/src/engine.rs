@@ -25,6 +25,7 @@ use crate::history::History;
 use crate::ops::EngineOp;
 use crate::options::{EngineOptions, UnknownKeys, WorkerInfo};
 use crate::plan::{self, Plan};
+use crate::provenance::KnownResults;
 use crate::request::{BuildOutcome, BuildRequest, Recorded};
 use crate::sources::Sources;
 use crate::step_runner::StepRunner;
@@ -44,6 +45,8 @@ pub struct Engine {
     pub(crate) worker_info: Arc<WorkerInfo>,
     /// Builds that their clients drive.
     pub(crate) gateways: Gateways,
+    /// Which requests made what, while their builds go on.
+    pub(crate) results: KnownResults,
     /// What becomes of outputs' keys that do not exist.
     pub(crate) unknown_keys: UnknownKeys,
     /// What caches in buckets take from variables.
@@ -122,6 +125,7 @@ impl Engine {
             registry_options: client,
             worker_info: Arc::new(WorkerInfo::unnamed()),
             gateways: Gateways::default(),
+            results: KnownResults::default(),
             unknown_keys: options.unknown_keys,
             stores: options.stores,
             keys,

@@ -55,7 +55,7 @@ impl std::str::FromStr for Entitlement {
 }
 
 fn unknown(text: &str) -> String {
-    format!("invalid entitlement {text:?} (known: network.host, security.insecure, device)")
+    format!("unknown entitlement {text} (known: network.host, security.insecure, device)")
 }
 
 impl std::str::FromStr for DeviceGrant {

@@ -75,6 +75,7 @@ pub use frontend::gateway::LlbBridgeService;
 pub use gc::{GcPolicy, GcSettings, Upkeep, disk_size};
 pub use history::{History, HistoryOptions, RecordedAttestations};
 pub use host_files::{HostFileError, read_host_directories};
+pub use kiln_dockerfile::LANGUAGE_VERSION as DOCKERFILE_VERSION;
 pub use kiln_executor::{Dns, rootless};
 pub use kiln_llb::Definition;
 pub use kiln_remote_cache::StoreEnvironment;

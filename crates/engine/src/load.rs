@@ -27,6 +27,11 @@ pub(crate) struct Loaded {
     pub(crate) root: kiln_llb::Edge,
 }
 
+/// What is said of a definition that cannot be loaded.
+pub(crate) fn not_loaded(error: BuildError) -> BuildError {
+    error.context("failed to load LLB")
+}
+
 /// Loads a definition; `None` is an empty one, whose result is an empty tree.
 pub(crate) async fn load(
     bridge: &Bridge,
@@ -34,9 +39,10 @@ pub(crate) async fn load(
 ) -> Result<Option<Loaded>, BuildError> {
     let (worker, entitlements) = (&bridge.engine.worker, &bridge.entitlements);
     let realm = bridge.surroundings.realm();
-    let graph = Graph::load(definition).map_err(|error| BuildError::wrap(Kind::Input, error))?;
+    let wrong = |error| not_loaded(BuildError::wrap(Kind::Input, error));
+    let graph = Graph::load(definition).map_err(wrong)?;
     let devices = match devices::asks_for_judgement(&graph, entitlements) {
-        true => Some(worker.devices().await?),
+        true => Some(worker.devices().await.map_err(not_loaded)?),
         false => None,
     };
     let Some(root) = graph.root else {
@@ -46,18 +52,22 @@ pub(crate) async fn load(
     let mut vertices = Vec::with_capacity(graph.vertices.len());
     let mut loaded = Vec::with_capacity(graph.vertices.len());
     for vertex in graph.vertices {
-        check_entitlements(&vertex, entitlements)?;
+        check_entitlements(&vertex, entitlements).map_err(not_loaded)?;
         let constraints = vertex.op.constraints.as_ref();
-        bridge
-            .engine
-            .worker_info
-            .check(constraints.map_or(&[], |it| &it.filter))?;
+        let filter = constraints.map_or(&[][..], |it| &it.filter);
+        let allowed = bridge.engine.worker_info.check(filter);
+        allowed.map_err(not_loaded)?;
         let name = names.get(&vertex.digest).cloned().unwrap_or_default();
         let bound = match &devices {
-            Some(devices) => devices.bind(&vertex, entitlements)?,
+            Some(devices) => devices.bind(&vertex, entitlements).map_err(not_loaded)?,
             None => Cow::Borrowed(&vertex),
         };
-        let op = Arc::new(EngineOp::new(worker, &bound, &name, bridge.surroundings)?);
+        let op = EngineOp::new(worker, &bound, &name, bridge.surroundings);
+        let op = Arc::new(op.map_err(|error| match &vertex.op.op {
+            // BuildKit reads what a source is only once it looks for its key.
+            Some(op::Op::Source(_)) => error.context("failed to load cache key"),
+            _ => not_loaded(error),
+        })?);
         drop(bound);
         vertices.push(kiln_solver::Vertex {
             digest: vertex.digest.clone(),
@@ -77,7 +87,8 @@ pub(crate) async fn load(
         loaded.push((vertex, op));
     }
     let solver_graph = kiln_solver::Graph::new(vertices);
-    let solver_graph = solver_graph.map_err(|error| BuildError::wrap(Kind::Input, error))?;
+    let solver_graph =
+        solver_graph.map_err(|error| not_loaded(BuildError::wrap(Kind::Input, error)))?;
     Ok(Some(Loaded {
         graph: solver_graph,
         edge: edge(&root),

@@ -129,6 +129,10 @@ pub(crate) fn read_file(
     let file = match root.open_file(path) {
         Ok(file) => file,
         Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) if error.is_a_directory() => {
+            let message = format!("{path} is not a regular file");
+            return Err(BuildError::new(Kind::Input, message));
+        }
         Err(error) => return Err(tree_error(error)),
     };
     let most = limit.map_or(MAX_FILE, |limit| limit as u64);

@@ -42,7 +42,7 @@ pub use containerd::ImageStore;
 pub use error::ExportError;
 pub use exporter::{ExportRequest, Exported, Exporter, Settings};
 pub use input::{BuildInfo, ExportInput, PlatformResult, Shape, Target};
-pub use layers::{LayerBlob, LayerError};
+pub use layers::{LayerBlob, LayerError, any_blob};
 pub use options::{
     ArchiveOptions, ArchiveVariant, BuildInfoPlace, ImageOptions, LocalMode, LocalOptions,
     OptionError, Output, StoredImageOptions, TarOptions,

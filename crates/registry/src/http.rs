@@ -49,16 +49,14 @@ impl HttpClients {
         Ok(client)
     }
 
-    /// A client for all that is not a registry. It takes files as a browser shows them: what a server compresses for
-    /// the way is decompressed.
+    /// A client for all that is not a registry.
     pub(crate) fn web(&self, idle: Duration) -> Result<reqwest::Client, RegistryError> {
         let mut web = self.web.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = &*web {
             return Ok(client.clone());
         }
         let client = self.builder(&TlsSettings::default())?;
-        let client = client.gzip(true).redirect(Policy::default());
-        let client = built(client.read_timeout(idle))?;
+        let client = built(client.redirect(Policy::default()).read_timeout(idle))?;
         *web = Some(client.clone());
         Ok(client)
     }
@@ -85,8 +83,6 @@ impl HttpClients {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_keepalive(KEEP_ALIVE)
             .tcp_nodelay(true)
-            // Blobs are what they are.
-            .no_gzip()
             // No environment of the process: proxies are given as data.
             .no_proxy();
         for proxy in self.proxy.to_reqwest()? {

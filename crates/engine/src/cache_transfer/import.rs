@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt as _;
 use futures::future::join_all;
 use kiln_remote_cache::mounts::{MountKeys, MountSource};
-use kiln_remote_cache::{CachedLayers, ImportOptions, Imported, Losses, Place, StoreEnvironment};
+use kiln_remote_cache::{
+    CachedLayers, ImportOptions, Imported, Losses, OptionError, Place, StoreEnvironment,
+};
 use kiln_session::Session;
 use kiln_session::progress::ProgressSink;
 use kiln_solver::Cache;
@@ -28,17 +30,31 @@ pub(crate) struct CacheImport {
     mounts: MountKeys,
 }
 
+/// A cache that cannot be read for want of a key. Where a build has no access to a cache, as those of strangers on a
+/// CI system, its variables are empty; it goes on without.
+pub(crate) struct Inaccessible {
+    /// Names it.
+    kind: String,
+    lack: OptionError,
+}
+
 /// Checks the keys of all imports.
 pub(crate) fn parse_imports(
     entries: &[CacheEntry],
     environment: &StoreEnvironment,
-) -> Result<Vec<CacheImport>, BuildError> {
+) -> Result<Vec<Result<CacheImport, Inaccessible>>, BuildError> {
     let invalid = |error| BuildError::wrap(Kind::Input, error);
     let parsed = entries.iter().map(|entry| {
         let mut attributes = environment.complete(&entry.kind, &entry.attributes);
         let mounts = MountKeys::take(&entry.kind, &mut attributes).map_err(invalid)?;
-        let options = ImportOptions::parse(&entry.kind, &attributes).map_err(invalid)?;
-        Ok(CacheImport { options, mounts })
+        match ImportOptions::parse(&entry.kind, &attributes) {
+            Ok(options) => Ok(Ok(CacheImport { options, mounts })),
+            Err(lack @ OptionError::Missing { .. }) => Ok(Err(Inaccessible {
+                kind: entry.kind.clone(),
+                lack,
+            })),
+            Err(error) => Err(invalid(error)),
+        }
     });
     parsed.collect()
 }
@@ -117,13 +133,21 @@ impl Imports {
         engine: &Engine,
         session: &Session,
         progress: &ProgressSink,
-        import: CacheImport,
+        import: Result<CacheImport, Inaccessible>,
     ) -> Found {
-        let CacheImport { options, mounts } = import;
-        let name = options.to_string();
+        let name = match &import {
+            Ok(import) => import.options.to_string(),
+            Err(Inaccessible { kind, .. }) => kind.clone(),
+        };
         let step = Step::start(progress, format!("importing cache manifest from {name}"));
-        let way = match way(engine, session, &options).await {
-            Ok(way) => way,
+        let opened = async {
+            let found = import.map_err(|error| BuildError::wrap(Kind::Input, error.lack));
+            let CacheImport { options, mounts } = found?;
+            let way = way(engine, session, &options).await?;
+            Ok::<_, BuildError>((options, mounts, way))
+        };
+        let (options, mounts, way) = match opened.await {
+            Ok(opened) => opened,
             Err(error) => {
                 step.reporter.warn(&error.message);
                 self.facts.unusable_import(&name, &error.message);

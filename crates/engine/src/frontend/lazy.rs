@@ -11,6 +11,7 @@ use crate::bridge::{Bridge, Solution};
 use crate::error::{BuildError, Kind};
 use crate::lost::{self, Losses, Need};
 use crate::ops::Output;
+use crate::provenance::KnownResults;
 
 /// What a definition came to, once it was needed.
 type Outcome = Arc<OnceCell<Result<Solution, BuildError>>>;
@@ -42,6 +43,11 @@ impl LazyRef {
 
     pub(crate) fn definition(&self) -> &Definition {
         &self.definition
+    }
+
+    /// Lets requests that get this as an input know whose result it is.
+    pub(crate) fn make_known(&self, results: &KnownResults) {
+        results.add(&self.definition, &self.bridge.ledger);
     }
 
     fn outcome(&self) -> Outcome {

@@ -17,6 +17,7 @@ use futures::future::BoxFuture;
 use kiln_llb::Definition;
 
 use crate::bridge::Bridge;
+use crate::engine::Engine;
 use crate::error::{BuildError, Detail, Kind};
 use crate::provenance::FrontendRequest;
 use crate::request::{Attributes, Frontend};
@@ -37,9 +38,12 @@ pub(crate) struct Call {
 /// Runs another frontend for the one that `bridge` belongs to.
 pub(crate) async fn run_nested(bridge: &Bridge, call: Call) -> Result<FrontendResult, BuildError> {
     let call = call.simplified();
-    match call.frontend.request(&call.options) {
-        Some(request) => run(&bridge.child(request), call).await,
-        None => Err(invalid_frontend(call.frontend.name())),
+    match &call.frontend {
+        Frontend::Dockerfile | Frontend::Gateway => {
+            let request = call.request(&bridge.engine);
+            run(&bridge.child(request), call).await
+        }
+        Frontend::Definition(_) | Frontend::Client => Err(invalid_frontend(call.frontend.name())),
     }
 }
 
@@ -65,6 +69,8 @@ pub(crate) fn run(
             Frontend::Dockerfile => dockerfile::run(bridge, &options, inputs).await,
             Frontend::Gateway => gateway::image::run(bridge, &options, inputs).await,
         };
+        let results = result.iter().flat_map(FrontendResult::all_refs);
+        results.for_each(|reference| reference.make_known(&bridge.engine.results));
         result.map_err(|error| {
             error.detail(Detail::Frontend {
                 name: name.into(),
@@ -75,20 +81,16 @@ pub(crate) fn run(
     .boxed()
 }
 
-impl Frontend {
+impl Call {
     /// The request as provenance has it.
-    pub(crate) fn request(&self, options: &Attributes) -> Option<FrontendRequest> {
-        match self {
-            Self::Dockerfile | Self::Gateway => Some(FrontendRequest {
-                frontend: self.name().into(),
-                options: options.clone(),
-            }),
-            Self::Definition(_) | Self::Client => None,
+    pub(crate) fn request(&self, engine: &Engine) -> FrontendRequest {
+        FrontendRequest {
+            frontend: self.frontend.name().into(),
+            options: self.options.clone(),
+            inputs: engine.results.makers(&self.inputs),
         }
     }
-}
 
-impl Call {
     /// The built-in frontend may also be named as if it were an image.
     pub(crate) fn simplified(mut self) -> Self {
         let built_in = "context:dockerfile.v0";

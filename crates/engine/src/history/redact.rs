@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-const MASK: &str = "xxxxx";
+use kiln_llb::redact;
 
 /// Attributes without the user names and passwords in their URLs.
 pub(super) fn attributes(attributes: &BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -16,23 +16,20 @@ pub(super) fn attributes(attributes: &BTreeMap<String, String>) -> BTreeMap<Stri
 /// A user without a password may be a token, except where logins are public:
 /// `ssh://git@…`.
 pub(crate) fn url(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
+    let Some(login) = redact::login(text) else {
         return text.to_owned();
     };
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let Some(at) = rest[..authority_end].rfind('@').filter(|_| is_scheme) else {
-        return text.to_owned();
-    };
-    let (user, host) = (&rest[..at], &rest[at..]);
-    match user.split_once(':') {
-        Some(("", _)) => format!("{scheme}://:{MASK}{host}"),
-        Some(_) => format!("{scheme}://{MASK}:{MASK}{host}"),
-        None if user.is_empty() || scheme == "ssh" => text.to_owned(),
-        None => format!("{scheme}://{MASK}{host}"),
+    let scheme = text[..login.start].strip_suffix("://");
+    let is_scheme = scheme.is_none_or(|scheme| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    });
+    let is_public = scheme == Some("ssh") && !text[login].contains(':');
+    match is_scheme && !is_public {
+        true => redact::credentials(text),
+        false => text.to_owned(),
     }
 }
 
@@ -63,7 +60,12 @@ mod tests {
             ),
             ("https://host.tld/user@name", "https://host.tld/user@name"),
             ("git@github.com:a/b.git", "git@github.com:a/b.git"),
+            ("//user:pw@host.tld/x", "//xxxxx:xxxxx@host.tld/x"),
             ("not a://url@all", "not a://url@all"),
+            (
+                "docker-image://alpine:3@sha256:0123456789abcdef0123456789abcdef",
+                "docker-image://alpine:3@sha256:0123456789abcdef0123456789abcdef",
+            ),
             ("", ""),
         ];
         for (text, masked) in cases {

@@ -59,7 +59,7 @@ pub(crate) async fn run(engine: &Engine, request: BuildRequest) -> Result<Plan, 
         policies,
         surroundings,
         cache_imports: request.cache_imports,
-        frontend: call.frontend.request(&call.options),
+        request: call.request(engine),
     };
     let open = opening.bridge(engine, &facts)?;
     let planner = Planner::new(&open.bridge, &request.id, &facts)?;

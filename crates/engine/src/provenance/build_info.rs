@@ -61,7 +61,7 @@ pub(crate) fn inform(built: &mut [BuiltPlatform]) {
 }
 
 fn info(capture: &Capture) -> Option<BuildInfo> {
-    let request = capture.request.as_ref();
+    let request = capture.request.as_deref();
     let mut info = Info {
         frontend: request.map_or_else(String::new, |it| it.frontend.clone()),
         attrs: request.map(attributes).unwrap_or_default(),

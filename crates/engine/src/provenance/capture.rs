@@ -20,7 +20,9 @@ const NOT_RECORDED: &str = "result_from_cache";
 /// What is behind one result: all that its build solved and looked up.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Capture {
-    pub(super) request: Option<FrontendRequest>,
+    pub(super) request: Option<Arc<FrontendRequest>>,
+    /// What the whole build was asked for.
+    pub(super) root: Option<Arc<FrontendRequest>>,
     pub(super) images: Vec<ImageSource>,
     pub(super) locals: BTreeSet<String>,
     /// Single blobs, by their package URLs.
@@ -127,6 +129,7 @@ impl Wanted<'_> {
         let Origin { ledger, trace } = self.origin;
         let mut capture = Capture {
             request: ledger.request.clone(),
+            root: ledger.root.clone(),
             ..Capture::default()
         };
         let is_result = |trace: &Arc<Trace>| {

@@ -25,13 +25,12 @@ impl ProvenanceEnvironment {
         }
     }
 
-    /// All of it with the engine's own fields, sorted by name.
+    /// All of it with the engine's own fields, sorted by name. What operators gave counts.
     pub(super) fn with(&self, own: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
         let mut fields = self.0.clone();
-        fields.extend(
-            own.into_iter()
-                .map(|(name, value)| (name.to_owned(), value)),
-        );
+        for (name, value) in own {
+            fields.entry(name).or_insert(value);
+        }
         Value::Object(fields)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use kiln_exporter::LayerError;
 use kiln_solver::{CacheError, ExportCandidate, ExportMode, ExportOptions, Remotes, Solved};
 use kiln_store::Store;
 use serde::Serialize;
@@ -71,11 +72,12 @@ impl Remotes for Existing {
         let Some(reference) = self.0.get(&candidate.id)? else {
             return Ok(None);
         };
-        let layers = reference.layers()?;
-        Ok(layers
-            .iter()
-            .map(|layer| layer.blobs.first().map(describe))
-            .collect())
+        let layers = reference.layers()?.into_iter();
+        let chain =
+            layers.map(|layer| Ok(kiln_exporter::any_blob(&layer)?.map(|it| describe(&it))));
+        chain
+            .collect::<Result<Option<Chain>, LayerError>>()
+            .map_err(CacheError::from)
     }
 
     async fn make(&self, _: &ExportCandidate<Output>) -> Result<Option<Chain>, CacheError> {

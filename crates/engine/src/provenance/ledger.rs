@@ -7,23 +7,27 @@ use kiln_llb::{Definition, Edge, Vertex, digest_of};
 use oci_spec::image::Digest;
 
 use super::images::ImageSource;
+use super::request::Inputs;
 use crate::ops::EngineOp;
 use crate::request::Attributes;
 
 /// What a frontend was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FrontendRequest {
-    /// Its name, such as `dockerfile.v0`.
+    /// Its name, such as `dockerfile.v0`; empty for a client that brings definitions of its own.
     pub(crate) frontend: String,
     /// Its options.
     pub(crate) options: Attributes,
+    /// Which requests made what it was given to build on.
+    pub(crate) inputs: Inputs,
 }
 
 /// What one frontend request solved and looked up, and what other frontends did for it.
-#[derive(Default)]
 pub(crate) struct Ledger {
     /// `None` for a client that brings definitions of its own.
-    pub(crate) request: Option<FrontendRequest>,
+    pub(super) request: Option<Arc<FrontendRequest>>,
+    /// What the whole build was asked for: the first request that says anything.
+    pub(super) root: Option<Arc<FrontendRequest>>,
     entries: Mutex<Entries>,
 }
 
@@ -36,16 +40,29 @@ struct Entries {
 
 impl Ledger {
     /// The ledger of a whole build.
-    pub(crate) fn new(request: Option<FrontendRequest>) -> Arc<Self> {
+    pub(crate) fn new(request: FrontendRequest) -> Arc<Self> {
+        let FrontendRequest {
+            frontend,
+            options,
+            inputs,
+        } = &request;
+        let is_empty = frontend.is_empty() && options.is_empty() && inputs.is_empty();
+        let request = Arc::new(request);
         Arc::new(Self {
-            request,
+            root: (!is_empty).then(|| request.clone()),
+            request: Some(request).filter(|request| !request.frontend.is_empty()),
             entries: Mutex::default(),
         })
     }
 
     /// The ledger of a request made while this one is served.
     pub(crate) fn child(&self, request: FrontendRequest) -> Arc<Self> {
-        let child = Self::new(Some(request));
+        let root = self.root.clone().or_else(|| self.request.clone());
+        let child = Arc::new(Self {
+            request: Some(Arc::new(request)),
+            root,
+            entries: Mutex::default(),
+        });
         self.entries().below.push(child.clone());
         child
     }

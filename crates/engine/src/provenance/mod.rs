@@ -10,9 +10,11 @@ mod options;
 mod capture;
 mod images;
 
+mod config_source;
 mod layers;
 mod predicate;
 mod request;
+mod results;
 mod steps;
 
 mod make;
@@ -26,3 +28,4 @@ pub(crate) use images::ImageSource;
 pub(crate) use ledger::{FrontendRequest, Ledger, Origin, Trace};
 pub(crate) use make::{Invocation, UsageWanted, attest, for_history};
 pub(crate) use options::{ProvenanceOptions, parse as parse_options};
+pub(crate) use results::KnownResults;

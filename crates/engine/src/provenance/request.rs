@@ -1,13 +1,14 @@
 //! What was asked for, as far as provenance may say it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use kiln_llb::git_url::GitRef;
 use kiln_llb::redact;
 use serde::Serialize;
 
 use super::capture::Capture;
-use super::predicate::{DigestSet, of_commit, of_digest};
+use super::config_source::ConfigSource;
+use super::ledger::FrontendRequest;
 use crate::request::Attributes;
 use crate::surroundings::Compatibility;
 
@@ -29,17 +30,8 @@ pub(super) struct Asked {
     pub(super) vcs: BTreeMap<String, String>,
 }
 
-/// Where the frontend's own file is from.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct ConfigSource {
-    pub(super) uri: String,
-    /// By algorithm, if it is known.
-    pub(super) digest: DigestSet,
-    pub(super) path: String,
-}
-
 /// The request's parameters.
-#[derive(Debug, Default, Clone, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Parameters {
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -52,27 +44,49 @@ pub(super) struct Parameters {
     ssh: Vec<Lent>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     locals: Vec<Local>,
-    compatibility_version: u32,
+    #[serde(skip_serializing_if = "Inputs::is_empty")]
+    inputs: Inputs,
+    /// What the whole build was asked for, if that is another request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<Box<Request>>,
+    /// `None` for requests behind another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compatibility_version: Option<u32>,
+}
+
+/// The requests that made what a request was given, by the names of the inputs.
+pub(crate) type Inputs = BTreeMap<String, Request>;
+
+/// A request as others tell of it.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Request {
+    config_source: ConfigSource,
+    #[serde(rename = "request")]
+    parameters: Parameters,
 }
 
 /// Something the client lent.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Lent {
     id: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     optional: bool,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Local {
     name: String,
 }
 
 impl Asked {
     pub(super) fn new(capture: &Capture, compatibility: Compatibility) -> Self {
-        let request = capture.request.as_ref();
-        let mut args = request.map_or_else(Attributes::new, |it| shown(&it.options));
-        let config = ConfigSource::take(&mut args).found_in(capture);
+        let of = |request: &Option<Arc<FrontendRequest>>| request.as_deref().map(Request::of);
+        let request = of(&capture.request);
+        let root = of(&capture.root).filter(|root| !root.is_empty());
+        let root = root.filter(|root| request.as_ref().is_some_and(|request| request != root));
+        let request = request.unwrap_or_default().found_in(capture);
+        let mut args = request.parameters.args;
         let vcs = take_vcs(&mut args);
         let lent = |from: &BTreeMap<String, bool>| {
             let lent = from.iter().map(|(id, optional)| Lent {
@@ -83,30 +97,78 @@ impl Asked {
         };
         let locals = capture.locals.iter().cloned();
         let parameters = Parameters {
-            frontend: request.map_or(String::new(), |it| it.frontend.clone()),
             args,
             secrets: lent(&capture.secrets),
             ssh: lent(&capture.ssh),
             locals: locals.map(|name| Local { name }).collect(),
-            compatibility_version: compatibility.number(),
+            root: root.map(|root| Box::new(root.found_in(capture))),
+            compatibility_version: Some(compatibility.number()),
+            ..request.parameters
         };
         Self {
-            config,
+            config: request.config_source,
             parameters,
             vcs,
         }
     }
 }
 
+impl Request {
+    /// What may be told of a request while nothing is known of its sources.
+    pub(super) fn of(request: &FrontendRequest) -> Self {
+        let mut args = shown(&request.options);
+        Self {
+            config_source: ConfigSource::take(&mut args),
+            parameters: Parameters {
+                frontend: request.frontend.clone(),
+                args,
+                inputs: request.inputs.clone(),
+                ..Parameters::default()
+            },
+        }
+    }
+
+    /// With the digests of what was taken from their sources.
+    fn found_in(mut self, capture: &Capture) -> Self {
+        let inputs = self.parameters.inputs.into_iter();
+        self.parameters.inputs = inputs
+            .map(|(name, input)| (name, input.found_in(capture)))
+            .collect();
+        self.config_source = self.config_source.found_in(capture);
+        self
+    }
+
+    /// Whether there is nothing in it that was asked for.
+    fn is_empty(&self) -> bool {
+        let Parameters {
+            frontend,
+            args,
+            inputs,
+            ..
+        } = &self.parameters;
+        frontend.is_empty() && args.is_empty() && inputs.is_empty()
+    }
+
+    /// How many requests it tells of.
+    pub(super) fn size(&self) -> usize {
+        let inputs = self.parameters.inputs.values();
+        1 + inputs.map(Self::size).sum::<usize>()
+    }
+}
+
 impl Parameters {
-    /// Leaves out what says too much for `mode=min`. Whether arguments were among it.
+    /// Leaves out what says too much for `mode=min`, of the requests behind it, too. Whether arguments were among it.
     pub(super) fn reduce(&mut self) -> bool {
         let before = self.args.len();
         let tells = |key: &str| key.starts_with("build-arg:") || key.starts_with("label:");
         self.args.retain(|key, _| !tells(key));
         self.secrets.clear();
         self.ssh.clear();
-        self.args.len() != before
+        let mut is_reduced = self.args.len() != before;
+        for request in self.inputs.values_mut().chain(self.root.as_deref_mut()) {
+            is_reduced |= request.parameters.reduce();
+        }
+        is_reduced
     }
 }
 
@@ -121,65 +183,13 @@ fn shown(options: &Attributes) -> Attributes {
         .filter(|(key, _)| !OF_THE_MACHINE.contains(&key.as_str()) && !key.starts_with("attest:"));
     let redacted = shown.map(|(key, value)| {
         let is_context = key == context_key || key.starts_with("context:");
-        let value = match is_context {
+        let value = match is_context || key == "vcs:source" {
             true => redact::credentials(value),
             false => value.clone(),
         };
         (key.clone(), value)
     });
     redacted.collect()
-}
-
-impl ConfigSource {
-    /// Takes what names the frontend's file out of the arguments.
-    fn take(args: &mut Attributes) -> Self {
-        let given = |key: &str| args.get(key).filter(|value| !value.is_empty());
-        let key = match (given("contextkey"), given("input:context")) {
-            (Some(key), _) => key.clone(),
-            (None, Some(_)) => "input:context".into(),
-            (None, None) => "context".into(),
-        };
-        let mut take = |key: &str| {
-            let is_given = args.get(key).is_some_and(|value| !value.is_empty());
-            is_given
-                .then(|| args.remove(key))
-                .flatten()
-                .unwrap_or_default()
-        };
-        Self {
-            uri: redact::credentials(&take(&key)),
-            digest: DigestSet::new(),
-            path: take("filename"),
-        }
-    }
-
-    /// With the digest of what the build took from there.
-    fn found_in(self, capture: &Capture) -> Self {
-        let git = GitRef::parse(&self.uri).ok();
-        let fragment = |git: &GitRef, subdir: &str| match (git.reference.as_str(), subdir) {
-            ("", "") => git.remote.clone(),
-            (reference, "") => format!("{}#{reference}", git.remote),
-            (reference, subdir) => format!("{}#{reference}:{subdir}", git.remote),
-        };
-        let url = git
-            .as_ref()
-            .map_or(self.uri.clone(), |git| fragment(git, ""));
-        if let Some(commit) = capture.repositories.get(&url) {
-            return Self {
-                uri: git.map_or(url, |git| fragment(&git, &git.subdir)),
-                digest: of_commit(commit),
-                ..self
-            };
-        }
-        match capture.files.get(&url) {
-            Some(digest) => Self {
-                uri: url,
-                digest: of_digest(digest),
-                ..self
-            },
-            None => self,
-        }
-    }
 }
 
 fn take_vcs(args: &mut Attributes) -> BTreeMap<String, String> {
@@ -189,11 +199,7 @@ fn take_vcs(args: &mut Attributes) -> BTreeMap<String, String> {
             return true;
         };
         if !value.is_empty() {
-            let value = match name {
-                "source" => redact::credentials(value),
-                _ => value.clone(),
-            };
-            vcs.insert(name.to_owned(), value);
+            vcs.insert(name.to_owned(), value.clone());
         }
         false
     });

@@ -257,7 +257,7 @@ async fn devices_need_their_users_word() {
             Some("unknown device config key \"as\""),
         ),
         ("device=a/b=c,x", Some("invalid device config \"x\"")),
-        ("network.host=x", Some("invalid entitlement")),
+        ("network.host=x", Some("unknown entitlement network.host=x")),
     ] {
         let parsed = text.parse::<Entitlement>();
         match part {

@@ -1,13 +1,17 @@
 //! Provenance of builds, compared with what BuildKit said of the same ones.
 
+mod layers;
+mod requests;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_engine::{
-    BuildRequest, Engine, EngineOptions, Entitlement, ExportRequest, ExportTarget, Frontend,
+    BuildRequest, Definition, Engine, EngineOptions, Entitlement, ExportRequest, ExportTarget,
+    Frontend,
 };
-use kiln_llb::build::{ImageOptions, MarshalOptions, State};
+use kiln_llb::build::{Constraints, FileActions, ImageOptions, MakeFile, MarshalOptions, State};
 use kiln_session::{Directories, Session};
 use kiln_testkit::image::Image;
 use kiln_testkit::registry::Registry;
@@ -90,8 +94,8 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The lines of a predicate in their order, without what differs between equal builds: digests, times and ids, and the
-/// number of the behaviour, which the BuildKit that made the fixtures did not have yet.
+/// The lines of a predicate in their order, without what differs between equal builds: digests, times and ids, and what
+/// the BuildKit that made the fixtures did not say yet: the number of the behaviour and the version of the language.
 fn normalized(text: &str) -> Vec<String> {
     const VARYING: [&str; 6] = [
         "\"invocationId\": ",
@@ -104,7 +108,8 @@ fn normalized(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
         let line = line.trim().trim_end_matches(',');
-        if line.starts_with("\"compatibilityVersion\": ") {
+        let is_new = ["\"compatibilityVersion\": ", "\"dockerfileVersion\": "];
+        if is_new.iter().any(|key| line.starts_with(key)) {
             continue;
         }
         let varying = VARYING.into_iter().find(|key| line.starts_with(key));
@@ -269,18 +274,53 @@ async fn what_operators_add() {
         let predicate = bench.predicate(Frontend::Dockerfile, &options).await;
         assert_eq!(*predicate.pointer(pointer).unwrap(), expected);
     };
+    let language = kiln_engine::DOCKERFILE_VERSION;
     check(
         "mode=min",
         "/buildDefinition/internalParameters",
-        json!({"a": {"site": 1}, "builderPlatform": "linux/amd64", "z": "x"}),
+        json!({"a": {"site": 1}, "builderPlatform": "linux/amd64", "dockerfileVersion": language, "z": "x"}),
     )
     .await;
     check(
         "mode=min,version=v0.2",
         "/invocation/environment",
-        json!({"a": {"site": 1}, "platform": "linux/amd64", "z": "x"}),
+        json!({"a": {"site": 1}, "dockerfileVersion": language, "platform": "linux/amd64", "z": "x"}),
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_language_is_that_of_the_built_in_frontend() {
+    let bench = Bench::with("FROM scratch\nCOPY f /f\n", |options| {
+        let added = options.provenance.add(br#"{"dockerfileVersion": "ours"}"#);
+        added.unwrap();
+    });
+    bench.write("f", "content");
+    let asked = [("attest:provenance", "")];
+    let version = |predicate: &Value| {
+        predicate["buildDefinition"]["internalParameters"]["dockerfileVersion"].clone()
+    };
+    // Operators have the last word.
+    let predicate = bench.predicate(Frontend::Dockerfile, &asked).await;
+    assert_eq!(version(&predicate), "ours");
+
+    let bench = Bench::new("");
+    let definition = Frontend::Definition(dockerfile("FROM scratch\n"));
+    let predicate = bench.predicate(definition, &asked).await;
+    assert_eq!(version(&predicate), Value::Null);
+}
+
+/// A tree with a Dockerfile.
+fn dockerfile(text: &str) -> Definition {
+    let mut actions = FileActions::default();
+    actions.make_file(MakeFile {
+        path: "/Dockerfile".into(),
+        mode: 0o644,
+        data: text.to_owned().into_bytes().into(),
+        ..MakeFile::default()
+    });
+    let state = State::scratch().file(actions, Constraints::new());
+    state.marshal(&MarshalOptions::default()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

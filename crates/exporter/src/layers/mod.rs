@@ -12,6 +12,7 @@ use oci_spec::image::{Descriptor, Digest};
 
 pub(crate) use growing::{BlobObserver, GrowingBlob};
 pub(crate) use media_type::{Foreign, for_manifest, is_distributable};
+pub use variant::any_blob;
 pub(crate) use work::{Absent, LayerWork, Wanted};
 
 /// One layer of a ref as a blob in the content store.

@@ -120,6 +120,16 @@ pub(super) fn recorded(
         .and_then(Kept::blob))
 }
 
+/// A blob that stands for a layer wherever one is named: the one it came with or of the usual form, else of the form that
+/// was made last. `None` if none was made; it may be absent from the content store.
+pub fn any_blob(info: &LayerInfo) -> Result<Option<Descriptor>, LayerError> {
+    if let Some(first) = info.blobs.first() {
+        return Ok(Some(first.clone()));
+    }
+    let last = read(&info.owner)?.last().and_then(Kept::blob);
+    Ok(last.map(|blob| blob.descriptor))
+}
+
 /// Remembers a blob that was made.
 pub(super) fn record(
     store: &kiln_store::Store,

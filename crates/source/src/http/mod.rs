@@ -1,5 +1,6 @@
 //! Files from web servers, for `ADD https://…` and contexts that are archives.
 
+mod body;
 mod content;
 mod filename;
 mod identifier;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use kiln_session::Session;
-use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::identifier::HttpIdentifier;
@@ -83,6 +85,9 @@ impl Remote {
 
     fn request(&self, method: Method, memory: Option<&Memory>) -> reqwest::RequestBuilder {
         let mut request = self.client.request(method, self.url.clone());
+        if self.headers.iter().all(|(name, _)| name != ACCEPT_ENCODING) {
+            request = request.header(ACCEPT_ENCODING, "gzip");
+        }
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }

@@ -1,14 +1,13 @@
 //! Writing a download into a tree of its own.
 
-use std::io::Write as _;
 use std::str::FromStr as _;
 
 use bytes::Bytes;
 use kiln_store::{MutableOptions, Ref, Store};
 use oci_spec::image::Digest;
 use reqwest::{Response, StatusCode};
-use sha2::{Digest as _, Sha256};
 
+use super::body::{Body, Encoding};
 use super::request::Remote;
 use crate::error::SourceError;
 use crate::single_file::SingleFile;
@@ -45,7 +44,8 @@ impl Saving {
         }
         let total = response.content_length().unwrap_or(0);
         let (pieces, queue) = tokio::sync::mpsc::channel(QUEUE);
-        let writing = tokio::task::spawn_blocking(move || self.write(queue));
+        let encoding = Encoding::of(&response);
+        let writing = tokio::task::spawn_blocking(move || self.write(encoding, queue));
         let mut current = 0;
         let mut broken = None;
         loop {
@@ -79,6 +79,7 @@ impl Saving {
 
     fn write(
         self,
+        encoding: Encoding,
         mut queue: tokio::sync::mpsc::Receiver<Piece>,
     ) -> Result<(Ref, Digest), SourceError> {
         let options = MutableOptions {
@@ -87,13 +88,12 @@ impl Saving {
         };
         let tree = self.store.mutable(None, options)?;
         let file = self.file.create(&tree);
-        let mut file = file.map_err(|error| self.failed("create", error))?;
-        let mut hash = Sha256::new();
+        let file = file.map_err(|error| self.failed("create", error))?;
+        let mut body = Body::new(file, encoding);
         loop {
             match queue.blocking_recv() {
                 Some(Piece::Data(piece)) => {
-                    hash.update(&piece);
-                    file.write_all(&piece)
+                    body.write(&piece)
                         .map_err(|error| self.failed("write", error))?;
                 }
                 Some(Piece::End) => break,
@@ -104,9 +104,10 @@ impl Saving {
                 }
             }
         }
-        let digest = format!("sha256:{}", hex::encode(hash.finalize()));
-        let digest =
-            Digest::from_str(&digest).map_err(|error| SourceError::Internal(error.to_string()))?;
+        let written = body.finish();
+        let (file, hash) = written.map_err(|error| self.failed("write", error))?;
+        let digest = Digest::from_str(&format!("sha256:{hash}"));
+        let digest = digest.map_err(|error| SourceError::Internal(error.to_string()))?;
         if let Some(expected) = &self.checksum
             && *expected != digest
         {

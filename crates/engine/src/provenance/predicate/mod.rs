@@ -11,6 +11,7 @@ use kiln_llb::json::to_go_json_pretty;
 use kiln_session::progress::Timestamp;
 use oci_spec::image::Digest;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::capture::{Capture, Uncertain};
 use super::environment::ProvenanceEnvironment;
@@ -18,7 +19,11 @@ use super::layers::Layers;
 use super::options::{Mode, ProvenanceOptions, Version};
 use super::request::Asked;
 use super::steps::{BuildConfig, SourceMap};
+use crate::request::Frontend;
 use crate::surroundings::Compatibility;
+
+/// Where the version of the frontend's language stands beside the platform.
+const LANGUAGE: &str = "dockerfileVersion";
 
 /// Everything a predicate says.
 #[derive(Debug)]
@@ -78,6 +83,13 @@ impl Facts<'_> {
                 incomplete: uncertain.clone(),
             }),
         })
+    }
+
+    /// Which version of the Dockerfile language it was, for those who ask the built-in frontend.
+    fn language_version(&self) -> Option<(&'static str, Value)> {
+        let request = self.capture.request.as_ref();
+        let is_built_in = request.is_some_and(|it| it.frontend == Frontend::Dockerfile.name());
+        is_built_in.then(|| (LANGUAGE, kiln_dockerfile::LANGUAGE_VERSION.into()))
     }
 
     fn builder(&self) -> Builder {

@@ -70,6 +70,8 @@ struct Completeness {
 impl Predicate {
     pub(super) fn new(facts: Facts<'_>, asked: Asked, claims: Claims) -> Self {
         let network = facts.network();
+        let platform = ("platform", facts.platform.clone().into());
+        let environment = [platform].into_iter().chain(facts.language_version());
         Self {
             builder: facts.builder(),
             build_type: BUILD_TYPE,
@@ -81,9 +83,7 @@ impl Predicate {
                     entry_point: asked.config.path,
                 },
                 parameters: asked.parameters,
-                environment: facts
-                    .environment
-                    .with([("platform", facts.platform.into())]),
+                environment: facts.environment.with(environment),
             },
             build_config: facts.config,
             metadata: Metadata {

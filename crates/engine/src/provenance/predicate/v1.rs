@@ -4,7 +4,8 @@ use kiln_session::progress::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Builder, Claims, Dependency, DigestSet, Extra, Facts};
+use super::{Builder, Claims, Dependency, Extra, Facts};
+use crate::provenance::config_source::ConfigSource;
 use crate::provenance::request::{Asked, Parameters};
 
 const BUILD_TYPE: &str =
@@ -32,16 +33,6 @@ struct BuildDefinition {
 struct ExternalParameters {
     config_source: ConfigSource,
     request: Parameters,
-}
-
-#[derive(Serialize)]
-struct ConfigSource {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    uri: String,
-    #[serde(skip_serializing_if = "DigestSet::is_empty")]
-    digest: DigestSet,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    path: String,
 }
 
 #[derive(Serialize)]
@@ -81,11 +72,7 @@ impl Predicate {
                 build_type: BUILD_TYPE,
                 resolved_dependencies: facts.dependencies(),
                 external_parameters: ExternalParameters {
-                    config_source: ConfigSource {
-                        uri: asked.config.uri,
-                        digest: asked.config.digest,
-                        path: asked.config.path,
-                    },
+                    config_source: asked.config,
                     request: asked.parameters,
                 },
                 internal_parameters: internal_parameters(&facts),
@@ -122,5 +109,7 @@ fn internal_parameters(facts: &Facts<'_>) -> Value {
         ("buildConfig", config)
     });
     let platform = ("builderPlatform", facts.platform.clone().into());
-    facts.environment.with(config.into_iter().chain([platform]))
+    let language = facts.language_version();
+    let own = config.into_iter().chain([platform]).chain(language);
+    facts.environment.with(own)
 }
