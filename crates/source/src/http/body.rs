@@ -29,7 +29,7 @@ impl Encoding {
 /// A file being written.
 pub(super) enum Body {
     Plain(Hashed),
-    Gzip(MultiGzDecoder<Hashed>),
+    Gzip(Box<MultiGzDecoder<Hashed>>),
 }
 
 /// A file and the hash of all that is in it.
@@ -46,7 +46,7 @@ impl Body {
         };
         match encoding {
             Encoding::Plain => Self::Plain(hashed),
-            Encoding::Gzip => Self::Gzip(MultiGzDecoder::new(hashed)),
+            Encoding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(hashed))),
         }
     }
 
