@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
+use rustix::process::Uid;
 use rustix::pty::OpenptFlags;
 
 use crate::run::Settings;
@@ -299,9 +299,7 @@ fn own(dir: impl AsFd, name: &OsStr, device: &devices::Node) -> io::Result<()> {
     if (device.uid, device.gid) == (0, 0) {
         return Ok(());
     }
-    let is_given = |number: &u32| *number != u32::MAX;
-    let uid = Some(device.uid).filter(is_given).map(Uid::from_raw);
-    let gid = Some(device.gid).filter(is_given).map(Gid::from_raw);
+    let (uid, gid) = user::owner(device.uid, device.gid);
     rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(())
 }

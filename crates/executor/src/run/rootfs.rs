@@ -236,13 +236,8 @@ fn trust(
 fn write_file(path: &Path, file: &MemoryFile) -> io::Result<()> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let opened = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600))?;
-    // The number that chown takes for "as it is" leaves the file to root.
-    let is_given = |number: &u32| *number != u32::MAX;
-    rustix::fs::fchown(
-        &opened,
-        Some(file.uid).filter(is_given).map(Uid::from_raw),
-        Some(file.gid).filter(is_given).map(Gid::from_raw),
-    )?;
+    let (uid, gid) = user::owner(file.uid, file.gid);
+    rustix::fs::fchown(&opened, uid, gid)?;
     rustix::fs::fchmod(&opened, Mode::from_raw_mode(file.mode & 0o7777))?;
     io::Write::write_all(&mut fs::File::from(opened), &file.data)
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rustix::process::{Gid, Uid};
+
 use super::root::Root;
 use crate::InvalidRequest;
 
@@ -19,8 +21,20 @@ pub(crate) struct Identity {
     pub(crate) home: String,
 }
 
+/// The number that the kernel takes for none.
+const NOBODY: u32 = u32::MAX;
+
 /// What is said of numbers that nobody has.
 const OUT_OF_RANGE: &str = "uids and gids must be in range 0-2147483647";
+
+/// The owner to give a file to. The number that chown(2) takes for "as it is" leaves it to whom it belongs.
+pub(crate) fn owner(uid: u32, gid: u32) -> (Option<Uid>, Option<Gid>) {
+    let is_given = |number: &u32| *number != NOBODY;
+    (
+        Some(uid).filter(is_given).map(Uid::from_raw),
+        Some(gid).filter(is_given).map(Gid::from_raw),
+    )
+}
 
 /// Resolves `user[:group]`, names or numbers; empty is root.
 pub(crate) fn resolve(
@@ -48,8 +62,8 @@ pub(crate) fn resolve(
     if !groups.contains(&gid) {
         groups.insert(0, gid);
     }
-    // To the kernel this number is nobody's: who asks to become it stays what they are.
-    if [uid, gid].iter().chain(&groups).any(|id| *id == u32::MAX) {
+    // Who asks to become it stays what they are.
+    if [uid, gid].iter().chain(&groups).any(|id| *id == NOBODY) {
         return Err(InvalidRequest::User(OUT_OF_RANGE.to_owned()));
     }
     let home = lines(passwd)

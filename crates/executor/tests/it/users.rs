@@ -65,6 +65,10 @@ async fn unknown_users_have_upstreams_texts(#[case] kind: Kind) {
     )
     .await;
     check("99999999999", "uids and gids must be in range 0-2147483647").await;
+    // To the kernel these are nobody's: a process that asks to become them stays what it is.
+    for nobody in ["4294967295:0", "0:4294967295"] {
+        check(nobody, "uids and gids must be in range 0-2147483647").await;
+    }
 
     std::fs::remove_file(fixture.rootfs().join("etc/passwd")).unwrap();
     std::fs::remove_file(fixture.rootfs().join("etc/group")).unwrap();

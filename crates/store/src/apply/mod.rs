@@ -33,8 +33,10 @@ impl Whiteouts {
         }
     }
 
-    /// The mark of a directory with deletions in it: without, overlayfs lists them where nothing lies below.
-    fn origin(self) -> &'static CStr {
+    /// The mark of a directory that may hold deletions though it hides nothing. The kernel looks for them only where
+    /// it merges directories and where it finds this; elsewhere it would list them. Empty, it says "copied up from an
+    /// unknown place".
+    pub(crate) fn origin(self) -> &'static CStr {
         match self {
             Self::OverlayTrusted => c"trusted.overlay.origin",
             Self::OverlayUser => c"user.overlay.origin",

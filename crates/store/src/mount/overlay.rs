@@ -1,6 +1,5 @@
 //! Overlay mounts: their options, and how they are performed on new and old kernels.
 
-use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,6 +14,7 @@ use rustix::mount::{
 };
 
 use super::{Access, Mount, MountError};
+use crate::apply::Whiteouts;
 use crate::disk::AtPath;
 
 /// What overlayfs stacks at most (OVL_MAX_STACK).
@@ -61,13 +61,11 @@ impl OverlayFlavor {
         }
     }
 
-    /// The name of the attribute of directories that may hold whiteouts though they hide nothing. The kernel looks
-    /// for whiteouts only where it merges directories and where it finds this; elsewhere it would list them. Empty,
-    /// it says "copied up from an unknown place".
-    pub(crate) fn origin_attribute(self) -> &'static CStr {
+    /// The marks of deletions that it understands.
+    pub(crate) fn whiteouts(self) -> Whiteouts {
         match self {
-            OverlayFlavor::Trusted => c"trusted.overlay.origin",
-            OverlayFlavor::User => c"user.overlay.origin",
+            OverlayFlavor::Trusted => Whiteouts::OverlayTrusted,
+            OverlayFlavor::User => Whiteouts::OverlayUser,
         }
     }
 

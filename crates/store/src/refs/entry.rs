@@ -97,7 +97,7 @@ pub(super) fn whiteout(target: &Path, flavor: OverlayFlavor) -> Result<(), DiskE
     let Some(directory) = target.parent() else {
         return Ok(());
     };
-    let origin = flavor.origin_attribute();
+    let origin = flavor.whiteouts().origin();
     lsetxattr(directory, origin, b"", XattrFlags::empty()).at("set attributes of", directory)
 }
 

@@ -8,7 +8,7 @@ use oci_spec::image::{Descriptor, Digest};
 use tokio::sync::mpsc;
 
 use super::decompress::decompressed;
-use crate::apply::{self, ApplyError, UnpackOptions, Unpacked, Whiteouts};
+use crate::apply::{self, ApplyError, UnpackOptions, Unpacked};
 use crate::content::ContentWriter;
 use crate::disk::DiskError;
 use crate::mount::OverlayFlavor;
@@ -25,12 +25,8 @@ pub(super) struct Unpacking<'a> {
 impl Unpacking<'_> {
     /// Unpacks `archive` into the target. Reads it to its very end.
     pub(super) fn run(&self, archive: impl Read + Send) -> Result<Unpacked, StoreError> {
-        let whiteouts = match self.flavor {
-            OverlayFlavor::Trusted => Whiteouts::OverlayTrusted,
-            OverlayFlavor::User => Whiteouts::OverlayUser,
-        };
         let options = UnpackOptions {
-            whiteouts,
+            whiteouts: self.flavor.whiteouts(),
             ..UnpackOptions::default()
         };
         let used = decompressed(archive, |mut tar| {

@@ -271,6 +271,24 @@ fn times_are_kept_or_set() {
 }
 
 #[test]
+fn the_owner_that_nobody_is_leaves_files_to_whom_they_belong() {
+    let pair = Pair::new("");
+    let nobody = Owner {
+        uid: u32::MAX,
+        gid: 9,
+    };
+    pair.copy(&CopyRequest {
+        owner: Some(nobody),
+        ..copy("/src", "/s")
+    })
+    .unwrap();
+    for path in ["s", "s/deep/y", "s/dir"] {
+        let metadata = pair.dest.path().join(path).symlink_metadata().unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (0, 9), "{path}");
+    }
+}
+
+#[test]
 fn many_files_and_holes_are_copied_by_several_threads() {
     let pair = Pair::new("");
     for index in 0..300 {
